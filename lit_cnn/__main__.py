@@ -1,0 +1,56 @@
+"""The command ``lit-cnn``. Imports nothing heavy until it knows what is wanted."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+
+from lit_cnn import __version__
+
+# Command: the module whose main() runs it, and what it does.
+COMMANDS = {
+    "fit": ("lit_cnn.cli", "train a model; with --run FOLDER go on with a run"),
+    "validate": ("lit_cnn.cli", "evaluate a run's best checkpoint on its validation images"),
+    "test": ("lit_cnn.cli", "evaluate a run's best checkpoint on the test images, and enter it into the run's ledger"),
+    "predict": ("lit_cnn.predict", "classify a folder of new images with a run, into predictions.csv"),
+}
+
+
+def usage() -> str:
+    commands = "\n".join(f"  {name:10} {what}" for name, (_, what) in COMMANDS.items())
+    return f"""usage: lit-cnn COMMAND [options]
+
+Train, compare and hand over classic convolutional networks.
+
+commands:
+{commands}
+
+lit-cnn COMMAND --help lists a command's options; lit-cnn --version says {__version__}.
+
+examples:
+  lit-cnn fit --config experiments/digits/googlenet.yaml --test_after_fit
+  lit-cnn fit --model LitGoogLeNet --data ImageFolder --data.data_dir photos/ --trainer.max_epochs 5
+  lit-cnn test --run runs/digits/googlenet/20260101-120000-1a2b
+  lit-cnn predict --run runs/image_folder/googlenet/20260101-120000-1a2b --images new_photos/
+"""
+
+
+def main() -> int:
+    """Runs the command line and returns its exit status."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage(), end="")
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"lit-cnn: error: unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[arguments[0]][0]).main
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""Training and evaluation of an image classifier, whatever its network and its images."""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, MetricCollection, SumMetric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
+
+from lit_cnn.input_size import describe_sizes, takes
+from lit_cnn.training.schedule import Schedule, rate_factor
+
+# Key of a checkpoint under which the classifier says what it is.
+CHECKPOINT_KEY = "lit_cnn"
+
+
+def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
+    """A class of ``torch.optim`` by its name.
+
+    Raises:
+        ValueError: If there is none of that name; offers the nearest.
+    """
+    found = getattr(torch.optim, name, None)
+    if isinstance(found, type) and issubclass(found, torch.optim.Optimizer):
+        return found
+    names = [
+        key
+        for key, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and key != "Optimizer"
+    ]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or sorted(names)
+    raise ValueError(f"optimizer {name!r} is not in torch.optim; did you mean {', '.join(near)}?")
+
+
+class LitClassifier(pl.LightningModule):
+    """Loss, metrics, optimiser and schedule of a classifier; one subclass for each architecture.
+
+    Batches are tuples that begin with images (N, C, H, W) and labels (N,). Training minimises the cross-entropy with label
+    smoothing and class weights; evaluation reports the plain one. Logged are ``train/loss`` and ``train/acc``, and for
+    ``val`` and ``test``: ``loss``, ``acc``, ``top5`` (more than five classes), ``f1`` (mean over classes) and ``ece``
+    (expected calibration error, 15 bins), ``test/images`` being how many images were counted.
+
+    Args:
+        network: Takes images (N, in_channels, H, W), gives logits (N, num_classes).
+        num_classes: Outputs of the network.
+        in_channels: Channels of the images.
+        optimizer: Name of a class in ``torch.optim``.
+        lr: Learning rate; where a schedule rises and falls, its highest.
+        weight_decay: Of all parameters.
+        optimizer_args: Further arguments of the optimiser. If not given, SGD takes Nesterov momentum 0.9.
+        schedule: Course of the learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
+        warmup_ratio: Share of the steps in which the learning rate rises linearly first.
+        label_smoothing: Share of the target spread over all classes, in training.
+        class_weights: Weight of each class in the training loss.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        num_classes: int,
+        in_channels: int,
+        optimizer: str = "SGD",
+        lr: float = 0.05,
+        weight_decay: float = 5e-4,
+        optimizer_args: dict[str, Any] | None = None,
+        schedule: Schedule = "cosine",
+        warmup_ratio: float = 0.0,
+        label_smoothing: float = 0.0,
+        class_weights: list[float] | None = None,
+    ) -> None:
+        super().__init__()
+        if lr <= 0:
+            raise ValueError(f"lr must be above 0, got {lr}")
+        if weight_decay < 0:
+            raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}")
+        if class_weights is not None and len(class_weights) != num_classes:
+            raise ValueError(f"class_weights must be {num_classes}, one for each class, got {len(class_weights)}")
+        rate_factor(schedule, 1, warmup_ratio)
+        optimizer_class = find_optimizer(optimizer)
+        # Captures the subclass's arguments too.
+        self.save_hyperparameters(ignore=["network"], logger=False)
+        if optimizer_args is None:
+            optimizer_args = {"momentum": 0.9, "nesterov": True} if optimizer == "SGD" else {}
+        self._make_optimizer = partial(optimizer_class, lr=lr, weight_decay=weight_decay, **optimizer_args)
+        try:
+            self._make_optimizer([nn.Parameter(torch.zeros(1))])
+        except TypeError as error:
+            raise ValueError(f"optimizer_args do not fit torch.optim.{optimizer}: {error}") from error
+
+        self.network = network.to(memory_format=torch.channels_last)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+
+        of_classes = partial(dict, num_classes=num_classes, validate_args=False)
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_acc = MulticlassAccuracy(average="micro", **of_classes())
+        # The metrics share what they can of their work: compute_groups finds it out.
+        metrics = {
+            "acc": MulticlassAccuracy(average="micro", **of_classes()),
+            "f1": MulticlassF1Score(average="macro", **of_classes()),
+            "ece": MulticlassCalibrationError(n_bins=15, **of_classes()),
+        }
+        if num_classes > 5:
+            metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **of_classes())
+        self.metrics = nn.ModuleDict()
+        for split in ("val", "test"):
+            self.metrics[split] = MetricCollection(metrics, prefix=f"{split}/").clone()
+            self.metrics[f"{split}_loss"] = MeanMetric(nan_strategy="disable")
+        self.num_tested = SumMetric(nan_strategy="disable")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, num_classes) of images (N, in_channels, H, W)."""
+        return self.network(images)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Training loss of one set of logits."""
+        smoothing = self.hparams["label_smoothing"]
+        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
+
+    def training_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and loss of a training batch; an architecture with a loss of its own overrides it."""
+        logits = self(images)
+        return logits, self.loss(logits, labels)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        images, labels = batch[:2]
+        logits, loss = self.training_loss(images, labels)
+        self.train_loss.update(loss.detach(), len(labels))
+        self.train_acc.update(logits.detach(), labels)
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
+        self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self.log("train/loss_step", loss.detach())
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        return self._evaluation_step("val", batch)
+
+    def test_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        self.num_tested.update(len(batch[1]))
+        return self._evaluation_step("test", batch)
+
+    def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        """Probabilities (N, num_classes)."""
+        return self(batch[0]).float().softmax(dim=1)
+
+    def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
+        images, labels = batch[:2]
+        logits = self(images).float()
+        self.metrics[f"{split}_loss"].update(F.cross_entropy(logits, labels), len(labels))
+        self.metrics[split].update(logits, labels)
+        return logits
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_evaluation("test")
+        self.log("test/images", self.num_tested.compute())
+        self.num_tested.reset()
+
+    def _log_evaluation(self, split: str) -> None:
+        self.log(f"{split}/loss", self.metrics[f"{split}_loss"].compute())
+        self.log_dict(self.metrics[split].compute())
+        self.metrics[f"{split}_loss"].reset()
+        self.metrics[split].reset()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self._make_optimizer(self.parameters())
+        num_steps = self.trainer.estimated_stepping_batches
+        schedule = self.hparams["schedule"]
+        if num_steps == float("inf"):
+            if schedule != "constant" or self.hparams["warmup_ratio"]:
+                raise ValueError(f"schedule {schedule} needs an end: set --trainer.max_epochs or --trainer.max_steps")
+            num_steps = 1
+        factor = rate_factor(schedule, int(num_steps), self.hparams["warmup_ratio"])
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def setup(self, stage: str) -> None:
+        """Compares the network with the data before anything is trained or written.
+
+        Raises:
+            ValueError: If channels, classes or image size do not fit; says what would.
+        """
+        data = self.trainer.datamodule
+        name = type(self).__name__
+        channels = getattr(data, "channels", self.in_channels)
+        if channels != self.in_channels:
+            raise ValueError(
+                f"{name} takes {self.in_channels} channels, but the images of {data.name} have {channels}: "
+                f"build it with in_channels={channels}"
+            )
+        num_classes = getattr(data, "num_classes", self.num_classes)
+        if num_classes > self.num_classes:
+            raise ValueError(
+                f"{name} has {self.num_classes} outputs, but {data.name} has {num_classes} classes: "
+                f"build it with num_classes={num_classes}"
+            )
+        size = getattr(data, "image_size", None)
+        takes_size = partial(takes, self.network, self.in_channels)
+        if size is not None and not takes_size(size):
+            raise ValueError(
+                f"{name} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}: "
+                f"set image_size (--data.image_size)"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        kind = type(self)
+        data = self.trainer.datamodule
+        checkpoint[CHECKPOINT_KEY] = {
+            "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            # Where Lightning keeps the state of the data module.
+            "data_key": type(data).__qualname__ if data is not None else None,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses the weights of another network in one line, before torch lists every key."""
+        saved, own = checkpoint["state_dict"], self.state_dict()
+        class_path = checkpoint.get(CHECKPOINT_KEY, {}).get("class_path", "an unknown network")
+        if saved.keys() == own.keys():
+            differing = [key for key in own if saved[key].shape != own[key].shape]
+            if not differing:
+                return
+            key = differing[0]
+            what = f"{key} is {tuple(saved[key].shape)} there and {tuple(own[key].shape)} here"
+        else:
+            key = next(key for key in [*own, *saved] if (key in own) != (key in saved))
+            what = f"{key} is only {'there' if key in saved else 'here'}"
+        arguments = ", ".join(f"{k}={v}" for k, v in self.hparams.items() if k in ("variant", "num_classes", "in_channels"))
+        raise ValueError(
+            f"the checkpoint does not fit: it holds {class_path}, not this {type(self).__name__}({arguments}); {what}"
+        )

@@ -1,0 +1,204 @@
+"""``lit-cnn fit``, ``validate`` and ``test``: LightningCLI with this project's defaults."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+import lit_cnn.models  # noqa: F401 - makes every model known by its name
+from lit_cnn.classifier import LitClassifier
+from lit_cnn.console import arguments_of_run, explain, one_line_errors, print_results, quiet
+from lit_cnn.data import ImageDataModule
+from lit_cnn.run import Run
+from lit_cnn.training.dashboard import Dashboard, RunLogger
+from lit_cnn.training.progress import progress_bar
+from lit_cnn.training.record import Recorder, with_interval
+
+# Processes that a launcher starts for the other devices find the folder of their run here.
+RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
+# What belongs to a command, not to the run that its configuration describes.
+COMMAND_KEYS = ("config", "run", "runs_dir", "test_after_fit", "ckpt_path", "weights_only", "verbose")
+TRAINER_DEFAULTS = {
+    "max_epochs": 10,
+    "log_every_n_steps": 10,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+# Filled in from the data; given by hand they would be overwritten without a word.
+LINKED = {"num_classes": "data.num_classes", "in_channels": "data.channels"}
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:
+        print(f"lit-cnn: error: {explain(message)}", file=sys.stderr)
+        sys.exit(2)
+
+
+class CLI(LightningCLI):
+    """Finds models and datasets by their names and keeps each training in a folder of its own."""
+
+    def __init__(self) -> None:
+        self.folder: Run | None = None
+        self.made_folder = False
+        self.recorder: Recorder | None = None
+        super().__init__(
+            LitClassifier,
+            ImageDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_class=Parser,
+        )
+
+    # Arguments
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--run", type=str | None, default=None, help="Folder of an earlier run to go on from.")
+        parser.add_argument("--runs_dir", type=str, default="runs", help="Where the folders of new runs are made.")
+        parser.add_argument(
+            "--test_after_fit",
+            action="store_true",
+            help="After fit, look at the test images once with the best checkpoint.",
+        )
+        for target, source in LINKED.items():
+            parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        arguments = arguments_of_run(sys.argv[1:])
+        for given in arguments:
+            option = given.partition("=")[0]
+            if option.startswith("--model.") and option.rpartition(".")[2] in LINKED:
+                parser.error(f"{option} follows from the data and cannot be set")
+        self.config = parser.parse_args(arguments)
+
+    def _parse_ckpt_path(self) -> None:
+        """A checkpoint's arguments do not replace the configuration's: LitClassifier compares the two."""
+
+    @property
+    def options(self) -> Any:
+        """The subcommand's configuration."""
+        return self.config[self.config.subcommand]
+
+    # Trainer and folder
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except BaseException:
+            self._discard_folder()
+            raise
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        self._find_folder()
+        self.recorder = Recorder(self.folder)
+        fitting = self.subcommand == "fit"
+        given = self._get(self.config_init, "trainer")
+        callbacks: list[Callback] = [*(given.callbacks or []), self.recorder]
+        if fitting and given.enable_progress_bar is not False:
+            callbacks.append(progress_bar())
+        if fitting and self.folder:
+            callbacks += [Dashboard(), checkpoints_of(self.folder)]
+        settings: dict[str, Any] = {"callbacks": callbacks, "use_distributed_sampler": False}
+        if given.logger in (None, True):
+            settings["logger"] = RunLogger(self.folder.path) if self.folder and self.subcommand != "validate" else False
+        if not fitting:
+            settings |= {"enable_progress_bar": False, "enable_checkpointing": False}
+        elif self.folder is None:
+            settings["enable_checkpointing"] = False
+        return super().instantiate_trainer(**settings)
+
+    def _find_folder(self) -> None:
+        options = self.options
+        if options.run:
+            self.folder = Run.open(options.run)
+        elif self.subcommand != "fit":
+            if options.ckpt_path is None:
+                raise ValueError(f"{self.subcommand} needs a trained network: --run FOLDER, or --ckpt_path FILE")
+            self.folder = Run.of_checkpoint(options.ckpt_path)
+        elif RUN_FOLDER in os.environ:
+            self.folder = Run(os.environ[RUN_FOLDER])
+        elif not options.trainer.fast_dev_run:
+            model = type(self.model).__module__.rpartition(".")[2]
+            self.folder = Run.create(options.runs_dir, self.datamodule.name, model)
+            self.made_folder = True
+            os.environ[RUN_FOLDER] = str(self.folder.path)
+
+    def _discard_folder(self) -> None:
+        """Leaves no trace of a run that never began."""
+        if self.made_folder and self.folder and not self.folder.metrics.exists() and not self.folder.checkpoints.exists():
+            shutil.rmtree(self.folder.path)
+
+    # Commands
+
+    def fit(self, **kwargs: Any) -> None:
+        if self.made_folder and self.folder:
+            config = self.options.clone()
+            for key in COMMAND_KEYS:
+                config.pop(key, None)
+            self._parser("fit").save(config, self.folder.config, skip_none=True, skip_validation=True)
+        try:
+            self.trainer.fit(**kwargs)
+        except BaseException:
+            self._discard_folder()
+            raise
+
+    def after_fit(self) -> None:
+        results = self.recorder.training_results(self.trainer)
+        if self.options.test_after_fit and self.folder:
+            self.trainer.test(datamodule=self.datamodule, ckpt_path=self.folder.best, verbose=False)
+            results |= self._scores()
+        self._report(results)
+
+    def validate(self, **kwargs: Any) -> None:
+        self.trainer.validate(**kwargs | {"verbose": False})
+        self._report(self._scores())
+
+    def test(self, **kwargs: Any) -> None:
+        self.trainer.test(**kwargs | {"verbose": False})
+        self._report(self._scores())
+
+    def _scores(self) -> dict[str, float]:
+        scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        return with_interval(scores) if "test/acc" in scores else scores
+
+    def _report(self, results: dict[str, float]) -> None:
+        if self.trainer.is_global_zero:
+            checkpoint = self.folder.best if self.subcommand == "fit" and self.folder else self.options.ckpt_path
+            print_results(results, checkpoint, self.folder.path if self.folder else None)
+
+
+def checkpoints_of(run: Run) -> ModelCheckpoint:
+    """Keeps the best epoch by validation accuracy, and the last one."""
+    return ModelCheckpoint(
+        run.checkpoints,
+        filename="best",
+        monitor="val/acc",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a subcommand and returns the exit status."""
+    quiet()
+    with one_line_errors():
+        CLI()
+    return 0

@@ -1,0 +1,247 @@
+"""The one LightningDataModule behind every dataset."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from lit_cnn.data.augment import crop_and_flip
+from lit_cnn.data.loader import Batch, Images, Loader
+from lit_cnn.data.preprocess import Preprocessing
+
+Split = Literal["train", "val", "test"]
+
+# The split into training and test images is part of a dataset: no run's seed may change it.
+TEST_SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images held in memory as one uint8 tensor (N, C, H, W) with labels (N,)."""
+
+    pixels: Tensor
+    labels: Tensor
+    names: tuple[str, ...] | None = None
+
+    def fetch(self, positions: Tensor) -> Tensor:
+        return self.pixels.index_select(0, positions)
+
+    def name(self, position: int) -> str:
+        return self.names[position] if self.names else f"#{position}"
+
+
+class Subset:
+    """Some images of another set, without a copy."""
+
+    def __init__(self, images: Images, index: Tensor) -> None:
+        self.images = images
+        self.index = index
+        self.labels = images.labels[index]
+
+    def fetch(self, positions: Tensor) -> Tensor:
+        return self.images.fetch(self.index[positions])
+
+    def name(self, position: int) -> str:
+        return self.images.name(int(self.index[position]))
+
+
+def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Divides images so that every class gives the same share.
+
+    Args:
+        labels: Class of each image.
+        fraction: Share of the second part, above 0 and below 1.
+        seed: Of the draw.
+
+    Shape:
+        Labels (N,); output two sorted, disjoint index tensors that together hold 0 … N-1.
+
+    Raises:
+        ValueError: If the fraction is out of range or the classes are too small to be divided.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if not 0 < fraction < 1:
+        raise ValueError(f"the share of a split must be above 0 and below 1, got {fraction}")
+    try:
+        first, second = train_test_split(
+            np.arange(len(labels)), test_size=fraction, random_state=seed % 2**32, stratify=labels.numpy()
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{len(labels)} images cannot be divided into parts of {1 - fraction:g} and {fraction:g} "
+            f"that hold every class ({error}): add images or change the fraction"
+        ) from error
+    return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
+
+
+def measure(images: Images, max_images: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, on a scale of 0 to 1, over at most ``max_images`` spread evenly."""
+    positions = torch.linspace(0, len(images.labels) - 1, min(len(images.labels), max_images)).long()
+    total, squares, count = 0.0, 0.0, 0
+    for part in positions.split(256):
+        pixels = images.fetch(part).double().div_(255)
+        total = total + pixels.sum((0, 2, 3))
+        squares = squares + pixels.square().sum((0, 2, 3))
+        count += pixels.numel() // pixels.shape[1]
+    mean = total / count
+    # A channel without contrast would divide by zero.
+    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Splits, loads and transforms a dataset of labelled images.
+
+    The training images are divided once more, stratified and seeded, into those that train and those that validate. The
+    test images are read by ``Trainer.test`` alone. Batches travel as uint8; augmentation, resizing and normalisation run
+    on the device, on the whole batch.
+
+    A subclass names its dataset and implements :meth:`read`.
+
+    Args:
+        data_dir: Folder of the dataset's files.
+        image_size: Height and width that the network sees, in pixels; the dataset's own if not given.
+        batch_size: Images in a training step, over all devices together.
+        val_fraction: Share of the training images that validates.
+        crop_padding: Pixels by which an image is shifted at most in training, at the dataset's own size; 0 for none.
+        flip: Whether training mirrors every other image.
+        num_workers: Threads that prepare batches ahead.
+        seed: Of the validation split, the order and the augmentation; that of ``seed_everything`` if not given, else 0.
+
+    Raises:
+        ValueError: If an argument is out of its range.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    channels: int
+    native_size: int
+    # Over the training images, on a scale of 0 to 1; None to measure them.
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        image_size: int | None = None,
+        batch_size: int = 128,
+        val_fraction: float = 0.1,
+        crop_padding: int = 0,
+        flip: bool = False,
+        num_workers: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for argument, value, least in (
+            ("image_size", image_size, 1),
+            ("batch_size", batch_size, 1),
+            ("crop_padding", crop_padding, 0),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
+            if value is not None and value < least:
+                raise ValueError(f"{argument} must be at least {least}, got {value}")
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"val_fraction must be above 0 and below 1, got {val_fraction}")
+        self.save_hyperparameters(logger=False)
+        self.data_dir = Path(data_dir)
+        self.image_size = image_size or self.native_size
+        self.batch_size = batch_size
+        self.val_fraction = val_fraction
+        self.crop_padding = crop_padding
+        self.flip = flip
+        self.num_workers = num_workers
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.splits: dict[Split, Images] = {}
+
+    def read(self, split: Split) -> Images | None:
+        """Images of a split; None for a validation set that is to be carved from the training images."""
+        raise NotImplementedError(f"{type(self).__name__} must implement read()")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """The transforms that training, evaluation and prediction share."""
+        if self.mean is None or self.std is None:
+            self._set_up_training_splits()
+            self.mean, self.std = measure(self.splits["train"])
+        return Preprocessing(self.image_size, tuple(self.mean), tuple(self.std))
+
+    def setup(self, stage: str) -> None:
+        if stage in ("fit", "validate"):
+            self._set_up_training_splits()
+        elif stage == "test" and "test" not in self.splits:
+            self.splits["test"] = self.read("test")
+
+    def _set_up_training_splits(self) -> None:
+        if "train" in self.splits:
+            return
+        train, val = self.read("train"), self.read("val")
+        if val is None:
+            kept, held_out = stratified_split(train.labels, self.val_fraction, self.seed)
+            train, val = Subset(train, kept), Subset(train, held_out)
+        self.splits["train"], self.splits["val"] = train, val
+
+    def train_dataloader(self) -> Loader:
+        return self._loader("train")
+
+    def val_dataloader(self) -> Loader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> Loader:
+        return self._loader("test")
+
+    def _loader(self, split: Split) -> Loader:
+        trainer = self.trainer
+        return Loader(
+            self.splits[split],
+            self.batch_size,
+            shuffle=split == "train",
+            seed=self.seed,
+            epoch=lambda: trainer.current_epoch if trainer else 0,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+            num_workers=self.num_workers,
+        )
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if not isinstance(batch, Batch):
+            return batch
+        images = batch.images
+        if batch.draws is not None and (self.crop_padding or self.flip):
+            images = crop_and_flip(images, batch.draws, self.crop_padding, self.flip)
+        return batch._replace(images=self.preprocessing(images))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What prediction needs to treat an image as training did."""
+        preprocessing = self.preprocessing
+        return {
+            "dataset": self.name,
+            "class_names": list(self.class_names),
+            "channels": self.channels,
+            "image_size": preprocessing.image_size,
+            "mean": list(preprocessing.mean),
+            "std": list(preprocessing.std),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        saved = tuple(state_dict["class_names"])
+        if saved != tuple(self.class_names):
+            raise ValueError(
+                f"the checkpoint was trained on the classes {', '.join(saved)}, "
+                f"but {self.name} has {', '.join(self.class_names)}"
+            )
+        self.mean, self.std = tuple(state_dict["mean"]), tuple(state_dict["std"])
+        self.__dict__.pop("preprocessing", None)

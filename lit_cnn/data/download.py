@@ -1,0 +1,50 @@
+"""Datasets that torchvision downloads and reads."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from typing import Any
+
+import torch
+
+from lit_cnn.data.base import ArrayImages, ImageDataModule, Split
+
+
+class DownloadedDataModule(ImageDataModule):
+    """A dataset with an official test set, read by a class of ``torchvision.datasets``.
+
+    Missing files are downloaded to ``data_dir`` first; files that are there are used as they are.
+
+    Raises:
+        OSError: If the files are missing and cannot be downloaded; says where to put them.
+    """
+
+    # Where torchvision looks below data_dir, and what for.
+    folder: str
+    files: tuple[str, ...]
+
+    def torchvision_dataset(self, train: bool, download: bool) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must implement torchvision_dataset()")
+
+    def prepare_data(self) -> None:
+        for train in (True, False):
+            said = io.StringIO()
+            try:
+                with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                    self.torchvision_dataset(train, download=True)
+            except (OSError, RuntimeError) as error:
+                folder = self.data_dir / self.folder
+                raise OSError(
+                    f"{type(self).__name__} is not in {folder} and could not be downloaded ({error}): "
+                    f"put {', '.join(self.files)} there, or name another folder with --data.data_dir"
+                ) from error
+
+    def read(self, split: Split) -> ArrayImages | None:
+        if split == "val":
+            return None
+        dataset = self.torchvision_dataset(split == "train", download=False)
+        pixels = torch.as_tensor(dataset.data)
+        # Grey images come as (N, H, W), colour ones as (N, H, W, C).
+        pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+        return ArrayImages(pixels, torch.as_tensor(dataset.targets).long())

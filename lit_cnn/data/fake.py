@@ -1,0 +1,51 @@
+"""Made-up images for tests and timings."""
+
+import torch
+
+from lit_cnn.data.base import ArrayImages, ImageDataModule, Split
+
+
+class FakeImages(ImageDataModule):
+    """Noise around one random pattern for each class: any shape, no files, learnable.
+
+    Args:
+        data_dir: Not used.
+        num_images: Training images, those that validate among them; a quarter as many more make the test set.
+        num_classes: Classes, in turn.
+        channels: Channels of an image.
+        native_size: Height and width of an image, in pixels.
+    """
+
+    name = "fake_images"
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        num_images: int = 256,
+        num_classes: int = 10,
+        channels: int = 1,
+        native_size: int = 28,
+        image_size: int | None = None,
+        batch_size: int = 32,
+        val_fraction: float = 0.25,
+        crop_padding: int = 0,
+        flip: bool = False,
+        num_workers: int = 0,
+        seed: int | None = None,
+    ) -> None:
+        self.native_size = native_size
+        super().__init__(data_dir, image_size, batch_size, val_fraction, crop_padding, flip, num_workers, seed)
+        self.channels = channels
+        self.class_names = tuple(f"class {i}" for i in range(num_classes))
+        self.num_images = num_images
+
+    def read(self, split: Split) -> ArrayImages | None:
+        if split == "val":
+            return None
+        shape = (self.channels, self.native_size, self.native_size)
+        patterns = torch.rand(self.num_classes, *shape, generator=torch.Generator().manual_seed(0))
+        num_images = self.num_images if split == "train" else max(self.num_classes, self.num_images // 4)
+        noise = torch.Generator().manual_seed(1 if split == "train" else 2)
+        labels = torch.arange(num_images) % self.num_classes
+        pixels = patterns[labels] * 200 + torch.rand(num_images, *shape, generator=noise) * 55
+        return ArrayImages(pixels.to(torch.uint8), labels)

@@ -1,0 +1,191 @@
+"""A user's own folder of images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_cnn.data.base import TEST_SPLIT_SEED, ArrayImages, ImageDataModule, Split, stratified_split
+from lit_cnn.data.preprocess import is_grey, read_image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Image files anywhere below a folder, by their endings, sorted; hidden ones are left out.
+
+    Raises:
+        ValueError: If the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"the folder {folder} does not exist")
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+class FileImages:
+    """Image files that are decoded when they are asked for.
+
+    Args:
+        paths: The files.
+        labels: Class of each, (N,).
+        image_size: Height and width after decoding, in pixels.
+        channels: 1 for grey, 3 for colour.
+    """
+
+    def __init__(self, paths: Sequence[Path], labels: Tensor, image_size: int, channels: int) -> None:
+        self.paths = list(paths)
+        self.labels = labels
+        self.image_size = image_size
+        self.channels = channels
+
+    def fetch(self, positions: Tensor) -> Tensor:
+        return torch.stack([self._decode(self.paths[i]) for i in positions.tolist()])
+
+    def _decode(self, path: Path) -> Tensor:
+        return read_image(path, self.image_size, self.channels)
+
+    def name(self, position: int) -> str:
+        return str(self.paths[position])
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all images when decoded."""
+        return len(self.paths) * self.channels * self.image_size**2
+
+    def decode_all(self) -> ArrayImages:
+        """Decodes every file once and keeps the pixels in memory."""
+        pixels = torch.empty(len(self.paths), self.channels, self.image_size, self.image_size, dtype=torch.uint8)
+        with ThreadPoolExecutor(os.cpu_count()) as workers:
+            for position, image in enumerate(workers.map(self._decode, self.paths)):
+                pixels[position] = image
+        return ArrayImages(pixels, self.labels, tuple(map(str, self.paths)))
+
+
+class ImageFolder(ImageDataModule):
+    """Photographs in one folder for each class.
+
+    ``data_dir`` holds either the class folders, or ``train`` and possibly ``val`` and ``test`` with the class folders below
+    them. A split that has no folder is carved from the training images, stratified: the same test images in every run, the
+    validation images by ``seed``. The class folders' names, sorted, are the class names; mean and standard deviation are
+    measured once from the training images and saved with the run.
+
+    An image's shorter side is resized to ``image_size`` and the central square is used, in training and in prediction.
+    Images that fit ``memory_gb`` when decoded are decoded once.
+
+    Args:
+        data_dir: The folder.
+        image_size: Height and width that the network sees, in pixels.
+        batch_size: Images in a training step, over all devices together.
+        val_fraction: Share of the training images that validates, where there is no ``val`` folder.
+        test_fraction: Share of the images that tests, where there is no ``test`` folder.
+        channels: 1 makes every image grey, 3 makes every image coloured; if not given, 1 when all training images are grey.
+        crop_padding: Pixels by which an image is shifted at most in training; 0 for none.
+        flip: Whether training mirrors every other image.
+        memory_gb: Memory that decoded images may take, in 10⁹ bytes for each process.
+        num_workers: Threads that prepare batches ahead; as many as there are processors if not given.
+        seed: Of the validation split, the order and the augmentation; that of ``seed_everything`` if not given, else 0.
+
+    Raises:
+        ValueError: If the folder is missing, holds no class folders, or a class is without images or differs between splits.
+    """
+
+    name = "image_folder"
+    native_size = 224
+
+    def __init__(
+        self,
+        data_dir: str,
+        image_size: int = 224,
+        batch_size: int = 32,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        channels: Literal[1, 3] | None = None,
+        crop_padding: int = 0,
+        flip: bool = True,
+        memory_gb: float = 2.0,
+        num_workers: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        workers = (os.cpu_count() or 1) if num_workers is None else num_workers
+        super().__init__(data_dir, image_size, batch_size, val_fraction, crop_padding, flip, workers, seed)
+        if not 0 < test_fraction < 1:
+            raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
+        self.test_fraction = test_fraction
+        self.memory_gb = memory_gb
+        self._channels = channels
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return self._classes_below(self._split_folder("train") or self.data_dir)
+
+    @cached_property
+    def channels(self) -> int:  # type: ignore[override]
+        if self._channels is not None:
+            return self._channels
+        paths, _ = self._training_files
+        return 1 if all(map(is_grey, paths)) else 3
+
+    @cached_property
+    def _training_files(self) -> tuple[list[Path], Tensor]:
+        return self._files_below(self._split_folder("train") or self.data_dir)
+
+    def _split_folder(self, split: Split) -> Path | None:
+        folder = self.data_dir / split
+        # Without train/, the folders val and test are classes like any other.
+        return folder if (self.data_dir / "train").is_dir() and folder.is_dir() else None
+
+    @staticmethod
+    def _classes_below(folder: Path) -> tuple[str, ...]:
+        if not folder.is_dir():
+            raise ValueError(f"the folder {folder} does not exist: name the folder of your images with --data.data_dir")
+        names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+        if len(names) < 2:
+            raise ValueError(
+                f"{folder} holds {len(names)} class folders, but a classifier needs at least two: "
+                f"put the images of each class into a folder of its own, like {folder}/cat/1.jpg"
+            )
+        return names
+
+    def _files_below(self, folder: Path) -> tuple[list[Path], Tensor]:
+        found = self._classes_below(folder)
+        if found != self.class_names:
+            missing, extra = set(self.class_names) - set(found), set(found) - set(self.class_names)
+            raise ValueError(
+                f"the class folders of {folder} differ from those of the training images"
+                + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
+                + (f"; not in training: {', '.join(sorted(extra))}" if extra else "")
+            )
+        paths: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(found):
+            files = find_images(folder / name)
+            if not files:
+                raise ValueError(f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)})")
+            paths += files
+            labels += [label] * len(files)
+        return paths, torch.tensor(labels)
+
+    def read(self, split: Split) -> ArrayImages | FileImages | None:
+        own = self._split_folder(split)
+        if split == "val" and own is None:
+            return None
+        paths, labels = self._files_below(own) if own else self._training_files
+        if split != "val" and self._split_folder("test") is None:
+            train, test = stratified_split(labels, self.test_fraction, TEST_SPLIT_SEED)
+            part = train if split == "train" else test
+            paths, labels = [paths[i] for i in part.tolist()], labels[part]
+        files = FileImages(paths, labels, self.image_size, self.channels)
+        return files.decode_all() if files.num_bytes <= self.memory_gb * 1e9 else files

@@ -1,0 +1,93 @@
+"""What happens to an image between the file and the network, the same in training and in prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+# The Pillow modes that hold one luminance value per pixel.
+GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F"}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resizes a batch and normalises each channel.
+
+    Args:
+        image_size: Height and width that the network sees, in pixels.
+        mean: Mean of each channel over the training images, on a scale of 0 to 1.
+        std: Standard deviation of each channel, same scale.
+
+    Shape:
+        Input uint8 (N, C, H, W); output float32 (N, C, image_size, image_size).
+    """
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        size = (self.image_size, self.image_size)
+        # x / 255 and (x - mean) / std as one multiplication and one addition.
+        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        images = torch.addcmul(-mean / std, images.float(), 1 / (255 * std))
+        if images.shape[-2:] != size:
+            smaller = images.shape[-1] > self.image_size
+            images = F.interpolate(images, size, mode="bilinear", antialias=smaller)
+        return images
+
+    def to_display(self, images: Tensor) -> Tensor:
+        """Undoes the normalisation: float (N, C, H, W) on a scale of 0 to 1."""
+        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
+        return (images * std + mean).clamp(0, 1)
+
+
+def is_grey(path: Path) -> bool:
+    """Whether an image file holds one channel, from its header alone.
+
+    Raises:
+        ValueError: If the file is not an image; names it.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.mode in GREY_MODES
+    except OSError as error:
+        raise ValueError(f"{path} is not a readable image ({error})") from error
+
+
+def read_image(path: Path, image_size: int, channels: int) -> Tensor:
+    """Decodes a file, resizes its shorter side to ``image_size`` and takes the central square.
+
+    Args:
+        path: A JPEG, PNG or other file that Pillow reads. Its EXIF orientation is applied.
+        image_size: Height and width of the result, in pixels.
+        channels: 1 for grey, 3 for colour; the image is converted.
+
+    Shape:
+        Output uint8 (channels, image_size, image_size).
+
+    Raises:
+        ValueError: If the file is not an image, is truncated, or is suspiciously large; names it.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    try:
+        with Image.open(path) as image:
+            # Lets the JPEG decoder skip detail that the resize would discard.
+            image.draft(mode, (image_size, image_size))
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip them to 8
+                array = np.asarray(image).astype(np.float32) / 257
+                image = Image.fromarray(array.clip(0, 255).astype(np.uint8))
+            image = ImageOps.fit(image.convert(mode), (image_size, image_size), Image.Resampling.BILINEAR)
+            pixels = torch.from_numpy(np.array(image))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be decoded as an image ({error})") from error
+    return pixels.view(image_size, image_size, channels).permute(2, 0, 1)

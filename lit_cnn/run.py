@@ -1,0 +1,154 @@
+"""A run's folder: everything that it was, gave and was asked."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("lit-cnn", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow")
+
+
+class Run:
+    """A folder with ``config.yaml``, ``environment.json``, ``metrics.csv``, ``checkpoints/``, ``results.json`` and
+    ``ledger.jsonl``, one line for each look at the test set.
+
+    Args:
+        path: The folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.csv"
+        self.results = self.path / "results.json"
+        self.ledger = self.path / "ledger.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+
+    @classmethod
+    def create(cls, root: str | Path, dataset: str, model: str) -> Run:
+        """Makes a folder that no other run has: ``root/dataset/model/time-id``."""
+        parent = Path(root, _as_folder_name(dataset), _as_folder_name(model))
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = parent / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            return cls(path)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """An existing run.
+
+        Raises:
+            ValueError: If the folder is missing or holds no run.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            problem = "holds no config.yaml" if run.path.is_dir() else "does not exist"
+            raise ValueError(f"{path} is not a run folder: it {problem}; runs are like runs/digits/googlenet/…")
+        return run
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: str | Path) -> Run | None:
+        """The run in whose ``checkpoints`` folder a file lies, if it does."""
+        run = cls(Path(checkpoint).parent.parent)
+        return run if run.config.is_file() and run.checkpoints.samefile(Path(checkpoint).parent) else None
+
+    def add_results(self, results: dict[str, Any]) -> None:
+        """Adds to ``results.json``, replacing what has the same key."""
+        merged = self.read_results() | results
+        _write(self.results, json.dumps(merged, indent=2) + "\n")
+
+    def read_results(self) -> dict[str, Any]:
+        return json.loads(self.results.read_text()) if self.results.is_file() else {}
+
+    def enter_look(self, checkpoint: str, scores: dict[str, float]) -> int:
+        """Enters a look at the test set into the ledger; returns how many there have been."""
+        entry = {"time": _now(), "checkpoint": checkpoint, **scores}
+        with self.ledger.open("a") as ledger:
+            ledger.write(json.dumps(entry) + "\n")
+        return sum(1 for _ in self.ledger.open())
+
+    def write_environment(self, device: str, precision: str, world_size: int) -> None:
+        """Writes what the results may depend on besides the configuration."""
+        import torch
+
+        environment = {
+            "time": _now(),
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "commit": _commit(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "device": device,
+            "precision": precision,
+            "world_size": world_size,
+            "threads": torch.get_num_threads(),
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+            "packages": {name: _version(name) for name in PACKAGES},
+        }
+        _write(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Rows of ``metrics.csv``, one for each epoch."""
+        if not self.metrics.is_file():
+            return []
+        with self.metrics.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Replaces ``metrics.csv``."""
+        rows = list(rows)
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        partial = self.metrics.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(self.metrics)
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _as_folder_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "unnamed"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of this source, with ``-dirty`` if it was changed since; None outside a checkout."""
+    command = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

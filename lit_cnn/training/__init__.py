@@ -1,0 +1,1 @@
+"""What Lightning lacks: schedules, run folders, progress and dashboards."""

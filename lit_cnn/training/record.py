@@ -1,0 +1,125 @@
+"""Writes a run's folder while it trains and when it is tested."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from scipy.stats import binomtest
+
+from lit_cnn.run import Run
+
+
+class Recorder(Callback):
+    """Measures training speed and keeps ``metrics.csv``, ``environment.json``, ``results.json`` and the ledger.
+
+    Logs ``train/images_per_s``, the images trained on each second of an epoch, validation left out.
+
+    Args:
+        run: The folder; None measures alone.
+    """
+
+    def __init__(self, run: Run | None) -> None:
+        self.run = run
+        self.images = 0
+        self.seconds = 0.0  # in training batches
+        self.wall_seconds = 0.0
+        self._epoch_images = 0
+        self._epoch_began = 0.0
+        self._epoch_seconds: float | None = None
+        self._fit_began = 0.0
+        self._validated = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._fit_began = time.perf_counter()
+        if self.run and trainer.is_global_zero:
+            device = trainer.strategy.root_device
+            name = device.type
+            if device.type == "cuda":
+                import torch
+
+                name = torch.cuda.get_device_name(device)
+            self.run.write_environment(name, str(trainer.precision), trainer.world_size)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._epoch_images = 0
+        self._epoch_seconds = None
+        self._validated = False
+        self._epoch_began = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._epoch_images += len(batch[1])
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._stop_clock()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = True
+
+    def _stop_clock(self) -> None:
+        if self._epoch_seconds is None:
+            self._epoch_seconds = time.perf_counter() - self._epoch_began
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._stop_clock()
+        assert self._epoch_seconds is not None
+        images = self._epoch_images * trainer.world_size
+        self.images += images
+        self.seconds += self._epoch_seconds
+        pl_module.log("train/images_per_s", images / self._epoch_seconds, rank_zero_only=True)
+        if not (self.run and trainer.is_global_zero):
+            return
+        row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row["seconds"] = round(time.perf_counter() - self._fit_began, 3)
+        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        for name, value in trainer.callback_metrics.items():
+            if name.startswith("train/") and not name.endswith("_step") or name.startswith("val/") and self._validated:
+                row[name] = float(value)
+        # A resumed run writes the epochs that it repeats anew.
+        earlier = [old for old in self.run.read_metrics() if int(old["epoch"]) < trainer.current_epoch]
+        self.run.write_metrics([*earlier, row])
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.wall_seconds = time.perf_counter() - self._fit_began
+        if self.run and trainer.is_global_zero:
+            self.run.add_results(self.training_results(trainer))
+
+    def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
+        """Best validation accuracy, training speed, duration."""
+        results = {"seconds": round(self.wall_seconds, 2)}
+        if self.seconds:
+            results["train/images_per_s"] = round(self.images / self.seconds, 1)
+        best = getattr(trainer.checkpoint_callback, "best_model_score", None)
+        if best is not None:
+            results["val/acc"] = float(best)
+        return results
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not (self.run and trainer.is_global_zero):
+            return
+        scores = with_interval({name: float(value) for name, value in trainer.callback_metrics.items()})
+        scores = {name: value for name, value in scores.items() if name.startswith("test/")}
+        checkpoint = Path(trainer.ckpt_path or "")
+        if checkpoint.is_relative_to(self.run.path):
+            checkpoint = checkpoint.relative_to(self.run.path)
+        looks = self.run.enter_look(str(checkpoint), scores)
+        self.run.add_results({**scores, "test/looks": looks})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"images": self.images, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+
+
+def with_interval(scores: dict[str, float]) -> dict[str, float]:
+    """Adds Wilson's 95 % interval of the test accuracy, ``test/acc_low`` and ``test/acc_high``."""
+    images = round(scores["test/images"])
+    interval = binomtest(round(scores["test/acc"] * images), images).proportion_ci(method="wilson")
+    return {**scores, "test/acc_low": float(interval.low), "test/acc_high": float(interval.high)}
