@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
@@ -37,7 +36,7 @@ LINKED = {"num_classes": "data.num_classes", "in_channels": "data.channels"}
 class Parser(LightningArgumentParser):
     """Says what is wrong in one line."""
 
-    def error(self, message: str, ex: Exception | None = None) -> None:
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         print(f"lit-cnn: error: {explain(message)}", file=sys.stderr)
         sys.exit(2)
 
@@ -141,8 +140,8 @@ class CLI(LightningCLI):
 
     def _discard_folder(self) -> None:
         """Leaves no trace of a run that never began."""
-        if self.made_folder and self.folder and not self.folder.metrics.exists() and not self.folder.checkpoints.exists():
-            shutil.rmtree(self.folder.path)
+        if self.made_folder and self.folder:
+            self.folder.discard_unless_begun()
 
     # Commands
 
@@ -152,11 +151,24 @@ class CLI(LightningCLI):
             for key in COMMAND_KEYS:
                 config.pop(key, None)
             self._parser("fit").save(config, self.folder.config, skip_none=True, skip_validation=True)
+        if self.trainer.is_global_zero:
+            self._introduce()
         try:
             self.trainer.fit(**kwargs)
         except BaseException:
             self._discard_folder()
             raise
+
+    def _introduce(self) -> None:
+        model, trainer = self.model, self.trainer
+        size = sum(parameter.numel() for parameter in model.network.parameters())
+        device = trainer.strategy.root_device.type
+        print(
+            f"{type(model).__name__} ({model.hparams.get('variant', 'no variants')}, {size:,} parameters) on "
+            f"{self.datamodule.name} at {self.datamodule.image_size}×{self.datamodule.image_size}; "
+            f"{trainer.world_size} × {device}, {trainer.precision}; seed {self.options.seed_everything}",
+            flush=True,
+        )
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)

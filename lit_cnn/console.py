@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ DEBUG = "LIT_CNN_DEBUG"
 
 
 def arguments_of_run(arguments: list[str]) -> list[str]:
-    """Replaces nothing, adds what ``--run FOLDER`` stands for: its configuration, and the checkpoint to start from.
+    """Adds what ``--run FOLDER`` stands for: its configuration, and the checkpoint to start from.
 
     Raises:
         ValueError: If the folder is not a run or has no such checkpoint.
@@ -40,7 +42,10 @@ def arguments_of_run(arguments: list[str]) -> list[str]:
 
 @contextlib.contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Ends the program with one line for what a user can mend; anything else keeps its traceback."""
+    """Ends the program with one line for what a user can mend; anything else keeps its traceback.
+
+    The exit status is 2 for what the user gave, 1 for what the machine could not do.
+    """
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     try:
@@ -48,44 +53,95 @@ def one_line_errors() -> Iterator[None]:
     except (ValueError, OSError, MisconfigurationException) as error:
         if os.environ.get(DEBUG):
             raise
-        print(f"lit-cnn: error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+        print(f"lit-cnn: error: {explain(str(error))}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
 
 
 def explain(message: str) -> str:
-    return message
+    """jsonargparse's account of what it could not parse, in one line that says what would do."""
+    key = re.search(r'Parser key "([^"]+)"', message)
+    given = re.search(r"Given value: (.+)|Got value: (.+)", message)
+    unknown = re.search(r"Given value: (?:\{'class_path': ')?([\w.]+)", message)
+    if key and key[1] in ("model", "data") and unknown and "path" in message:
+        names = _names_of(key[1])
+        near = difflib.get_close_matches(unknown[1], names, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"unknown {key[1]} {unknown[1]}; {hint}there are {', '.join(names)}"
+    if "arguments are required: fit.data, fit.model" in message:
+        return "nothing to train: give --config FILE, or --model and --data"
+    option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
+    if option:
+        name = (option[1] or option[2]).rpartition(".")[2]
+        near = difflib.get_close_matches(name, _option_names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "lit-cnn fit --help and --model.help LitGoogLeNet list the options"
+        return f"unknown option {name}; {hint}"
+    # The alternatives of a union, less the None that stands for "not given".
+    reasons = re.findall(r"^ +- (.+)$", message, re.MULTILINE) or re.findall(r"(Expected a .+?)\. Got value", message)
+    reasons = [reason for reason in reasons if "NoneType" not in reason and "Union" not in reason]
+    if not reasons:
+        return " ".join(message.split())
+    what = f"{key[1]}: " if key else ""
+    got = f", got {next(filter(None, given.groups()))}" if key and given else ""
+    text = " or ".join(dict.fromkeys(reasons)) + got
+    text = re.sub(r"Expected an? (?:<class ')?([^'\s]+)(?:'>)?", r"expected \1", text.replace("typing.", ""))
+    return what + " ".join(text.split())
+
+
+def _names_of(kind: str) -> list[str]:
+    from lit_cnn import data, models
+
+    return sorted(models.__all__ if kind == "model" else set(data.__all__) - {"ImageDataModule"})
+
+
+def _option_names() -> list[str]:
+    import inspect
+
+    from pytorch_lightning import Trainer
+
+    from lit_cnn import data, models
+    from lit_cnn.classifier import LitClassifier
+
+    classes = [Trainer, LitClassifier]
+    classes += [getattr(module, name) for module in (data, models) for name in module.__all__]
+    return sorted({name for kind in classes for name in inspect.signature(kind).parameters})
 
 
 def print_results(results: dict[str, float], checkpoint: str | Path | None, folder: Path | None) -> None:
     """The table at the end of a command."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
 
     def share(name: str) -> str:
         return f"{results[name]:.2%}"
 
+    rows: list[tuple[str, str]] = []
     if "test/acc" in results:
         interval = f"95 % interval {share('test/acc_low')} to {share('test/acc_high')}"
-        table.add_row("test accuracy", f"{share('test/acc')}  ({interval}, {results['test/images']:,.0f} images)")
+        rows.append(("test accuracy", f"{share('test/acc')} ({interval}, {results['test/images']:,.0f} images)"))
     if "val/acc" in results:
-        table.add_row("validation accuracy", share("val/acc"))
-    for split in ("test", "val"):
-        for name, title in (("loss", "loss"), ("top5", "top-5"), ("f1", "macro F1"), ("ece", "calibration error")):
+        rows.append(("validation accuracy", share("val/acc")))
+    for split, title in (("test", "test"), ("val", "validation")):
+        for name, metric in (("loss", "loss"), ("top5", "top-5 accuracy"), ("f1", "macro F1"), ("ece", "calibration error")):
             if f"{split}/{name}" in results:
-                table.add_row(f"{split} {title}", f"{results[f'{split}/{name}']:.4f}")
+                rows.append((f"{title} {metric}", f"{results[f'{split}/{name}']:.4f}"))
     if "train/images_per_s" in results:
-        table.add_row("training speed", f"{results['train/images_per_s']:,.0f} images/s")
+        rows.append(("training speed", f"{results['train/images_per_s']:,.0f} images/s"))
     if "seconds" in results:
-        table.add_row("time", f"{results['seconds']:,.1f} s")
+        rows.append(("training time", f"{results['seconds']:,.1f} s"))
     if checkpoint:
-        table.add_row("checkpoint", str(checkpoint))
+        rows.append(("checkpoint", str(checkpoint)))
     if folder:
-        table.add_row("run folder", str(folder))
-    # A path broken over two lines cannot be copied.
-    Console(soft_wrap=True, highlight=False).print(table, crop=False, overflow="ignore", no_wrap=True)
+        rows.append(("run folder", str(folder)))
+    width = max((len(name) for name, _ in rows), default=0)
+    print()
+    for name, value in rows:
+        print(f"{name:{width}}  {value}", flush=True)
 
 
 def quiet() -> None:
-    """Silences what the user can do nothing about."""
+    """Silences what the user can do nothing about; the command prints what matters of it itself."""
+    # "GPU available", "Tip", "Seed set to 0", "Restoring states from": said better, or not worth saying.
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning 2.6.6 asks torch for the kind of a tree's node in a way that torch is about to drop.
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # The loader has its own threads, and says itself where images are missing.
+    warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -68,6 +69,16 @@ class Run:
         """The run in whose ``checkpoints`` folder a file lies, if it does."""
         run = cls(Path(checkpoint).parent.parent)
         return run if run.config.is_file() and run.checkpoints.samefile(Path(checkpoint).parent) else None
+
+    def discard_unless_begun(self) -> None:
+        """Removes the folder, and those above it that only held it, if no epoch was finished."""
+        if self.metrics.exists() or self.checkpoints.exists():
+            return
+        shutil.rmtree(self.path)
+        for folder in list(self.path.parents)[:3]:
+            if folder == Path() or any(folder.iterdir()):
+                break
+            folder.rmdir()
 
     def add_results(self, results: dict[str, Any]) -> None:
         """Adds to ``results.json``, replacing what has the same key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,19 +25,26 @@ class DownloadedDataModule(ImageDataModule):
     folder: str
     files: tuple[str, ...]
 
+    @property
+    def _folder(self) -> Path:
+        return self.data_dir / self.folder
+
     def torchvision_dataset(self, train: bool, download: bool) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must implement torchvision_dataset()")
 
     def prepare_data(self) -> None:
         for train in (True, False):
             said = io.StringIO()
+            missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
             try:
                 with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
                     self.torchvision_dataset(train, download=True)
             except (OSError, RuntimeError) as error:
-                folder = self.data_dir / self.folder
+                for folder in missing:
+                    if folder.is_dir() and not any(folder.iterdir()):
+                        folder.rmdir()
                 raise OSError(
-                    f"{type(self).__name__} is not in {folder} and could not be downloaded ({error}): "
+                    f"{type(self).__name__} is not in {self._folder} and could not be downloaded ({error}): "
                     f"put {', '.join(self.files)} there, or name another folder with --data.data_dir"
                 ) from error
 

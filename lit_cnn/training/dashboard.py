@@ -66,8 +66,7 @@ class Dashboard(Callback):
             was_training = network.training
             with warnings.catch_warnings():
                 # TensorBoard draws graphs with torch.jit.trace, which torch deprecates and has no other way for.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+                warnings.filterwarnings("ignore", r"`torch\.jit\.trace\w*` is deprecated", FutureWarning)
                 writer.add_graph(network.eval(), images)
             network.train(was_training)
 
