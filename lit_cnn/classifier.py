@@ -69,7 +69,7 @@ class LitClassifier(pl.LightningModule):
         num_classes: int,
         in_channels: int,
         optimizer: str = "SGD",
-        lr: float = 0.05,
+        lr: float = 0.01,
         weight_decay: float = 5e-4,
         optimizer_args: dict[str, Any] | None = None,
         schedule: Schedule = "cosine",
@@ -107,6 +107,7 @@ class LitClassifier(pl.LightningModule):
         of_classes = partial(dict, num_classes=num_classes, validate_args=False)
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_acc = MulticlassAccuracy(average="micro", **of_classes())
+        self._logs_epoch = -1
         # The metrics share what they can of their work: compute_groups finds it out.
         metrics = {
             "acc": MulticlassAccuracy(average="micro", **of_classes()),
@@ -140,8 +141,11 @@ class LitClassifier(pl.LightningModule):
         logits, loss = self.training_loss(images, labels)
         self.train_loss.update(loss.detach(), len(labels))
         self.train_acc.update(logits.detach(), labels)
-        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
-        self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
+        if self._logs_epoch != self.current_epoch:
+            # Lightning computes and resets them when the epoch ends; naming them once is enough, and cheaper.
+            self._logs_epoch = self.current_epoch
+            self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
+            self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self.log("train/loss_step", loss.detach())
         return loss

@@ -25,7 +25,6 @@ RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
 COMMAND_KEYS = ("config", "run", "runs_dir", "test_after_fit", "ckpt_path", "weights_only", "verbose")
 TRAINER_DEFAULTS = {
     "max_epochs": 10,
-    "log_every_n_steps": 10,
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }

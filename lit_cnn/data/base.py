@@ -231,6 +231,7 @@ class ImageDataModule(pl.LightningDataModule):
             "dataset": self.name,
             "class_names": list(self.class_names),
             "channels": self.channels,
+            "native_size": self.native_size,
             "image_size": preprocessing.image_size,
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),

@@ -121,6 +121,7 @@ class ImageFolder(ImageDataModule):
     ) -> None:
         workers = (os.cpu_count() or 1) if num_workers is None else num_workers
         super().__init__(data_dir, image_size, batch_size, val_fraction, crop_padding, flip, workers, seed)
+        self.native_size = self.image_size  # files are decoded at the size that the network sees
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
         self.test_fraction = test_fraction

@@ -25,7 +25,7 @@ class Preprocessing:
         std: Standard deviation of each channel, same scale.
 
     Shape:
-        Input uint8 (N, C, H, W); output float32 (N, C, image_size, image_size).
+        Input uint8 (N, C, H, W); output float32 (N, C, image_size, image_size), channels last in memory.
     """
 
     image_size: int
@@ -41,7 +41,8 @@ class Preprocessing:
         if images.shape[-2:] != size:
             smaller = images.shape[-1] > self.image_size
             images = F.interpolate(images, size, mode="bilinear", antialias=smaller)
-        return images
+        # Convolutions are faster so, on processors and on tensor cores alike.
+        return images.to(memory_format=torch.channels_last)
 
     def to_display(self, images: Tensor) -> Tensor:
         """Undoes the normalisation: float (N, C, H, W) on a scale of 0 to 1."""

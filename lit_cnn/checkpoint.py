@@ -1,0 +1,73 @@
+"""A trained classifier read back from its checkpoint alone."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lit_cnn.models  # noqa: F401 - defines the architectures that a checkpoint can name
+from lit_cnn.classifier import CHECKPOINT_KEY, LitClassifier
+from lit_cnn.data.preprocess import Preprocessing
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A classifier and what it needs to see an image as it did in training.
+
+    Args:
+        classifier: In evaluation mode.
+        preprocessing: From uint8 images of ``native_size`` to the network's input.
+        class_names: Name of each output.
+        channels: 1 for grey, 3 for colour.
+        native_size: Height and width at which files are decoded, in pixels.
+    """
+
+    classifier: LitClassifier
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    channels: int
+    native_size: int
+
+
+def load_trained(path: str | Path) -> Trained:
+    """Reads a checkpoint; runs no code from it.
+
+    Args:
+        path: A file written by ``lit-cnn fit`` or by a Trainer that fitted a ``LitClassifier`` on an ``ImageDataModule``.
+
+    Raises:
+        ValueError: If the file is missing, broken, of something else, or of an architecture that is not known here.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"there is no checkpoint {path}")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        about, hyper_parameters = checkpoint[CHECKPOINT_KEY], checkpoint["hyper_parameters"]
+        data = checkpoint[about["data_key"]]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{path} is not a whole checkpoint of lit-cnn ({type(error).__name__}: {reason})") from error
+    kinds = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _subclasses(LitClassifier)}
+    if about["class_path"] not in kinds:
+        raise ValueError(f"{path} holds a {about['class_path']}, but the architectures here are {', '.join(sorted(kinds))}")
+    classifier = kinds[about["class_path"]](**hyper_parameters)
+    classifier.on_load_checkpoint(checkpoint)
+    classifier.load_state_dict(checkpoint["state_dict"])
+    return Trained(
+        classifier.eval(),
+        Preprocessing(data["image_size"], tuple(data["mean"]), tuple(data["std"])),
+        tuple(data["class_names"]),
+        data["channels"],
+        data["native_size"],
+    )
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
