@@ -7,7 +7,7 @@ import sys
 from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
@@ -15,6 +15,7 @@ from lit_cnn.classifier import LitClassifier
 from lit_cnn.console import arguments_of_run, explain, one_line_errors, print_results, quiet
 from lit_cnn.data import ImageDataModule
 from lit_cnn.run import Run
+from lit_cnn.training.best import BestAndLast
 from lit_cnn.training.dashboard import Dashboard, RunLogger
 from lit_cnn.training.progress import progress_bar
 from lit_cnn.training.record import Recorder, with_interval
@@ -111,7 +112,7 @@ class CLI(LightningCLI):
         if fitting and given.enable_progress_bar is not False:
             callbacks.append(progress_bar())
         if fitting and self.folder:
-            callbacks += [Dashboard(), checkpoints_of(self.folder)]
+            callbacks += [Dashboard(), BestAndLast(self.folder)]
         settings: dict[str, Any] = {"callbacks": callbacks, "use_distributed_sampler": False}
         if given.logger in (None, True):
             settings["logger"] = RunLogger(self.folder.path) if self.folder and self.subcommand != "validate" else False
@@ -194,21 +195,8 @@ class CLI(LightningCLI):
             print_results(results, checkpoint, self.folder.path if self.folder else None)
 
 
-def checkpoints_of(run: Run) -> ModelCheckpoint:
-    """Keeps the best epoch by validation accuracy, and the last one."""
-    return ModelCheckpoint(
-        run.checkpoints,
-        filename="best",
-        monitor="val/acc",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-
-
-def main(arguments: list[str]) -> int:
-    """Runs a subcommand and returns the exit status."""
+def main(_: list[str]) -> int:
+    """Runs a subcommand and returns the exit status; LightningCLI reads the arguments from ``sys.argv`` itself."""
     quiet()
     with one_line_errors():
         CLI()

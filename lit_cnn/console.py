@@ -119,7 +119,12 @@ def print_results(results: dict[str, float], checkpoint: str | Path | None, fold
     if "val/acc" in results:
         rows.append(("validation accuracy", share("val/acc")))
     for split, title in (("test", "test"), ("val", "validation")):
-        for name, metric in (("loss", "loss"), ("top5", "top-5 accuracy"), ("f1", "macro F1"), ("ece", "calibration error")):
+        for name, metric in (
+            ("loss", "loss"),
+            ("top5", "top-5 accuracy"),
+            ("f1", "macro F1"),
+            ("ece", "calibration error"),
+        ):
             if f"{split}/{name}" in results:
                 rows.append((f"{title} {metric}", f"{results[f'{split}/{name}']:.4f}"))
     if "train/images_per_s" in results:

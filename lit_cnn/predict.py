@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
     with one_line_errors():
         checkpoint = options.ckpt_path or Run.open(options.run or Path(options.config).parent).best
         predictions = list(predict(load_trained(checkpoint), options.images, options.batch_size))
-        with open(options.output, "w", newline="") as file:
+        with Path(options.output).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("file", "class", "probability"))
             writer.writerows((path, name, f"{probability:.6f}") for path, name, probability in predictions)

@@ -160,7 +160,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.crop_padding = crop_padding
         self.flip = flip
         self.num_workers = num_workers
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else seed
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.splits: dict[Split, Images] = {}
 
     def read(self, split: Split) -> Images | None:

@@ -80,15 +80,14 @@ def read_image(path: Path, image_size: int, channels: int) -> Tensor:
     """
     mode = "L" if channels == 1 else "RGB"
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as file:
             # Lets the JPEG decoder skip detail that the resize would discard.
-            image.draft(mode, (image_size, image_size))
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip them to 8
-                array = np.asarray(image).astype(np.float32) / 257
-                image = Image.fromarray(array.clip(0, 255).astype(np.uint8))
-            image = ImageOps.fit(image.convert(mode), (image_size, image_size), Image.Resampling.BILINEAR)
-            pixels = torch.from_numpy(np.array(image))
+            file.draft(mode, (image_size, image_size))
+            image = ImageOps.exif_transpose(file)
+        if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip them to 8
+            image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+        square = ImageOps.fit(image.convert(mode), (image_size, image_size), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.array(square))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be decoded as an image ({error})") from error
     return pixels.view(image_size, image_size, channels).permute(2, 0, 1)

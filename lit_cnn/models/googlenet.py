@@ -151,9 +151,7 @@ class GoogLeNet(nn.Module):
         ValueError: If auxiliary heads are asked of a layout that has none.
     """
 
-    def __init__(
-        self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, aux_heads: bool = False
-    ) -> None:
+    def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, aux_heads: bool = False) -> None:
         super().__init__()
         if aux_heads and layout.aux_pool is None:
             raise ValueError("this variant of GoogLeNet has no auxiliary heads: set aux_weight to 0")
@@ -193,7 +191,8 @@ class GoogLeNet(nn.Module):
 
     def forward_with_aux(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the classifier and of the two auxiliary heads, each (N, num_classes)."""
-        assert self.aux1 is not None and self.aux2 is not None
+        assert self.aux1 is not None
+        assert self.aux2 is not None
         logits, inner1, inner2 = self.forward_stages(x)
         return logits, self.aux1(inner1), self.aux2(inner2)
 

@@ -78,7 +78,7 @@ class Dashboard(Callback):
         if preprocessing is not None:
             from torchvision.utils import make_grid
 
-            writer.add_image("training_batch", make_grid(preprocessing.to_display(batch[0][:64]).float(), nrow=8))
+            writer.add_image("network/training_batch", make_grid(preprocessing.to_display(batch[0][:64]).float(), nrow=8))
 
     # Every log_every_n_steps
 
@@ -96,7 +96,7 @@ class Dashboard(Callback):
         last = (trainer.max_epochs or 0) - 1
         epoch = trainer.current_epoch
         every = math.ceil(max(1, last) / max(1, self.num_pictures - 1))
-        return epoch in (0, last) or epoch % every == 0 and epoch + every // 2 < max(last, epoch + every)
+        return epoch in (0, last) or (epoch % every == 0 and epoch + every // 2 < max(last, epoch + every))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._confusion, self._worst = None, []
@@ -133,15 +133,15 @@ class Dashboard(Callback):
             return
         names = list(getattr(trainer.datamodule, "class_names", map(str, range(pl_module.num_classes))))
         step = trainer.global_step
-        writer.add_figure("confusion_matrix", _confusion_figure(confusion, names), step)
+        writer.add_figure("validation/confusion_matrix", _confusion_figure(confusion, names), step)
         if worst is not None:
-            writer.add_figure("worst_validation_images", _worst_figure(worst, trainer.datamodule, names), step)
+            writer.add_figure("validation/worst_images", _worst_figure(worst, trainer.datamodule, names), step)
         filters = _first_filters(pl_module.network)
         if filters is not None:
-            writer.add_image("first_layer_filters", filters, step)
+            writer.add_image("network/first_layer_filters", filters, step)
         for name, parameter in pl_module.network.named_parameters():
             if parameter.ndim > 1:
-                writer.add_histogram(name, parameter.detach().float(), step)
+                writer.add_histogram(f"weights/{name}", parameter.detach().float(), step)
 
     def _gather_worst(self, pl_module: pl.LightningModule) -> Tensor:
         # Processes gather tensors of one shape: short ones are filled with rows that lose against any image.
@@ -162,13 +162,16 @@ def _add_hyper_parameters(writer: SummaryWriter, trainer: pl.Trainer, pl_module:
     from torch.utils.tensorboard.summary import hparams
 
     values: dict[str, Any] = {"model": type(pl_module).__name__, "precision": str(trainer.precision)}
-    values |= {key: value for key, value in pl_module.hparams.items() if not key.startswith("_")}
+    values |= dict(pl_module.hparams)
     if trainer.datamodule is not None:
-        values |= {f"data/{key}": value for key, value in trainer.datamodule.hparams.items() if not key.startswith("_")}
-        values["data"] = type(trainer.datamodule).__name__
-        values["data/seed"] = getattr(trainer.datamodule, "seed", None)
+        values |= {f"data/{key}": value for key, value in trainer.datamodule.hparams.items()}
+        values |= {"data": type(trainer.datamodule).__name__, "data/seed": getattr(trainer.datamodule, "seed", None)}
     values["max_epochs"] = trainer.max_epochs
-    shown = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in values.items()}
+    shown = {
+        key: value if isinstance(value, bool | int | float | str) else str(value)
+        for key, value in values.items()
+        if value is not None
+    }
     # The scores' values are the scalars of the same names, which come as the run goes on.
     for summary in hparams(shown, dict.fromkeys(SCORES, 0)):
         writer.file_writer.add_summary(summary)

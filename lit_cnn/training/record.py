@@ -79,7 +79,7 @@ class Recorder(Callback):
         row["seconds"] = round(time.perf_counter() - self._fit_began, 3)
         row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         for name, value in trainer.callback_metrics.items():
-            if name.startswith("train/") and not name.endswith("_step") or name.startswith("val/") and self._validated:
+            if (name.startswith("train/") and not name.endswith("_step")) or (name.startswith("val/") and self._validated):
                 row[name] = float(value)
         # A resumed run writes the epochs that it repeats anew.
         earlier = [old for old in self.run.read_metrics() if int(old["epoch"]) < trainer.current_epoch]

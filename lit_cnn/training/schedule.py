@@ -49,7 +49,7 @@ def rate_factor(schedule: Schedule, num_steps: int, warmup_ratio: float = 0.0) -
     return factor
 
 
-def _constant(done: float) -> float:
+def _constant(_: float) -> float:
     return 1.0
 
 

@@ -1,0 +1,88 @@
+# lit_cnn: `make help` lists what there is.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DATA   ?= digits
+
+# What a user gives becomes an option of lit-cnn; what is not given stays as the recipe has it.
+OPTIONS = $(if $(DATA_DIR),--data.data_dir '$(DATA_DIR)') \
+          $(if $(DEVICES),--trainer.devices $(DEVICES)) \
+          $(if $(PRECISION),--trainer.precision $(PRECISION)) \
+          $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
+          $(if $(SEED),--seed_everything $(SEED))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train evaluate resume predict dashboard test lint format lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "Variables of train, all but MODEL optional:"
+	@echo "  MODEL=googlenet          a recipe's name, from experiments/DATA/"
+	@echo "  DATA=fashion_mnist       a folder of experiments/ (default: digits)"
+	@echo "  DATA_DIR=path            where the dataset's files are, or are downloaded to (default: data)"
+	@echo "  DEVICES=2                how many processors or GPUs"
+	@echo "  PRECISION=bf16-mixed     32-true, bf16-mixed, 16-mixed"
+	@echo "  EPOCHS=3   SEED=1        instead of the recipe's"
+	@echo '  ARGS="--model.lr 0.02"   handed to lit-cnn as it is (also by the other commands)'
+	@echo
+	@echo "Examples: make train MODEL=googlenet"
+	@echo "          make train MODEL=lenet DATA=fashion_mnist EPOCHS=3"
+	@echo "          make evaluate RUN=runs/digits/googlenet/20260101-120000-1a2b"
+
+# Made anew when the lock or the packaging changes; otherwise once.
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lit_cnn needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/installed ## Build .venv from requirements.lock
+
+train: recipe $(VENV)/installed ## Train MODEL on DATA, then look at the test set once
+	@$(BIN)/lit-cnn fit --config experiments/$(DATA)/$(MODEL).yaml --test_after_fit $(OPTIONS) $(ARGS)
+
+# Before anything is installed: is there such a recipe?
+.PHONY: recipe run
+recipe:
+	@test -d "experiments/$(DATA)" || \
+		{ echo "no recipes for DATA=$(DATA); there are: $(notdir $(patsubst %/,%,$(dir $(wildcard experiments/*/lenet.yaml))))" >&2; exit 2; }
+	@test -f "experiments/$(DATA)/$(MODEL).yaml" || \
+		{ echo "no recipe MODEL=$(MODEL) for DATA=$(DATA); there are: $(notdir $(basename $(wildcard experiments/$(DATA)/*.yaml)))" >&2; exit 2; }
+
+run:
+	@test -n "$(RUN)" || { echo "which run? RUN=runs/…" >&2; exit 2; }
+
+evaluate: run $(VENV)/installed ## Look at the test set with the best checkpoint of RUN
+	@$(BIN)/lit-cnn test --run '$(RUN)' $(ARGS)
+
+resume: run $(VENV)/installed ## Go on with RUN from its last checkpoint
+	@$(BIN)/lit-cnn fit --run '$(RUN)' $(OPTIONS) $(ARGS)
+
+predict: run $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
+	@$(BIN)/lit-cnn predict --run '$(RUN)' --images '$(IMAGES)' $(ARGS)
+
+dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
+	@$(BIN)/tensorboard --logdir runs --host localhost $(ARGS)
+
+test: $(VENV)/installed ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed ## Check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(VENV)/installed ## Mend what the linter can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## Resolve requirements.lock anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev \
+		--constraint constraints.txt --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+clean: ## Remove caches and build products; keeps .venv, data and runs
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find lit_cnn tests -name __pycache__ -type d -exec rm -rf {} +

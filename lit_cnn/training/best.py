@@ -1,0 +1,37 @@
+"""Which checkpoints a run keeps."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
+
+from lit_cnn.run import Run
+
+
+class BestAndLast(ModelCheckpoint):
+    """Keeps ``best.ckpt``, by validation accuracy, and ``last.ckpt``, of the last whole epoch.
+
+    Of epochs with equal accuracy the later is kept: small validation sets tie often, and as the learning rate falls the
+    later network is the better trained.
+
+    Args:
+        run: Where to keep them.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(
+            run.checkpoints,
+            filename="best",
+            monitor="val/acc",
+            mode="max",
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        if super().check_monitor_top_k(trainer, current):
+            return True
+        return current is not None and self.best_model_score is not None and bool(torch.eq(current, self.best_model_score))
