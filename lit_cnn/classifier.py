@@ -105,6 +105,7 @@ class LitClassifier(pl.LightningModule):
         self.register_buffer("class_weights", weights, persistent=False)
 
         of_classes = partial(dict, num_classes=num_classes, validate_args=False)
+        # One value for each image: torchmetrics 1.9 forgets the weights of a MeanMetric that does not look for NaNs.
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_acc = MulticlassAccuracy(average="micro", **of_classes())
         self._logs_epoch = -1
@@ -139,7 +140,7 @@ class LitClassifier(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         images, labels = batch[:2]
         logits, loss = self.training_loss(images, labels)
-        self.train_loss.update(loss.detach(), len(labels))
+        self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_acc.update(logits.detach(), labels)
         if self._logs_epoch != self.current_epoch:
             # Lightning computes and resets them when the epoch ends; naming them once is enough, and cheaper.
@@ -164,7 +165,7 @@ class LitClassifier(pl.LightningModule):
     def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
         images, labels = batch[:2]
         logits = self(images).float()
-        self.metrics[f"{split}_loss"].update(F.cross_entropy(logits, labels), len(labels))
+        self.metrics[f"{split}_loss"].update(F.cross_entropy(logits, labels, reduction="none"))
         self.metrics[split].update(logits, labels)
         return logits
 
@@ -173,12 +174,13 @@ class LitClassifier(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self._log_evaluation("test")
-        self.log("test/images", self.num_tested.compute())
+        self.log("test/images", self.num_tested.compute(), sync_dist=True)
         self.num_tested.reset()
 
     def _log_evaluation(self, split: str) -> None:
-        self.log(f"{split}/loss", self.metrics[f"{split}_loss"].compute())
-        self.log_dict(self.metrics[split].compute())
+        # compute() has gathered from all processes; sync_dist averages equal values and keeps Lightning from warning.
+        self.log(f"{split}/loss", self.metrics[f"{split}_loss"].compute(), sync_dist=True)
+        self.log_dict(self.metrics[split].compute(), sync_dist=True)
         self.metrics[f"{split}_loss"].reset()
         self.metrics[split].reset()
 

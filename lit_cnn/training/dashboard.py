@@ -127,7 +127,7 @@ class Dashboard(Callback):
             return
         # Both gather from all processes, so all of them come here.
         confusion = self._confusion.compute().cpu()
-        worst = self._gather_worst(pl_module) if self._worst else None
+        worst = self._gather_worst() if self._worst else None
         writer = _writer(trainer)
         if writer is None:
             return
@@ -143,13 +143,13 @@ class Dashboard(Callback):
             if parameter.ndim > 1:
                 writer.add_histogram(f"weights/{name}", parameter.detach().float(), step)
 
-    def _gather_worst(self, pl_module: pl.LightningModule) -> Tensor:
-        # Processes gather tensors of one shape: short ones are filled with rows that lose against any image.
-        rows = self._keep_worst(torch.cat(self._worst))
-        rows = F.pad(rows, (0, 0, 0, self.num_worst - len(rows)), value=-1.0)
-        rows = pl_module.all_gather(rows).reshape(-1, rows.shape[1])
-        rows = self._keep_worst(rows)
-        return rows[rows[:, 0] >= 0].cpu()
+    def _gather_worst(self) -> Tensor:
+        rows = torch.cat(self._worst).cpu()
+        if torch.distributed.is_initialized():
+            shares: list[Tensor] = [rows] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(shares, rows)
+            rows = torch.cat(shares)
+        return self._keep_worst(rows)
 
 
 def _writer(trainer: pl.Trainer) -> SummaryWriter | None:

@@ -72,7 +72,7 @@ class Recorder(Callback):
         images = self._epoch_images * trainer.world_size
         self.images += images
         self.seconds += self._epoch_seconds
-        pl_module.log("train/images_per_s", images / self._epoch_seconds, rank_zero_only=True)
+        pl_module.log("train/images_per_s", images / self._epoch_seconds, sync_dist=True)
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
