@@ -138,7 +138,7 @@ class LitClassifier(pl.LightningModule):
         return logits, self.loss(logits, labels)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        images, labels = batch[:2]
+        images, labels = batch[0].to(self.dtype), batch[1]
         logits, loss = self.training_loss(images, labels)
         self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_acc.update(logits.detach(), labels)
@@ -160,10 +160,10 @@ class LitClassifier(pl.LightningModule):
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Probabilities (N, num_classes)."""
-        return self(batch[0]).float().softmax(dim=1)
+        return self(batch[0].to(self.dtype)).float().softmax(dim=1)
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
-        images, labels = batch[:2]
+        images, labels = batch[0].to(self.dtype), batch[1]
         logits = self(images).float()
         self.metrics[f"{split}_loss"].update(F.cross_entropy(logits, labels, reduction="none"))
         self.metrics[split].update(logits, labels)

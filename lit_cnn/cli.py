@@ -15,7 +15,7 @@ from lit_cnn.classifier import LitClassifier
 from lit_cnn.console import arguments_of_run, explain, one_line_errors, print_results, quiet
 from lit_cnn.data import ImageDataModule
 from lit_cnn.run import Run
-from lit_cnn.training.best import BestAndLast
+from lit_cnn.training.checkpoints import Best, Last
 from lit_cnn.training.dashboard import Dashboard, RunLogger
 from lit_cnn.training.progress import progress_bar
 from lit_cnn.training.record import Recorder, with_interval
@@ -112,7 +112,7 @@ class CLI(LightningCLI):
         if fitting and given.enable_progress_bar is not False:
             callbacks.append(progress_bar())
         if fitting and self.folder:
-            callbacks += [Dashboard(), BestAndLast(self.folder)]
+            callbacks += [Dashboard(), Best(self.folder), Last(self.folder)]
         settings: dict[str, Any] = {"callbacks": callbacks, "use_distributed_sampler": False}
         if given.logger in (None, True):
             settings["logger"] = RunLogger(self.folder.path) if self.folder and self.subcommand != "validate" else False

@@ -150,5 +150,7 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
     # validate and test need no checkpoint callback.
     warnings.filterwarnings("ignore", r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+    # A run that goes on writes into its own folder.
+    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
     # The loader has its own threads, and says itself where images are missing.
     warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")

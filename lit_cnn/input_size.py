@@ -13,7 +13,8 @@ LARGEST_SIZE = 512
 def takes(network: nn.Module, in_channels: int, image_size: int) -> bool:
     """Whether a forward pass on (1, in_channels, image_size, image_size) goes through; computes shapes, not values."""
     state = {name: tensor.to("meta") for name, tensor in network.state_dict(keep_vars=True).items()}
-    images = torch.empty(1, in_channels, image_size, image_size, device="meta")
+    dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), None)
+    images = torch.empty(1, in_channels, image_size, image_size, device="meta", dtype=dtype)
     was_training = network.training
     network.eval()
     try:

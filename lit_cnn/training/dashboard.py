@@ -62,7 +62,7 @@ class Dashboard(Callback):
         size, channels = getattr(trainer.datamodule, "image_size", None), pl_module.in_channels
         if size is not None:
             network = pl_module.network
-            images = torch.zeros(1, channels, size, size, device=pl_module.device)
+            images = torch.zeros(1, channels, size, size, device=pl_module.device, dtype=pl_module.dtype)
             was_training = network.training
             with warnings.catch_warnings():
                 # TensorBoard draws graphs with torch.jit.trace, which torch deprecates and has no other way for.

@@ -26,7 +26,7 @@ class Recorder(Callback):
         self.run = run
         self.images = 0
         self.seconds = 0.0  # in training batches
-        self.wall_seconds = 0.0
+        self.wall_seconds = 0.0  # of the whole training, in all the sessions that it took
         self._epoch_images = 0
         self._epoch_began = 0.0
         self._epoch_seconds: float | None = None
@@ -34,7 +34,7 @@ class Recorder(Callback):
         self._validated = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._fit_began = time.perf_counter()
+        self._fit_began = time.perf_counter() - self.wall_seconds
         if self.run and trainer.is_global_zero:
             device = trainer.strategy.root_device
             name = device.type
@@ -112,10 +112,12 @@ class Recorder(Callback):
         self.run.add_results({**scores, "test/looks": looks})
 
     def state_dict(self) -> dict[str, Any]:
-        return {"images": self.images, "seconds": self.seconds}
+        wall_seconds = time.perf_counter() - self._fit_began
+        return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+        self.wall_seconds = state_dict["wall_seconds"]
 
 
 def with_interval(scores: dict[str, float]) -> dict[str, float]:
