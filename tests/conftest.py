@@ -1,0 +1,76 @@
+"""What several test files need: a quiet Trainer, a folder of photographs, the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pytorch_lightning import Trainer
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Callable[..., Trainer]:
+    """Makes Trainers that write nothing but what a test asks for."""
+
+    def make(**settings: object) -> Trainer:
+        defaults = {
+            "max_epochs": 1,
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "log_every_n_steps": 1,
+            "default_root_dir": tmp_path,
+        }
+        return Trainer(**defaults | settings)
+
+    return make
+
+
+def write_photos(folder: Path, classes: tuple[str, ...], num_images: int, grey: bool = False) -> None:
+    """Class folders of JPEG and PNG files of different sizes; each class has its own brightness."""
+    random = np.random.default_rng(0)
+    for index, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(num_images):
+            height, width = random.integers(20, 60, 2)
+            shape = (height, width) if grey else (height, width, 3)
+            pixels = random.integers(0, 40, shape) + 200 * index // max(1, len(classes) - 1)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.{'jpg' if number % 2 else 'png'}")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three classes of twenty colour photographs, without split folders."""
+    folder = tmp_path / "photos"
+    write_photos(folder, ("ant", "bee", "cat"), 20)
+    return folder
+
+
+@pytest.fixture
+def lit_cnn(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``lit-cnn`` as a user does, in an empty folder."""
+
+    def run(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("LIT_CNN", "PL_"))}
+        return subprocess.run(
+            [sys.executable, "-m", "lit_cnn", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
