@@ -47,7 +47,7 @@ class Loader:
         shuffle: Training order: a new permutation each epoch, whole batches only, random numbers attached. Otherwise the
             images come once each in their own order, spread evenly over the processes.
         seed: Of order and augmentation.
-        epoch: Returns the current epoch when an iteration begins.
+        epoch: Returns the current epoch when the first batch is asked for.
         rank: This process's number.
         world_size: How many processes share the images.
         num_workers: Threads that fetch ahead; 0 fetches in the loop.
@@ -92,14 +92,15 @@ class Loader:
         return min(-(-num_images // self.batch_size), num_images // self.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = self._training_plan(self.epoch()) if self.shuffle else self._evaluation_plan()
+        plan = self._training_plan() if self.shuffle else self._evaluation_plan()
         if self.num_workers == 0:
             return map(self._fetch, plan)
         return self._fetch_ahead(plan)
 
-    def _training_plan(self, epoch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def _training_plan(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         num_images = len(self.images.labels)
-        generator = np.random.default_rng([self.seed, epoch])
+        # Asked when the first batch is: Lightning makes the iterator of a resumed run before it restores the epoch.
+        generator = np.random.default_rng([self.seed, self.epoch()])
         order = torch.from_numpy(generator.permutation(num_images))
         draws = torch.from_numpy(generator.random((num_images, NUM_DRAWS), dtype=np.float32))
         size = min(self.batch_size, num_images - num_images % self.world_size)
