@@ -136,7 +136,6 @@ class CLI(LightningCLI):
             model = type(self.model).__module__.rpartition(".")[2]
             self.folder = Run.create(options.runs_dir, self.datamodule.name, model)
             self.made_folder = True
-            os.environ[RUN_FOLDER] = str(self.folder.path)
 
     def _discard_folder(self) -> None:
         """Leaves no trace of a run that never began."""
@@ -151,6 +150,7 @@ class CLI(LightningCLI):
             for key in COMMAND_KEYS:
                 config.pop(key, None)
             self._parser("fit").save(config, self.folder.config, skip_none=True, skip_validation=True)
+            os.environ[RUN_FOLDER] = str(self.folder.path)
         if self.trainer.is_global_zero:
             self._introduce()
         try:
@@ -158,6 +158,9 @@ class CLI(LightningCLI):
         except BaseException:
             self._discard_folder()
             raise
+        finally:
+            if self.made_folder:
+                del os.environ[RUN_FOLDER]
 
     def _introduce(self) -> None:
         model, trainer = self.model, self.trainer

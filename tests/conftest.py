@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 from pytorch_lightning import Trainer
 
+from lit_cnn.__main__ import main
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -57,20 +59,38 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def lit_cnn(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs ``lit-cnn`` as a user does, in an empty folder."""
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
-    def run(*arguments: str | Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("LIT_CNN", "PL_"))}
-        return subprocess.run(
-            [sys.executable, "-m", "lit_cnn", *map(str, arguments)],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+
+def run_process(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs ``lit-cnn`` in a folder, in a process of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("LIT_CNN", "PL_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "lit_cnn", *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture
+def lit_cnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """Runs ``lit-cnn`` in an empty folder, in this process: a start of Python and torch takes seconds."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["lit-cnn", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            status = main()
+        except SystemExit as end:
+            status = end.code
+        printed = capfd.readouterr()
+        return subprocess.CompletedProcess(sys.argv, status, printed.out, printed.err)
 
     return run

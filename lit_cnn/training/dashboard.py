@@ -192,7 +192,7 @@ def _confusion_figure(confusion: Tensor, names: list[str]) -> Figure:
     figure = Figure(figsize=(6.4, 6) if few else (10, 9.4), layout="constrained")
     axes = figure.subplots()
     share = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
     ticks = range(num_classes) if num_classes <= 50 else []
     axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90)
     axes.set_yticks(ticks, [names[i] for i in ticks])
@@ -219,7 +219,7 @@ def _worst_figure(worst: Tensor, data: Any, names: list[str]) -> Figure:
         axes.axis("off")
     for axes, (_, label, predicted, confidence, position) in zip(figure.axes, worst.tolist(), strict=False):
         pixels = images.fetch(torch.tensor([int(position)]))[0].permute(1, 2, 0)
-        axes.imshow(pixels.squeeze(-1), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
         name = Path(images.name(int(position))).name
         title = f"{name}\nis {names[int(label)]}\n{names[int(predicted)]} {confidence:.0%}"
         axes.set_title(title, fontsize=8, color="black" if label == predicted else "firebrick")

@@ -1,0 +1,231 @@
+"""The commands as a user types them."""
+
+import csv
+import json
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT, Command, run_process, write_photos
+from PIL import Image
+
+from lit_cnn.checkpoint import load_trained
+from lit_cnn.data import Digits
+
+LENET = ROOT / "experiments" / "digits" / "lenet.yaml"
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A LeNet trained on the digits for some epochs and tested once, and what that printed."""
+    folder = tmp_path_factory.mktemp("digits")
+    done = run_process(folder, "fit", "--config", LENET, "--trainer.max_epochs", "5", "--test_after_fit")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    (run,) = folder.glob("runs/digits/lenet/*")
+    return run, done.stdout
+
+
+def test_a_run_is_a_folder_with_everything(digits_run: tuple[Path, str]):
+    run, _ = digits_run
+    names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    events = {name for name in names if name.startswith("events.out.tfevents")}
+    assert events
+    assert names - events == {
+        "config.yaml",
+        "environment.json",
+        "metrics.csv",
+        "results.json",
+        "ledger.jsonl",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    }
+    results = json.loads((run / "results.json").read_text())
+    assert {"test/acc", "test/acc_low", "test/acc_high", "val/acc", "train/images_per_s", "seconds"} <= results.keys()
+    assert 0.5 < results["test/acc_low"] < results["test/acc"] < results["test/acc_high"] < 1
+    assert results["test/images"] == 360
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3", "4"]
+    assert max(float(row["val/acc"]) for row in rows) == pytest.approx(results["val/acc"])
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["packages"]["torch"] == version("torch")
+    assert environment["command"][1:3] == ["fit", "--config"]
+
+
+def test_the_end_of_a_run_is_a_table(digits_run: tuple[Path, str]):
+    run, printed = digits_run
+    lines = printed.splitlines()
+    assert lines[0].startswith("LitLeNet (lenet, 61,706 parameters) on digits at 28×28; 1 × cpu")
+    assert [line.split(" · ")[0] for line in lines[1:6]] == [f"epoch {i}/5" for i in range(1, 6)]
+    for name in ("test accuracy", "validation accuracy", "training speed", "training time", "checkpoint", "run folder"):
+        assert any(line.startswith(f"{name}  ") for line in lines), name
+    assert "95 % interval" in printed
+    folder = next(line.split()[-1] for line in lines if line.startswith("run folder"))
+    assert run.as_posix().endswith(folder)
+
+
+def test_the_configuration_of_a_run_repeats_it(digits_run: tuple[Path, str], lit_cnn: Command, tmp_path: Path):
+    run, _ = digits_run
+    done = lit_cnn("fit", "--config", run / "config.yaml")
+    assert done.returncode == 0, done.stderr
+    (again,) = tmp_path.glob("runs/digits/lenet/*")
+    ours, theirs = (torch.load(r / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for r in (again, run))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert "test/acc" not in json.loads((again / "results.json").read_text())
+    assert not (again / "ledger.jsonl").exists()
+
+
+def test_every_look_at_the_test_set_is_entered(digits_run: tuple[Path, str], lit_cnn: Command):
+    run, _ = digits_run
+    before = (run / "ledger.jsonl").read_text().splitlines()
+    done = lit_cnn("test", "--run", run)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    after = (run / "ledger.jsonl").read_text().splitlines()
+    assert after[:-1] == before
+    entry, results = json.loads(after[-1]), json.loads((run / "results.json").read_text())
+    assert entry["checkpoint"] == "checkpoints/best.ckpt"
+    assert entry["test/acc"] == results["test/acc"] == json.loads(before[0])["test/acc"]
+    assert results["test/looks"] == len(after)
+    validated = lit_cnn("validate", "--run", run)
+    assert validated.returncode == 0, validated.stderr
+    assert f"{results['val/acc']:.2%}" in validated.stdout
+    assert (run / "ledger.jsonl").read_text().splitlines() == after
+
+
+def test_prediction_sees_an_image_as_the_test_did(digits_run: tuple[Path, str], lit_cnn: Command, tmp_path: Path):
+    run, _ = digits_run
+    data = Digits(image_size=28, seed=0)
+    data.setup("test")
+    images = data.splits["test"]
+    positions = torch.arange(30)
+    (tmp_path / "new").mkdir()
+    for position, pixels in zip(positions.tolist(), images.fetch(positions), strict=True):
+        Image.fromarray(pixels[0].numpy()).save(tmp_path / "new" / f"{position:02}.png")
+    done = lit_cnn("predict", "--run", run, "--images", "new")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["file", "class", "probability"]
+    trained = load_trained(run / "checkpoints" / "best.ckpt")
+    with torch.no_grad():
+        expected = trained.classifier(data.preprocessing(images.fetch(positions))).softmax(1).max(1)
+    assert [row["file"] for row in rows] == [f"new/{i:02}.png" for i in range(30)]
+    assert [row["class"] for row in rows] == [str(i) for i in expected.indices.tolist()]
+    assert [float(row["probability"]) for row in rows] == pytest.approx(expected.values.tolist(), abs=1e-4)
+
+
+def test_a_run_goes_on_where_it_stopped(lit_cnn: Command, tmp_path: Path):
+    assert lit_cnn("fit", "--config", LENET, "--trainer.max_epochs", "2").returncode == 0
+    (run,) = tmp_path.glob("runs/digits/lenet/*")
+    done = lit_cnn("fit", "--run", run, "--trainer.max_epochs", "3")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert [line.split(" · ")[0] for line in done.stdout.splitlines() if line.startswith("epoch")] == ["epoch 3/3"]
+    with (run / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
+    assert list(tmp_path.glob("runs/digits/lenet/*")) == [run]
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_folder_of_photographs_without_a_configuration(lit_cnn: Command, tmp_path: Path, grey: bool):
+    write_photos(tmp_path / "photos", ("light", "very dark"), 40, grey=grey)
+    write_photos(tmp_path / "new", ("unsorted",), 3, grey=not grey)
+    options = ["--trainer.max_epochs", "2", "--data.image_size", "32", "--data.batch_size", "16"]
+    done = lit_cnn("fit", "--model", "LitGoogLeNet", "--data", "ImageFolder", "--data.data_dir", "photos/", *options)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("runs/image_folder/googlenet/*")
+    assert load_trained(run / "checkpoints/best.ckpt").channels == (1 if grey else 3)
+    done = lit_cnn("predict", "--config", run / "config.yaml", "--images", "new", "--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert {row["class"] for row in rows} <= {"light", "very dark"}
+
+
+def test_two_processes_train_as_one_and_count_every_image_once(tmp_path: Path):
+    # 90 validation and 75 test images cannot be divided evenly; tanh and a moderate rate keep rounding from growing.
+    options = ["--model", "LitLeNet", "--data", "FakeImages", "--data.num_images", "301", "--data.val_fraction", "0.3"]
+    options += ["--data.crop_padding", "2", "--data.flip", "true", "--trainer.max_epochs", "2", "--test_after_fit"]
+    options += ["--trainer.accelerator", "cpu"]
+    rows = []
+    for devices in ("1", "2"):
+        done = run_process(tmp_path, "fit", *options, "--runs_dir", devices, "--trainer.devices", devices)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        (run,) = tmp_path.glob(f"{devices}/fake_images/lenet/*")
+        with (run / "metrics.csv").open() as file:
+            row = list(csv.DictReader(file))[-1]
+        rows.append({**row, **json.loads((run / "results.json").read_text())})
+    alone, together = rows
+    assert together["test/images"] == alone["test/images"] == 75
+    for name in ("train/loss", "val/loss", "val/acc", "val/f1", "val/ece", "test/loss", "test/acc", "lr"):
+        assert float(together[name]) == pytest.approx(float(alone[name]), abs=1e-4), name
+
+
+def fails(done: subprocess.CompletedProcess[str], status: int) -> str:
+    """The one line that a failing command says."""
+    assert done.returncode == status, done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lit-cnn: error: ")
+    return line
+
+
+FIT = ["fit", "--config", LENET]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["train"], 2, "unknown command 'train'; there are fit, validate, test, predict"),
+        (["fit"], 2, "nothing to train: give --config FILE, or --model and --data"),
+        (["fit", "--model", "LitLenet", "--data", "Digits"], 2, "unknown model LitLenet; did you mean LitLeNet? there are"),
+        (["fit", "--model", "LitLeNet", "--data", "Fashion"], 2, "unknown data Fashion; did you mean FashionMNIST? there are"),
+        (["fit", "--model", "os.system", "--data", "Digits"], 2, "unknown model os.system; there are"),
+        ([*FIT, "--data.imagesize", "28"], 2, "unknown option imagesize; did you mean image_size?"),
+        ([*FIT, "--model.lr", "fast"], 2, "lr: expected float, got fast"),
+        ([*FIT, "--trainer.max_epochs", "many"], 2, "trainer.max_epochs: expected int, got many"),
+        ([*FIT, "--model.variant", "lenet6"], 2, "variant: expected Literal['lenet', 'lenet_bn'], got lenet6"),
+        ([*FIT, "--model.num_classes", "7"], 2, "--model.num_classes follows from the data and cannot be set"),
+        ([*FIT, "--model.lr", "-1"], 2, "lr must be above 0, got -1.0"),
+        ([*FIT, "--data.image_size", "8"], 2, "LitLeNet cannot take images of 8×8; it takes images of 28×28 to 31×31"),
+        ([*FIT, "--trainer.devices", "3", "--trainer.accelerator", "cuda"], 1, "accelerator is not available"),
+        (["fit", "--config", "nowhere.yaml"], 2, "File does not exist"),
+        (["fit", "--run", "runs/none"], 2, "runs/none is not a run folder: it does not exist"),
+        (["test", "--config", LENET], 2, "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),
+        (["predict", "--run", "runs/none", "--images", "new"], 2, "runs/none is not a run folder"),
+        (["fit", "--model", "LitLeNet", "--data", "ImageFolder", "--data.data_dir", "no"], 2, "the folder no does not exist"),
+    ],
+    ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,
+)
+def test_nonsense_is_one_line_and_leaves_nothing_behind(
+    lit_cnn: Command, tmp_path: Path, arguments: list[str], status: int, says: str
+):
+    assert says in fails(lit_cnn(*arguments), status)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_network_is_refused(digits_run: tuple[Path, str], lit_cnn: Command):
+    checkpoint = digits_run[0] / "checkpoints" / "best.ckpt"
+    done = lit_cnn("test", "--config", LENET, "--model.variant", "lenet_bn", "--ckpt_path", checkpoint)
+    assert "the checkpoint does not fit: it holds lit_cnn.models.lenet.LitLeNet" in fails(done, 2)
+
+
+def test_a_saved_configuration_is_flat_and_names_classes(digits_run: tuple[Path, str]):
+    config = yaml.safe_load((digits_run[0] / "config.yaml").read_text())
+    assert set(config) == {"seed_everything", "trainer", "model", "data"}
+    assert config["model"]["class_path"].endswith("LitLeNet")
+    assert config["trainer"]["max_epochs"] == 5
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["fit", "--help"], ["predict", "--help"]])
+def test_help(lit_cnn: Command, arguments: list[str]):
+    done = lit_cnn(*arguments)
+    assert done.returncode == 0
+    assert done.stdout
+    assert done.stderr == ""
