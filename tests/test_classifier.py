@@ -174,7 +174,11 @@ def test_arguments_out_of_range_are_refused(arguments: dict, message: str):
     [
         (LitLeNet(), Digits(), r"LitLeNet cannot take images of 8×8; it takes images of 28×28 to 31×31"),
         (LitGoogLeNet(in_channels=1), FakeImages(native_size=9), r"images of 9×9; it takes images of at least 15×15"),
-        (LitGoogLeNet(), FakeImages(), "takes 3 channels, but the images of fake_images have 1: build it with in_channels=1"),
+        (
+            LitGoogLeNet(),
+            FakeImages(),
+            "takes 3 channels, but the images of fake_images have 1: build it with in_channels=1",
+        ),
         (LitLeNet(num_classes=3), FakeImages(), "has 3 outputs, but fake_images has 10 classes"),
     ],
 )
@@ -209,7 +213,9 @@ def test_a_checkpoint_alone_brings_back_network_and_preprocessing(checkpoint: Pa
 def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(checkpoint: Path, trainer: MakeTrainer):
     data = FakeImages(channels=3, num_images=64)
     other = LitLeNet(in_channels=3, num_classes=12)
-    with pytest.raises(ValueError, match=r"holds lit_cnn\.models\.lenet\.LitLeNet, not this LitLeNet.*num_classes=12.* is \(10"):
+    with pytest.raises(
+        ValueError, match=r"holds lit_cnn\.models\.lenet\.LitLeNet, not this LitLeNet.*num_classes=12.* is \(10"
+    ):
         trainer().test(other, datamodule=data, ckpt_path=checkpoint, verbose=False)
     with pytest.raises(ValueError, match=r"not this LitGoogLeNet.*only here"):
         trainer().test(LitGoogLeNet(), datamodule=FakeImages(channels=3), ckpt_path=checkpoint, verbose=False)

@@ -185,7 +185,11 @@ FIT = ["fit", "--config", LENET]
         (["train"], 2, "unknown command 'train'; there are fit, validate, test, predict"),
         (["fit"], 2, "nothing to train: give --config FILE, or --model and --data"),
         (["fit", "--model", "LitLenet", "--data", "Digits"], 2, "unknown model LitLenet; did you mean LitLeNet? there are"),
-        (["fit", "--model", "LitLeNet", "--data", "Fashion"], 2, "unknown data Fashion; did you mean FashionMNIST? there are"),
+        (
+            ["fit", "--model", "LitLeNet", "--data", "Fashion"],
+            2,
+            "unknown data Fashion; did you mean FashionMNIST? there are",
+        ),
         (["fit", "--model", "os.system", "--data", "Digits"], 2, "unknown model os.system; there are"),
         ([*FIT, "--data.imagesize", "28"], 2, "unknown option imagesize; did you mean image_size?"),
         ([*FIT, "--model.lr", "fast"], 2, "lr: expected float, got fast"),
@@ -199,7 +203,11 @@ FIT = ["fit", "--config", LENET]
         (["fit", "--run", "runs/none"], 2, "runs/none is not a run folder: it does not exist"),
         (["test", "--config", LENET], 2, "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),
         (["predict", "--run", "runs/none", "--images", "new"], 2, "runs/none is not a run folder"),
-        (["fit", "--model", "LitLeNet", "--data", "ImageFolder", "--data.data_dir", "no"], 2, "the folder no does not exist"),
+        (
+            ["fit", "--model", "LitLeNet", "--data", "ImageFolder", "--data.data_dir", "no"],
+            2,
+            "the folder no does not exist",
+        ),
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,
 )

@@ -45,7 +45,9 @@ def test_there_is_no_drawer_for_everything():
 
 def test_the_command_imports_nothing_heavy_before_it_knows_what_is_wanted():
     names = set()
-    for node in ast.parse((PACKAGE / "__main__.py").read_text()).body + ast.parse((PACKAGE / "__init__.py").read_text()).body:
+    for node in (
+        ast.parse((PACKAGE / "__main__.py").read_text()).body + ast.parse((PACKAGE / "__init__.py").read_text()).body
+    ):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

@@ -29,7 +29,7 @@ class Recorder(Callback):
         self.wall_seconds = 0.0  # of the whole training, in all the sessions that it took
         self._epoch_images = 0
         self._epoch_began = 0.0
-        self._epoch_seconds: float | None = None
+        self._batch_ended = 0.0
         self._fit_began = 0.0
         self._validated = False
 
@@ -46,33 +46,28 @@ class Recorder(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_images = 0
-        self._epoch_seconds = None
         self._validated = False
-        self._epoch_began = time.perf_counter()
+        self._epoch_began = self._batch_ended = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._epoch_images += len(batch[1])
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.sanity_checking:
-            self._stop_clock()
+        self._batch_ended = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = True
-
-    def _stop_clock(self) -> None:
-        if self._epoch_seconds is None:
-            self._epoch_seconds = time.perf_counter() - self._epoch_began
+        # As if no time had passed since the last training batch.
+        pause = time.perf_counter() - self._batch_ended
+        self._epoch_began += pause
+        self._batch_ended += pause
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._stop_clock()
-        assert self._epoch_seconds is not None
+        epoch_seconds = self._batch_ended - self._epoch_began
         images = self._epoch_images * trainer.world_size
         self.images += images
-        self.seconds += self._epoch_seconds
-        pl_module.log("train/images_per_s", images / self._epoch_seconds, sync_dist=True)
+        self.seconds += epoch_seconds
+        pl_module.log("train/images_per_s", images / epoch_seconds, sync_dist=True)
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}

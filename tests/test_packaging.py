@@ -1,0 +1,76 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "lit_cnn", source / "lit_cnn", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", out, source]
+    subprocess.run(command, check=True, timeout=120)
+    (built,) = out.glob("lit_cnn-*.whl")
+    return built
+
+
+def test_a_wheel_holds_the_package_and_its_command_and_nothing_else(wheel: Path):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        assert "lit-cnn = lit_cnn.__main__:main" in archive.read(entry_points).decode()
+    assert names == {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn").rglob("*.py")}
+
+
+def test_an_installed_wheel_trains(wheel: Path, tmp_path: Path):
+    target = tmp_path / "installed"
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", target, wheel]
+    subprocess.run(command, check=True, timeout=120)
+    where = "import lit_cnn, sys; print(lit_cnn.__file__)"
+    train = ["fit", "--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]
+    environment = os.environ | {"PYTHONPATH": str(target)}
+    outputs = [
+        subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+        for arguments in (["-c", where], ["-m", "lit_cnn", *train])
+    ]
+    assert outputs[0].startswith(str(target))
+    assert "validation accuracy" in outputs[1]
+    assert len(list(tmp_path.glob("runs/digits/lenet/*/checkpoints/best.ckpt"))) == 1
+
+
+def pinned(name: str) -> str | None:
+    found = re.search(rf"^{re.escape(name)}==(\S+)", LOCK, re.MULTILINE)
+    return found[1] if found else None
+
+
+def test_the_lock_pins_everything_declared_with_hashes():
+    declared = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    assert all(pinned(re.split(r"[\[<>=~! ]", requirement)[0]) for requirement in declared)
+    assert (pinned("torch"), pinned("torchvision")) == ("2.14.1", "0.29.1")
+    packages = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", LOCK, re.MULTILINE | re.DOTALL)
+    assert len(packages) > 40
+    assert all("--hash=sha256:" in package for package in packages)
+
+
+def test_the_lock_names_no_index():
+    assert not re.search(r"index-url|find-links|https?://|file:", LOCK)

@@ -1,0 +1,88 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pytorch_lightning import Trainer
+
+from lit_cnn.data import FakeImages
+from lit_cnn.models import LitLeNet
+from lit_cnn.run import Run
+from lit_cnn.training.checkpoints import Best, Last
+from lit_cnn.training.record import Recorder, with_interval
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path):
+    runs = [Run.create(tmp_path, "digits", "lenet").path for _ in range(50)]
+    assert len(set(runs)) == 50
+    assert all(path.parent == tmp_path / "digits" / "lenet" for path in runs)
+
+
+def test_a_run_stays_below_its_root_whatever_the_names(tmp_path: Path):
+    run = Run.create(tmp_path, "../../etc", "/abs/../x y")
+    assert run.path.resolve().is_relative_to(tmp_path.resolve())
+    assert len(run.path.relative_to(tmp_path).parts) == 3
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"holds no config\.yaml"):
+        Run.open(tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        Run.open(tmp_path / "none")
+
+
+def test_the_interval_is_wilsons():
+    # Newcombe 1998, Table I, method 3: 81 of 263.
+    scores = with_interval({"test/acc": 81 / 263, "test/images": 263.0})
+    assert scores["test/acc_low"] == pytest.approx(0.2553, abs=5e-5)
+    assert scores["test/acc_high"] == pytest.approx(0.3662, abs=5e-5)
+    perfect = with_interval({"test/acc": 1.0, "test/images": 100.0})
+    assert perfect["test/acc_high"] == 1
+    assert perfect["test/acc_low"] == pytest.approx(0.9630, abs=5e-5)
+
+
+def test_speed_leaves_validation_out(trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import time
+
+    class Slow(FakeImages):
+        def val_dataloader(self):
+            for batch in super().val_dataloader():
+                time.sleep(0.3)
+                yield batch
+
+    recorder = Recorder(None)
+    trainer(callbacks=[recorder]).fit(LitLeNet(), datamodule=Slow(num_images=100, batch_size=25))
+    assert recorder.images == 75
+    assert recorder.wall_seconds > 0.3
+    assert recorder.seconds < recorder.wall_seconds - 0.25
+
+
+class Scripted(LitLeNet):
+    """Reports given validation accuracies, one an epoch."""
+
+    def __init__(self, accuracies: list[float]) -> None:
+        super().__init__()
+        self.accuracies = accuracies
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/acc", self.accuracies[self.current_epoch])
+
+
+def test_the_best_checkpoint_is_the_last_of_the_equals(trainer: Callable[..., Trainer], tmp_path: Path):
+    import torch
+
+    run = Run(tmp_path)
+    fitted = trainer(max_epochs=4, enable_checkpointing=True, callbacks=[Best(run), Last(run)])
+    fitted.fit(Scripted([0.2, 0.9, 0.9, 0.5]), datamodule=FakeImages(num_images=64))
+    epochs = [torch.load(path, weights_only=True)["epoch"] for path in (run.best, run.last)]
+    assert epochs == [2, 3]
+    assert {path.name for path in run.checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert fitted.checkpoint_callback.best_model_path == str(run.best)
+
+
+def test_results_are_added_to_not_lost(tmp_path: Path):
+    run = Run(tmp_path)
+    run.add_results({"val/acc": 0.5, "seconds": 1.0})
+    run.add_results({"val/acc": 0.6, "test/acc": 0.4})
+    assert json.loads(run.results.read_text()) == {"val/acc": 0.6, "seconds": 1.0, "test/acc": 0.4}
+    assert [run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.4}) for _ in range(2)] == [1, 2]
