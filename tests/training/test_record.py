@@ -41,7 +41,7 @@ def test_the_interval_is_wilsons():
     assert perfect["test/acc_low"] == pytest.approx(0.9630, abs=5e-5)
 
 
-def test_speed_leaves_validation_out(trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_speed_leaves_validation_out(trainer: Callable[..., Trainer]):
     import time
 
     class Slow(FakeImages):
