@@ -146,12 +146,9 @@ class CLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         if self.made_folder and self.folder:
-            config = self.options.clone()
-            for key in COMMAND_KEYS:
-                config.pop(key, None)
-            self._parser("fit").save(config, self.folder.config, skip_none=True, skip_validation=True)
             os.environ[RUN_FOLDER] = str(self.folder.path)
         if self.trainer.is_global_zero:
+            self._save_config()
             self._introduce()
         try:
             self.trainer.fit(**kwargs)
@@ -161,6 +158,14 @@ class CLI(LightningCLI):
         finally:
             if self.made_folder:
                 del os.environ[RUN_FOLDER]
+
+    def _save_config(self) -> None:
+        if self.folder:
+            config = self.options.clone()
+            for key in COMMAND_KEYS:
+                config.pop(key, None)
+            # A run that goes on under other settings is described by those.
+            self._parser("fit").save(config, self.folder.config, skip_none=True, skip_validation=True, overwrite=True)
 
     def _introduce(self) -> None:
         model, trainer = self.model, self.trainer

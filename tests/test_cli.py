@@ -129,6 +129,7 @@ def test_a_run_goes_on_where_it_stopped(lit_cnn: Command, tmp_path: Path):
     with (run / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     assert list(tmp_path.glob("runs/digits/lenet/*")) == [run]
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
 
 
 @pytest.mark.parametrize("grey", [False, True])

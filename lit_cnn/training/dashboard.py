@@ -93,10 +93,10 @@ class Dashboard(Callback):
     def _draws(self, trainer: pl.Trainer) -> bool:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not isinstance(trainer.logger, RunLogger):
             return False
-        last = (trainer.max_epochs or 0) - 1
-        epoch = trainer.current_epoch
-        every = math.ceil(max(1, last) / max(1, self.num_pictures - 1))
-        return epoch in (0, last) or (epoch % every == 0 and epoch + every // 2 < max(last, epoch + every))
+        epochs = trainer.max_epochs or 0
+        # A run without an end draws every tenth epoch.
+        every = max(1, math.ceil((epochs - 1) / max(1, self.num_pictures - 1))) if epochs > 0 else 10
+        return trainer.current_epoch % every == 0 or trainer.current_epoch == epochs - 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._confusion, self._worst = None, []
@@ -144,7 +144,7 @@ class Dashboard(Callback):
                 writer.add_histogram(f"weights/{name}", parameter.detach().float(), step)
 
     def _gather_worst(self) -> Tensor:
-        rows = torch.cat(self._worst).cpu()
+        rows = torch.cat(self._worst)
         if torch.distributed.is_initialized():
             shares: list[Tensor] = [rows] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(shares, rows)
@@ -178,10 +178,11 @@ def _add_hyper_parameters(writer: SummaryWriter, trainer: pl.Trainer, pl_module:
 
 
 def _summarise(logits: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
-    """Rows of loss, label, prediction, its probability, position: (N, 5)."""
+    """Rows of loss, label, prediction, its probability, position: (N, 5), on the CPU."""
     loss = F.cross_entropy(logits, labels, reduction="none")
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
-    return torch.stack([loss.double(), labels.double(), predicted.double(), confidence.double(), positions.double()], dim=1)
+    # Doubles hold any position exactly; not every accelerator has them.
+    return torch.stack([column.cpu().double() for column in (loss, labels, predicted, confidence, positions)], dim=1)
 
 
 def _confusion_figure(confusion: Tensor, names: list[str]) -> Figure:
