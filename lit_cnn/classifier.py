@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import pytorch_lightning as pl
@@ -38,6 +39,12 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
     raise ValueError(f"optimizer {name!r} is not in torch.optim; did you mean {', '.join(near)}?")
 
 
+def is_log_step(trainer: pl.Trainer) -> bool:
+    """Whether Lightning hands what the step in progress logs to the logger."""
+    every = trainer.log_every_n_steps
+    return every > 0 and (trainer.global_step + 1) % every == 0
+
+
 class LitClassifier(pl.LightningModule):
     """Loss, metrics, optimiser and schedule of a classifier; one subclass for each architecture.
 
@@ -50,9 +57,10 @@ class LitClassifier(pl.LightningModule):
         network: Takes images (N, in_channels, H, W), gives logits (N, num_classes).
         num_classes: Outputs of the network.
         in_channels: Channels of the images.
-        optimizer: Name of a class in ``torch.optim``.
+        optimizer: Name of a class in ``torch.optim``; not SparseAdam, which is for sparse gradients, nor Muon, which is for
+            matrices alone.
         lr: Learning rate; where a schedule rises and falls, its highest.
-        weight_decay: Of all parameters.
+        weight_decay: Of all parameters, where the optimiser has one.
         optimizer_args: Further arguments of the optimiser. If not given, SGD takes Nesterov momentum 0.9.
         schedule: Course of the learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
         warmup_ratio: Share of the steps in which the learning rate rises linearly first.
@@ -92,13 +100,16 @@ class LitClassifier(pl.LightningModule):
         self.save_hyperparameters(ignore=["network"], logger=False)
         if optimizer_args is None:
             optimizer_args = {"momentum": 0.9, "nesterov": True} if optimizer == "SGD" else {}
-        self._make_optimizer = partial(optimizer_class, lr=lr, weight_decay=weight_decay, **optimizer_args)
+        decay = {"weight_decay": weight_decay} if "weight_decay" in signature(optimizer_class).parameters else {}
+        self._make_optimizer = partial(optimizer_class, lr=lr, **decay | optimizer_args)
         try:
-            self._make_optimizer([nn.Parameter(torch.zeros(1))])
+            self._make_optimizer([nn.Parameter(torch.zeros(1, 1))])
         except TypeError as error:
             raise ValueError(f"optimizer_args do not fit torch.optim.{optimizer}: {error}") from error
 
-        self.network = network.to(memory_format=torch.channels_last)
+        # torch's LBFGS can flatten no other than contiguous parameters.
+        format_of_weights = torch.contiguous_format if optimizer == "LBFGS" else torch.channels_last
+        self.network = network.to(memory_format=format_of_weights)
         self.num_classes = num_classes
         self.in_channels = in_channels
         weights = None if class_weights is None else torch.tensor(class_weights)
@@ -109,7 +120,6 @@ class LitClassifier(pl.LightningModule):
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_acc = MulticlassAccuracy(average="micro", **of_classes())
         self._logs_epoch = -1
-        # The metrics share what they can of their work: compute_groups finds it out.
         metrics = {
             "acc": MulticlassAccuracy(average="micro", **of_classes()),
             "f1": MulticlassF1Score(average="macro", **of_classes()),
@@ -119,7 +129,8 @@ class LitClassifier(pl.LightningModule):
             metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **of_classes())
         self.metrics = nn.ModuleDict()
         for split in ("val", "test"):
-            self.metrics[split] = MetricCollection(metrics, prefix=f"{split}/").clone()
+            # Without groups: torchmetrics takes metrics for one that merely agree on the first batch.
+            self.metrics[split] = MetricCollection(metrics, prefix=f"{split}/", compute_groups=False).clone()
             self.metrics[f"{split}_loss"] = MeanMetric(nan_strategy="disable")
         self.num_tested = SumMetric(nan_strategy="disable")
 
@@ -147,9 +158,14 @@ class LitClassifier(pl.LightningModule):
             self._logs_epoch = self.current_epoch
             self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
             self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if is_log_step(self.trainer):
             self.log("train/loss_step", loss.detach())
         return loss
+
+    def on_fit_start(self) -> None:
+        self._logs_epoch = -1
+        self.train_loss.reset()
+        self.train_acc.reset()
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         return self._evaluation_step("val", batch)

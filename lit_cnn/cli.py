@@ -7,12 +7,12 @@ import sys
 from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.classifier import LitClassifier
-from lit_cnn.console import arguments_of_run, explain, one_line_errors, print_results, quiet
+from lit_cnn.console import arguments_of_run, explain, model_options, one_line_errors, print_results, quiet
 from lit_cnn.data import ImageDataModule
 from lit_cnn.run import Run
 from lit_cnn.training.checkpoints import Best, Last
@@ -29,7 +29,9 @@ TRAINER_DEFAULTS = {
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
-# Filled in from the data; given by hand they would be overwritten without a word.
+# How a checkpoint is evaluated: without Lightning's own table, and without running code from it.
+QUIETLY = {"verbose": False, "weights_only": True}
+# Arguments of the model that are filled in from the data.
 LINKED = {"num_classes": "data.num_classes", "in_channels": "data.channels"}
 
 
@@ -80,11 +82,13 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         arguments = arguments_of_run(sys.argv[1:])
-        for given in arguments:
-            option = given.partition("=")[0]
-            if option.startswith("--model.") and option.rpartition(".")[2] in LINKED:
-                parser.error(f"{option} follows from the data and cannot be set")
+        # LightningCLI would overwrite these without a word.
+        for name in model_options(arguments):
+            if name in LINKED:
+                parser.error(f"{name} of the model follows from the data and cannot be set")
         self.config = parser.parse_args(arguments)
+        if "://" in str(self.options.ckpt_path):
+            parser.error(f"a checkpoint must be a file, got {self.options.ckpt_path}")
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's arguments do not replace the configuration's: LitClassifier compares the two."""
@@ -108,12 +112,15 @@ class CLI(LightningCLI):
         self.recorder = Recorder(self.folder)
         fitting = self.subcommand == "fit"
         given = self._get(self.config_init, "trainer")
-        callbacks: list[Callback] = [*(given.callbacks or []), self.recorder]
-        if fitting and given.enable_progress_bar is not False:
-            callbacks.append(progress_bar())
+        theirs = given.callbacks or []
+        ours: list[Callback] = [self.recorder]
+        if fitting and given.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in theirs):
+            ours.append(progress_bar())
         if fitting and self.folder:
-            callbacks += [Dashboard(), Best(self.folder), Last(self.folder)]
-        settings: dict[str, Any] = {"callbacks": callbacks, "use_distributed_sampler": False}
+            ours.append(Dashboard())
+            if given.enable_checkpointing is not False:
+                ours += [Best(self.folder), Last(self.folder)]
+        settings: dict[str, Any] = {"callbacks": [*theirs, *ours], "use_distributed_sampler": False}
         if given.logger in (None, True):
             settings["logger"] = RunLogger(self.folder.path) if self.folder and self.subcommand != "validate" else False
         if not fitting:
@@ -132,6 +139,9 @@ class CLI(LightningCLI):
             self.folder = Run.of_checkpoint(options.ckpt_path)
         elif RUN_FOLDER in os.environ:
             self.folder = Run(os.environ[RUN_FOLDER])
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+        elif "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+            raise ValueError(f"processes that were not started by lit-cnn need a common folder: set {RUN_FOLDER}=runs/…")
         elif not options.trainer.fast_dev_run:
             model = type(self.model).__module__.rpartition(".")[2]
             self.folder = Run.create(options.runs_dir, self.datamodule.name, model)
@@ -151,7 +161,7 @@ class CLI(LightningCLI):
             self._save_config()
             self._introduce()
         try:
-            self.trainer.fit(**kwargs)
+            self.trainer.fit(**kwargs | {"weights_only": True})
         except BaseException:
             self._discard_folder()
             raise
@@ -180,17 +190,19 @@ class CLI(LightningCLI):
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)
-        if self.options.test_after_fit and self.folder:
-            self.trainer.test(datamodule=self.datamodule, ckpt_path=self.folder.best, verbose=False)
+        if self.options.test_after_fit:
+            # Without a checkpoint, the network as it is.
+            checkpoint = self.folder.checkpoint if self.folder else None
+            self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
             results |= self._scores()
         self._report(results)
 
     def validate(self, **kwargs: Any) -> None:
-        self.trainer.validate(**kwargs | {"verbose": False})
+        self.trainer.validate(**kwargs | QUIETLY)
         self._report(self._scores())
 
     def test(self, **kwargs: Any) -> None:
-        self.trainer.test(**kwargs | {"verbose": False})
+        self.trainer.test(**kwargs | QUIETLY)
         self._report(self._scores())
 
     def _scores(self) -> dict[str, float]:
@@ -199,8 +211,8 @@ class CLI(LightningCLI):
 
     def _report(self, results: dict[str, float]) -> None:
         if self.trainer.is_global_zero:
-            checkpoint = self.folder.best if self.subcommand == "fit" and self.folder else self.options.ckpt_path
-            print_results(results, checkpoint, self.folder.path if self.folder else None)
+            trained_here = self.folder.checkpoint if self.folder and self.subcommand == "fit" else None
+            print_results(results, trained_here or self.options.ckpt_path, self.folder.path if self.folder else None)
 
 
 def main(_: list[str]) -> int:

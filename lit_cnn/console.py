@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import yaml
+
 from lit_cnn.run import Run
 
 # Set to anything, errors come with their traceback.
@@ -34,10 +36,27 @@ def arguments_of_run(arguments: list[str]) -> list[str]:
         return arguments
     command, *rest = arguments
     run = Run.open(folder)
-    checkpoint = run.last if command == "fit" else run.best
-    if not checkpoint.is_file():
-        raise ValueError(f"the run {folder} has no checkpoint {checkpoint.relative_to(run.path)} yet")
+    checkpoint = run.last if command == "fit" else run.checkpoint
+    if checkpoint is None or not checkpoint.is_file():
+        raise ValueError(f"the run {folder} has no checkpoint in {run.checkpoints} yet")
     return [command, f"--config={run.config}", f"--ckpt_path={checkpoint}", *rest]
+
+
+def model_options(arguments: list[str]) -> set[str]:
+    """Names of the model's arguments that are set on the command line or in the configuration files it names."""
+    names: set[str] = set()
+    following = [*arguments[1:], ""]
+    for argument, value in zip(arguments, following, strict=True):
+        option, _, attached = argument.partition("=")
+        if option.startswith("--model."):
+            names.add(option.rpartition(".")[2])
+        elif option == "--config" and Path(attached or value).is_file():
+            try:
+                config = yaml.safe_load(Path(attached or value).read_text())
+                names |= set(config["model"]["init_args"])
+            except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+                continue  # the parser says what is wrong with it
+    return names
 
 
 @contextlib.contextmanager
@@ -152,5 +171,5 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
     # A run that goes on writes into its own folder.
     warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
-    # The loader has its own threads, and says itself where images are missing.
+    # The metrics of an epoch are logged all the same.
     warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")

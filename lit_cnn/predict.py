@@ -71,7 +71,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments[1:])
     quiet()
     with one_line_errors():
-        checkpoint = options.ckpt_path or Run.open(options.run or Path(options.config).parent).best
+        checkpoint = options.ckpt_path
+        if checkpoint is None:
+            run = Run.open(options.run or Path(options.config).parent)
+            checkpoint = run.checkpoint or run.best
         predictions = list(predict(load_trained(checkpoint), options.images, options.batch_size))
         with Path(options.output).open("w", newline="") as file:
             writer = csv.writer(file)

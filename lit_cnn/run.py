@@ -79,9 +79,15 @@ class Run:
                 break
             folder.rmdir()
 
-    def add_results(self, results: dict[str, Any]) -> None:
-        """Adds to ``results.json``, replacing what has the same key."""
-        merged = self.read_results() | results
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best checkpoint, else the last, if there is one: a run that never validated has no best."""
+        return next((path for path in (self.best, self.last) if path.is_file()), None)
+
+    def add_results(self, results: dict[str, Any], without: str | None = None) -> None:
+        """Adds to ``results.json``, replacing what has the same key and dropping what begins with ``without``."""
+        kept = {key: value for key, value in self.read_results().items() if not (without and key.startswith(without))}
+        merged = kept | results
         _write(self.results, json.dumps(merged, indent=2) + "\n")
 
     def read_results(self) -> dict[str, Any]:
@@ -95,9 +101,12 @@ class Run:
         return len(self.ledger.read_text().splitlines())
 
     def write_environment(self, device: str, precision: str, world_size: int) -> None:
-        """Writes what the results may depend on besides the configuration."""
+        """Writes what the results may depend on besides the configuration; a run that went on keeps the earlier ones."""
         import torch
 
+        path = self.path / "environment.json"
+        before = json.loads(path.read_text()) if path.is_file() else {}
+        earlier = before.pop("earlier", []) + ([before] if before else [])
         environment = {
             "time": _now(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
@@ -111,8 +120,9 @@ class Run:
             "cpu": torch.backends.cpu.get_cpu_capability(),
             "cuda": torch.version.cuda if torch.cuda.is_available() else None,
             "packages": {name: _version(name) for name in PACKAGES},
+            "earlier": earlier,
         }
-        _write(self.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        _write(path, json.dumps(environment, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.csv``, one for each epoch."""
@@ -127,7 +137,7 @@ class Run:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         partial = self.metrics.with_suffix(".partial")
         with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         partial.replace(self.metrics)
@@ -155,10 +165,15 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Commit of this source, with ``-dirty`` if it was changed since; None outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Commit of this source, with ``-dirty`` if it was changed since; None where it is not under version control."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        # An installed package may lie in a folder of somebody else's repository.
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()

@@ -40,6 +40,29 @@ def test_metrics_are_those_of_all_images_whatever_the_batches(trainer: MakeTrain
     assert float(logged["val/top5"]) == pytest.approx(float(top5))
 
 
+def test_metrics_hold_when_the_first_batch_is_perfect(trainer: MakeTrainer):
+    class Scripted(LitLeNet):
+        """The right class first in the first batch, second in the others."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = torch.zeros(len(images), 10)
+            right = images[:, 0, 0, 0].long()
+            logits[torch.arange(len(images)), right] = 2.0
+            if self.calls > 0:
+                logits[torch.arange(len(images)), (right + 1) % 10] = 3.0
+            self.calls += 1
+            return logits
+
+    labels = torch.arange(30) % 10
+    images = labels.view(-1, 1, 1, 1).expand(-1, 1, 28, 28).float()
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images, labels), batch_size=10)
+    classifier = Scripted()
+    classifier.calls = 0
+    (scores,) = trainer().test(classifier, loader, verbose=False)
+    assert scores["test/acc"] == pytest.approx(1 / 3)
+    assert scores["test/top5"] == 1
+
+
 def test_training_metrics_average_the_epoch(trainer: MakeTrainer):
     losses: list[float] = []
 
@@ -51,6 +74,27 @@ def test_training_metrics_average_the_epoch(trainer: MakeTrainer):
     fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=128, batch_size=24, seed=0))
     assert len(losses) == 8
     assert float(fitted.callback_metrics["train/loss"]) == pytest.approx(sum(losses[4:]) / 4, rel=1e-5)
+
+
+def test_a_second_fit_logs_as_the_first_did(trainer: MakeTrainer):
+    classifier, data = LitLeNet(), FakeImages(num_images=64, seed=0)
+    for _ in range(2):
+        fitted = trainer()
+        fitted.fit(classifier, datamodule=data)
+        assert "train/loss" in fitted.callback_metrics
+
+
+def test_overfitting_a_batch_sees_the_same_images_each_epoch(trainer: MakeTrainer):
+    seen: list[list[int]] = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append(batch.positions.tolist())
+
+    data = FakeImages(num_images=64, batch_size=8, seed=0)
+    trainer(max_epochs=3, overfit_batches=1, callbacks=[Watch()]).fit(LitLeNet(), datamodule=data)
+    assert len(seen) == 3
+    assert seen[0] == seen[1] == seen[2]
 
 
 def test_it_learns(trainer: MakeTrainer):
@@ -139,6 +183,12 @@ def test_any_optimizer_of_torch_by_its_name(trainer: MakeTrainer):
     assert isinstance(optimizer, torch.optim.AdamW)
     assert optimizer.defaults["weight_decay"] == 0.1
     assert list(optimizer.defaults["betas"]) == [0.8, 0.9]
+
+
+@pytest.mark.parametrize("optimizer", ["Rprop", "Adadelta", "LBFGS"])
+def test_optimizers_without_some_argument_train_too(trainer: MakeTrainer, optimizer: str):
+    trained, _ = optimizer_of(LitLeNet(optimizer=optimizer, lr=1e-3), trainer)
+    assert type(trained).__name__ == optimizer
 
 
 def test_the_schedule_moves_with_every_step(trainer: MakeTrainer):
@@ -244,6 +294,13 @@ def test_plain_pairs_of_images_and_labels_will_do(trainer: MakeTrainer):
     trainer().fit(classifier, train_dataloaders=loader, val_dataloaders=loader)
     probabilities = torch.cat(trainer().predict(classifier, loader))
     torch.testing.assert_close(probabilities.sum(1), torch.ones(32))
+
+
+def test_a_path_as_folder_leaves_the_checkpoint_loadable(trainer: MakeTrainer, tmp_path: Path):
+    fitted = trainer()
+    fitted.fit(LitLeNet(), datamodule=FakeImages(data_dir=tmp_path, num_images=64))
+    fitted.save_checkpoint(tmp_path / "saved.ckpt")
+    assert isinstance(load_trained(tmp_path / "saved.ckpt").classifier, LitLeNet)
 
 
 def test_double_precision(trainer: MakeTrainer):

@@ -149,6 +149,44 @@ def test_a_folder_of_photographs_without_a_configuration(lit_cnn: Command, tmp_p
     assert {row["class"] for row in rows} <= {"light", "very dark"}
 
 
+FAKE = ["fit", "--model", "LitLeNet", "--data", "FakeImages", "--data.num_images", "64", "--data.batch_size", "16"]
+FAKE += ["--trainer.max_epochs", "1"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--trainer.limit_val_batches", "0"], ["--trainer.enable_checkpointing", "false"], ["--trainer.max_steps", "1"]],
+    ids=" ".join,
+)
+def test_a_run_without_a_best_checkpoint_ends_well(lit_cnn: Command, tmp_path: Path, options: list[str]):
+    done = lit_cnn(*FAKE, *options, "--test_after_fit")
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout
+    (run,) = tmp_path.glob("runs/fake_images/lenet/*")
+    assert "test/acc" in json.loads((run / "results.json").read_text())
+    assert not (run / "checkpoints" / "best.ckpt").exists()
+    assert "best.ckpt" not in done.stdout
+
+
+def test_callbacks_can_be_added(lit_cnn: Command):
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    done = lit_cnn(*FAKE, *stopping, "--trainer.callbacks.patience=0", "--trainer.max_epochs=50", "--model.lr=1e-9")
+    assert done.returncode == 0, done.stderr
+    assert 1 <= sum(line.startswith("epoch") for line in done.stdout.splitlines()) < 50
+
+
+def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tmp_path: Path):
+    config = yaml.safe_load(LENET.read_text())
+    config["model"]["init_args"]["num_classes"] = 7
+    (tmp_path / "seven.yaml").write_text(yaml.safe_dump(config))
+    assert "num_classes of the model follows from the data" in fails(lit_cnn("fit", "--config", "seven.yaml"), 2)
+
+
+def test_a_run_cannot_go_on_with_other_validation_images(digits_run: tuple[Path, str], lit_cnn: Command):
+    done = lit_cnn("fit", "--run", digits_run[0], "--data.val_fraction", "0.3")
+    assert "images that trained it would be used to judge it" in fails(done, 2)
+
+
 def test_two_processes_train_as_one_and_count_every_image_once(tmp_path: Path):
     # 90 validation and 75 test images cannot be divided evenly; tanh and a moderate rate keep rounding from growing.
     options = ["--model", "LitLeNet", "--data", "FakeImages", "--data.num_images", "301", "--data.val_fraction", "0.3"]
@@ -196,10 +234,11 @@ FIT = ["fit", "--config", LENET]
         ([*FIT, "--model.lr", "fast"], 2, "lr: expected float, got fast"),
         ([*FIT, "--trainer.max_epochs", "many"], 2, "trainer.max_epochs: expected int, got many"),
         ([*FIT, "--model.variant", "lenet6"], 2, "variant: expected Literal['lenet', 'lenet_bn'], got lenet6"),
-        ([*FIT, "--model.num_classes", "7"], 2, "--model.num_classes follows from the data and cannot be set"),
+        ([*FIT, "--model.num_classes", "7"], 2, "num_classes of the model follows from the data and cannot be set"),
         ([*FIT, "--model.lr", "-1"], 2, "lr must be above 0, got -1.0"),
         ([*FIT, "--data.image_size", "8"], 2, "LitLeNet cannot take images of 8×8; it takes images of 28×28 to 31×31"),
         ([*FIT, "--trainer.devices", "3", "--trainer.accelerator", "cuda"], 1, "accelerator is not available"),
+        ([*FIT, "--ckpt_path", "https://a.org/b.ckpt"], 2, "a checkpoint must be a file, got https://a.org/b.ckpt"),
         (["fit", "--config", "nowhere.yaml"], 2, "File does not exist"),
         (["fit", "--run", "runs/none"], 2, "runs/none is not a run folder: it does not exist"),
         (["test", "--config", LENET], 2, "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),

@@ -1,8 +1,11 @@
 """What the documents tell a reader to type exists."""
 
+import ast
+import importlib
 import re
 import shlex
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command
@@ -13,27 +16,50 @@ LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.re
 RECIPES = sorted((ROOT / "experiments").glob("*/*.yaml"))
 
 
-def test_every_make_command_is_a_target():
-    commands = [shlex.split(line) for line in LINES if line.startswith("make ")]
-    assert commands
-    for command in commands:
-        arguments = [argument for argument in command[1:] if argument != "test"]
-        done = subprocess.run(
-            ["make", "--dry-run", "--no-print-directory", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, (command, done.stderr)
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_every_option_of_lit_cnn_is_known(lit_cnn: Command):
-    commands = [shlex.split(line) for line in LINES if line.startswith("lit-cnn ")]
-    assert commands
-    helped: dict[str, str] = {}
-    for _, command, *arguments in commands:
-        if command not in helped:
-            helped[command] = lit_cnn(command, "--help").stdout
-        for argument in arguments:
-            if argument.startswith("--") and not re.match(r"--(data|model)\.", argument):
-                assert argument.partition("=")[0] in helped[command], (command, argument)
+def test_every_make_command_is_a_target_and_names_a_recipe():
+    commands = [shlex.split(line)[1:] for line in LINES if line.startswith("make ")]
+    assert ["train", "MODEL=googlenet"] in commands
+    assert ["test"] in commands
+    targets = {line.split()[1] for line in make("help").stdout.splitlines() if line.startswith("  make ")}
+    for target, *variables in commands:
+        assert target in targets
+        if target == "train" and "MODEL=mynet" not in variables:
+            done = make("recipe", *variables)
+            assert done.returncode == 0, done.stderr
+
+
+def test_every_command_of_lit_cnn_can_be_parsed(lit_cnn: Command, tmp_path: Path):
+    commands = [shlex.split(line)[1:] for line in LINES if line.startswith("lit-cnn ")]
+    assert {command for command, *_ in commands} >= {"fit", "test", "predict"}
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    for command, *arguments in commands:
+        if "--run" in arguments:
+            done = lit_cnn(command, *arguments)
+            assert "is not a run folder: it does not exist" in done.stderr
+        elif "--model.help" not in arguments and "--help" not in arguments:
+            done = lit_cnn(command, *arguments, "--print_config")
+            assert done.returncode == 0, done.stderr
+
+
+def test_the_python_example_names_what_there_is():
+    (example,) = re.findall(r"```python\n(from.*?)```", DOCUMENTS["README.md"], re.DOTALL)
+    tree = ast.parse(example)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names)
+    # As it stands, on fewer images and on the processor.
+    data = "FakeImages(num_images=64)"
+    on_cpu = example.replace('accelerator="gpu", devices=2', 'accelerator="cpu", fast_dev_run=True')
+    on_cpu = on_cpu.replace('FashionMNIST(data_dir="data")', data).replace("FashionMNIST,", "FakeImages,")
+    assert data in on_cpu
+    assert "fast_dev_run" in on_cpu
+    exec(compile(on_cpu, "README.md", "exec"), {})
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

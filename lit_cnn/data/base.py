@@ -153,6 +153,7 @@ class ImageDataModule(pl.LightningDataModule):
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction must be above 0 and below 1, got {val_fraction}")
         self.save_hyperparameters(logger=False)
+        self.hparams["data_dir"] = str(data_dir)  # a Path would keep a checkpoint from loading with weights_only
         self.data_dir = Path(data_dir)
         self.image_size = image_size or self.native_size
         self.batch_size = batch_size
@@ -208,7 +209,8 @@ class ImageDataModule(pl.LightningDataModule):
         return Loader(
             self.splits[split],
             self.batch_size,
-            shuffle=split == "train",
+            # The few batches that a user wants to overfit must be the same in each epoch.
+            shuffle=split == "train" and not (trainer and trainer.overfit_batches),
             seed=self.seed,
             epoch=lambda: trainer.current_epoch if trainer else 0,
             rank=trainer.global_rank if trainer else 0,
@@ -235,7 +237,12 @@ class ImageDataModule(pl.LightningDataModule):
             "image_size": preprocessing.image_size,
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),
+            "split": self._split_arguments(),
         }
+
+    def _split_arguments(self) -> dict[str, float]:
+        """What decides which images train and which validate."""
+        return {"seed": self.seed, "val_fraction": self.val_fraction}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         saved = tuple(state_dict["class_names"])
@@ -244,5 +251,13 @@ class ImageDataModule(pl.LightningDataModule):
                 f"the checkpoint was trained on the classes {', '.join(saved)}, "
                 f"but {self.name} has {', '.join(self.class_names)}"
             )
+        # A test does not mind how training and validation images were told apart.
+        testing = self.trainer is not None and self.trainer.state.fn == "test"
+        for name, value in self._split_arguments().items():
+            if value != state_dict["split"][name] and not (testing and name in ("seed", "val_fraction")):
+                raise ValueError(
+                    f"the checkpoint was trained with data.{name}={state_dict['split'][name]}; with {value}, "
+                    f"images that trained it would be used to judge it"
+                )
         self.mean, self.std = tuple(state_dict["mean"]), tuple(state_dict["std"])
         self.__dict__.pop("preprocessing", None)

@@ -34,10 +34,10 @@ class DownloadedDataModule(ImageDataModule):
 
     def prepare_data(self) -> None:
         for train in (True, False):
-            said = io.StringIO()
             missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
             try:
-                with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                # Its progress goes to stderr; its talk of mirrors, to stdout, would bury the error.
+                with contextlib.redirect_stdout(io.StringIO()):
                     self.torchvision_dataset(train, download=True)
             except (OSError, RuntimeError) as error:
                 for folder in missing:

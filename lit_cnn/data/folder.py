@@ -148,6 +148,9 @@ class ImageFolder(ImageDataModule):
         # Without train/, the folders val and test are classes like any other.
         return folder if (self.data_dir / "train").is_dir() and folder.is_dir() else None
 
+    def _split_arguments(self) -> dict[str, float]:
+        return super()._split_arguments() | {"test_fraction": self.test_fraction}
+
     @staticmethod
     def _classes_below(folder: Path) -> tuple[str, ...]:
         if not folder.is_dir():
@@ -157,6 +160,11 @@ class ImageFolder(ImageDataModule):
             raise ValueError(
                 f"{folder} holds {len(names)} class folders, but a classifier needs at least two: "
                 f"put the images of each class into a folder of its own, like {folder}/cat/1.jpg"
+            )
+        if folder.name != "train" and {"val", "test"} & set(names):
+            raise ValueError(
+                f"{folder} holds {' and '.join(sorted({'val', 'test'} & set(names)))} but no train: "
+                f"put the class folders for training below {folder}/train"
             )
         return names
 
@@ -171,12 +179,19 @@ class ImageFolder(ImageDataModule):
             )
         paths: list[Path] = []
         labels: list[int] = []
+        direct = False
         for label, name in enumerate(found):
             files = find_images(folder / name)
             if not files:
                 raise ValueError(f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)})")
+            direct = direct or any(file.parent.name == name for file in files)
             paths += files
             labels += [label] * len(files)
+        if not direct:
+            raise ValueError(
+                f"the folders {', '.join(found)} in {folder} hold folders of images, not images: "
+                f"are the classes one level deeper?"
+            )
         return paths, torch.tensor(labels)
 
     def read(self, split: Split) -> ArrayImages | FileImages | None:

@@ -68,6 +68,8 @@ class Loader:
         world_size: int = 1,
         num_workers: int = 0,
     ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if batch_size % world_size:
             raise ValueError(
                 f"batch_size={batch_size} is the batch over all processes and cannot be divided by {world_size} of them"

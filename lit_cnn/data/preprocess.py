@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 # The Pillow modes that hold one luminance value per pixel.
 GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F"}
+# What Pillow raises for a file that is broken, is no image, or is suspiciously large.
+UNREADABLE = (OSError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def is_grey(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.mode in GREY_MODES
-    except OSError as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is not a readable image ({error})") from error
 
 
@@ -88,6 +90,6 @@ def read_image(path: Path, image_size: int, channels: int) -> Tensor:
             image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
         square = ImageOps.fit(image.convert(mode), (image_size, image_size), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(square))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} cannot be decoded as an image ({error})") from error
     return pixels.view(image_size, image_size, channels).permute(2, 0, 1)

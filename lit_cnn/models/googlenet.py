@@ -4,6 +4,7 @@ Source: Szegedy et al. 2015, "Going deeper with convolutions", arXiv:1409.4842.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ class Layout:
 
     batch_norm: bool
     kernel_5x5: int = 5  # of the branch that the paper calls 5×5
+    last_pool: int = 3  # window of the last pooling
     ceil_mode: bool = True  # pooling keeps the border that a stride leaves over; otherwise it pads
     local_response_norm: bool = False
     dropout: float = 0.0  # before the classifier
@@ -27,8 +29,8 @@ class Layout:
 
 
 VARIANTS = {
-    # torchvision's: BatchNorm, and 3×3 where the paper has 5×5 (its source says so, for its weights' sake).
-    "googlenet": Layout(batch_norm=True, kernel_5x5=3, dropout=0.2, aux_pool=4, aux_dropout=0.7),
+    # torchvision's: BatchNorm, 3×3 where the paper has 5×5 (its source says so, for its weights' sake), a smaller last pool.
+    "googlenet": Layout(batch_norm=True, kernel_5x5=3, last_pool=2, dropout=0.2, aux_pool=4, aux_dropout=0.7),
     # The paper's Table 1, with local response normalisation in the stem as in its Fig. 3.
     "googlenet_paper": Layout(
         batch_norm=False, local_response_norm=True, dropout=0.4, aux_pool=4, aux_dropout=0.7, aux_weight=0.3
@@ -113,8 +115,8 @@ class AuxiliaryHead(nn.Sequential):
     """A classifier on an inner stage, whose loss feeds the gradient in half-way.
 
     Source: Szegedy et al. 2015, arXiv:1409.4842, Sec. 5.
-    Deviates: averages to 4×4 whatever the input's size, as torchvision does; the paper pools 5×5 with stride 3, which is
-    the same at 224×224.
+    Deviates: averages to 4×4 whatever the input's size, as torchvision does; the paper averages windows of 5×5 with stride
+    3, which gives 4×4 at 224×224 alone.
 
     Args:
         in_channels: Channels of the stage.
@@ -158,9 +160,9 @@ class GoogLeNet(nn.Module):
         self.conv1 = conv(in_channels, 64, 7, layout.batch_norm, stride=2, padding=3)
         self.conv2 = conv(64, 64, 1, layout.batch_norm)
         self.conv3 = conv(64, 192, 3, layout.batch_norm, padding=1)
-        self.pool = nn.MaxPool2d(3, stride=2, ceil_mode=layout.ceil_mode, padding=0 if layout.ceil_mode else 1)
-        # torchvision pools 2×2 before the last stage; the paper and d2l.ai 3×3.
-        self.last_pool = nn.MaxPool2d(2, stride=2, ceil_mode=True) if layout.kernel_5x5 == 3 else self.pool
+        pool = partial(nn.MaxPool2d, stride=2, ceil_mode=layout.ceil_mode, padding=0 if layout.ceil_mode else 1)
+        self.pool = pool(3)
+        self.last_pool = pool(layout.last_pool)
         lrn = layout.local_response_norm
         self.norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0) if lrn else nn.Identity()
         channels = 192

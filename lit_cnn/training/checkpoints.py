@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -11,10 +13,10 @@ from lit_cnn.run import Run
 
 
 class Best(ModelCheckpoint):
-    """Keeps ``best.ckpt``, of the epoch with the highest validation accuracy.
+    """Keeps ``best.ckpt``, of the validation with the highest accuracy.
 
-    Of epochs with equal accuracy the later is kept: small validation sets tie often, and as the learning rate falls the
-    later network is the better trained.
+    Of equal accuracies the later is kept: small validation sets tie often, and as the learning rate falls the later network
+    is the better trained.
 
     Args:
         run: Where to keep it.
@@ -26,14 +28,23 @@ class Best(ModelCheckpoint):
             filename=run.best.stem,
             monitor="val/acc",
             mode="max",
-            save_on_train_epoch_end=True,
+            save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+        self.path = str(run.best)
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         if super().check_monitor_top_k(trainer, current):
             return True
         return current is not None and self.best_model_score is not None and bool(torch.eq(current, self.best_model_score))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from the best so far, also where the run's folder has another name by now."""
+        score = state_dict["best_model_score"]
+        here = {"dirpath": self.dirpath, "last_model_path": ""}
+        if score is not None:
+            here |= {"best_model_path": self.path, "kth_best_model_path": self.path, "best_k_models": {self.path: score}}
+        super().load_state_dict(state_dict | here)
 
 
 class Last(ModelCheckpoint):
@@ -45,3 +56,7 @@ class Last(ModelCheckpoint):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run.checkpoints, filename=run.last.stem, save_on_train_epoch_end=True, enable_version_counter=False)
+        self.path = str(run.last)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict | {"dirpath": self.dirpath, "best_model_path": self.path, "last_model_path": ""})

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from lit_cnn.classifier import is_log_step
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
@@ -42,7 +44,7 @@ class Dashboard(Callback):
     worst-classified validation images, the confusion matrix, the first convolution's filters, histograms of the weights.
 
     Args:
-        num_pictures: How often to draw over a run; the first and the last epoch are among them.
+        num_pictures: How often to draw over a run of ``max_epochs``; the first and the last epoch are among them.
         num_worst: How many of the worst-classified images to show.
     """
 
@@ -83,7 +85,7 @@ class Dashboard(Callback):
     # Every log_every_n_steps
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        if is_log_step(trainer):
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
             pl_module.log("train/gradient_norm", nn.utils.get_total_norm(gradients))
             pl_module.log("train/lr", optimizer.param_groups[0]["lr"])

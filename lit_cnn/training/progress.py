@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a bar on a terminal, a line for each epoch elsewhere."""
+"""What a run shows while it trains: a bar on a terminal, a line for each epoch everywhere."""
 
 from __future__ import annotations
 
@@ -6,49 +6,86 @@ import sys
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ProgressBar, RichProgressBar
-from pytorch_lightning.callbacks.progress.rich_progress import RichProgressBarTheme
+from pytorch_lightning.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class EpochLines(ProgressBar):
     """Prints one line after each epoch."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = True
+        self._validated = False
+
     def disable(self) -> None:
+        """Shows nothing: Lightning asks this of all processes but the first."""
         self._shown = False
 
     def enable(self) -> None:
-        self._shown = True
-
-    def __init__(self) -> None:
-        super().__init__()
         self._shown = True
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         if self._shown:
             print(*args, **kwargs, flush=True)
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.print(epoch_line(trainer))
+        self.print(epoch_line(trainer, self._validated))
 
 
-class Bar(RichProgressBar):
-    """The bar of the training batches, with the last epoch's line above it.
+class Bar(EpochLines):
+    """Adds a bar of the epoch's batches below the lines.
 
-    Refreshing costs a small network dearly, so it moves every ``refresh_rate`` batches.
+    A redraw costs a small network dearly, so a thread redraws ``refresh_per_second`` times a second and no more.
     """
 
-    def __init__(self, refresh_rate: int = 50) -> None:
-        theme = RichProgressBarTheme(metrics_format=".4f")
-        super().__init__(refresh_rate=refresh_rate, leave=False, theme=theme)
+    def __init__(self, refresh_per_second: float = 4) -> None:
+        super().__init__()
+        self.refresh_per_second = refresh_per_second
+        self._progress: Progress | None = None
 
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
-        return {}
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        if self._shown and self._progress:
+            self._progress.console.print(*args, highlight=False, soft_wrap=True)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
-        if trainer.is_global_zero and self.progress is not None:
-            self.progress.console.print(epoch_line(trainer), highlight=False)
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        if not self._shown:
+            return
+        if self._progress is None:
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            console = Console(file=sys.stdout)
+            self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=self.refresh_per_second)
+            self._task = self._progress.add_task("")
+            self._progress.start()
+        batches = self.total_train_batches
+        total = int(batches) if batches != float("inf") else None
+        self._progress.reset(self._task, total=total, description=f"epoch {trainer.current_epoch + 1}")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._progress:
+            self._progress.update(self._task, completed=batch_idx + 1)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
 
 
 def progress_bar() -> ProgressBar:
@@ -56,14 +93,14 @@ def progress_bar() -> ProgressBar:
     return Bar() if sys.stdout.isatty() else EpochLines()
 
 
-def epoch_line(trainer: pl.Trainer) -> str:
+def epoch_line(trainer: pl.Trainer, validated: bool) -> str:
     """``epoch 3/10 · train/loss 0.1234 · …``, from the metrics that there are."""
     metrics = trainer.callback_metrics
     parts = [f"epoch {trainer.current_epoch + 1}" + (f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else "")]
     parts += [
         f"{name} {float(metrics[name]):.4f}"
         for name in ("train/loss", "train/acc", "val/loss", "val/acc")
-        if name in metrics
+        if name in metrics and (validated or name.startswith("train/"))
     ]
     if "train/images_per_s" in metrics:
         parts.append(f"{float(metrics['train/images_per_s']):,.0f} images/s")

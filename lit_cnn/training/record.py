@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 from scipy.stats import binomtest
 
 from lit_cnn.run import Run
+from lit_cnn.training.checkpoints import Best
+
+# Metrics of a step, that say nothing about its epoch.
+OF_A_STEP = ("train/loss_step", "train/lr", "train/gradient_norm")
 
 
 class Recorder(Callback):
@@ -32,16 +37,13 @@ class Recorder(Callback):
         self._batch_ended = 0.0
         self._fit_began = 0.0
         self._validated = False
+        self._lr = float("nan")
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._fit_began = time.perf_counter() - self.wall_seconds
         if self.run and trainer.is_global_zero:
             device = trainer.strategy.root_device
-            name = device.type
-            if device.type == "cuda":
-                import torch
-
-                name = torch.cuda.get_device_name(device)
+            name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
             self.run.write_environment(name, str(trainer.precision), trainer.world_size)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -55,6 +57,18 @@ class Recorder(Callback):
         self._epoch_images += len(batch[1])
         self._batch_ended = time.perf_counter()
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._await_device(trainer)
+
+    def _await_device(self, trainer: pl.Trainer) -> None:
+        """Training ends when the accelerator is done, not when it was told."""
+        if trainer.strategy.root_device.type != "cpu":
+            torch.accelerator.synchronize()
+            self._batch_ended = time.perf_counter()
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        self._lr = optimizer.param_groups[0]["lr"]
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = True
         # As if no time had passed since the last training batch.
@@ -63,6 +77,8 @@ class Recorder(Callback):
         self._batch_ended += pause
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._validated:
+            self._await_device(trainer)
         epoch_seconds = self._batch_ended - self._epoch_began
         images = self._epoch_images * trainer.world_size
         self.images += images
@@ -72,9 +88,9 @@ class Recorder(Callback):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         row["seconds"] = round(time.perf_counter() - self._fit_began, 3)
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["lr"] = self._lr  # of the epoch's last step
         for name, value in trainer.callback_metrics.items():
-            if (name.startswith("train/") and not name.endswith("_step")) or (name.startswith("val/") and self._validated):
+            if (name.startswith("train/") and name not in OF_A_STEP) or (name.startswith("val/") and self._validated):
                 row[name] = float(value)
         # A resumed run writes the epochs that it repeats anew.
         earlier = [old for old in self.run.read_metrics() if int(old["epoch"]) < trainer.current_epoch]
@@ -83,16 +99,17 @@ class Recorder(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.wall_seconds = time.perf_counter() - self._fit_began
         if self.run and trainer.is_global_zero:
-            self.run.add_results(self.training_results(trainer))
+            # Scores of a test before the training went on are those of another network; the ledger keeps them.
+            self.run.add_results(self.training_results(trainer), without="test/")
 
     def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
         """Best validation accuracy, training speed, duration."""
         results = {"seconds": round(self.wall_seconds, 2)}
         if self.seconds:
             results["train/images_per_s"] = round(self.images / self.seconds, 1)
-        best = getattr(trainer.checkpoint_callback, "best_model_score", None)
-        if best is not None:
-            results["val/acc"] = float(best)
+        for callback in trainer.callbacks:
+            if isinstance(callback, Best) and callback.best_model_score is not None:
+                results["val/acc"] = float(callback.best_model_score)
         return results
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -21,7 +21,7 @@ CASES = [(kind, variant) for kind in KINDS for variant in variants_of(kind)]
 
 def smallest(classifier: LitClassifier) -> int:
     """An image size that the network takes, and that BatchNorm can train on."""
-    return next(size for size in range(28, 65) if takes(classifier.network, classifier.in_channels, size))
+    return next(size for size in range(28, 513) if takes(classifier.network, classifier.in_channels, size))
 
 
 @pytest.mark.parametrize("in_channels", [1, 3])

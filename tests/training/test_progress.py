@@ -22,3 +22,16 @@ def test_a_terminal_gets_a_bar_and_a_file_gets_lines(monkeypatch: pytest.MonkeyP
     assert isinstance(progress_bar(), Bar)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     assert isinstance(progress_bar(), EpochLines)
+
+
+def test_the_bar_counts_batches_and_keeps_the_lines(
+    trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    fitted = trainer(max_epochs=2, enable_progress_bar=True, callbacks=[Bar()])
+    fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=100, batch_size=25))
+    printed = capsys.readouterr().out
+    assert "epoch 1/2 · train/loss" in printed
+    assert "epoch 2/2 · train/loss" in printed
+    assert "3/3" in printed

@@ -3,7 +3,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
@@ -69,8 +71,6 @@ class Scripted(LitLeNet):
 
 
 def test_the_best_checkpoint_is_the_last_of_the_equals(trainer: Callable[..., Trainer], tmp_path: Path):
-    import torch
-
     run = Run(tmp_path)
     fitted = trainer(max_epochs=4, enable_checkpointing=True, callbacks=[Best(run), Last(run)])
     fitted.fit(Scripted([0.2, 0.9, 0.9, 0.5]), datamodule=FakeImages(num_images=64))
@@ -80,9 +80,42 @@ def test_the_best_checkpoint_is_the_last_of_the_equals(trainer: Callable[..., Tr
     assert fitted.checkpoint_callback.best_model_path == str(run.best)
 
 
+def test_an_epoch_without_validation_cannot_be_the_best(trainer: Callable[..., Trainer], tmp_path: Path):
+    run = Run(tmp_path)
+    settings = {"max_epochs": 3, "check_val_every_n_epoch": 2, "enable_checkpointing": True}
+    fitted = trainer(**settings, callbacks=[Best(run), Last(run)])
+    fitted.fit(Scripted([0.0, 0.9, 0.0]), datamodule=FakeImages(num_images=64))
+    assert [torch.load(path, weights_only=True)["epoch"] for path in (run.best, run.last)] == [1, 2]
+
+
+def test_a_run_that_was_moved_keeps_its_best(trainer: Callable[..., Trainer], tmp_path: Path):
+    def fit(run: Run, max_epochs: int, resume_from: Path | None) -> None:
+        classifier, data = Scripted([0.9, 0.1]), FakeImages(num_images=64)
+        fitted = trainer(max_epochs=max_epochs, enable_checkpointing=True, callbacks=[Best(run), Last(run)])
+        fitted.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
+        assert fitted.checkpoint_callback.best_model_path == str(run.best)
+
+    fit(Run(tmp_path / "old"), 1, None)
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = Run(tmp_path / "new")
+    fit(moved, 2, moved.last)
+    assert [torch.load(path, weights_only=True)["epoch"] for path in (moved.best, moved.last)] == [0, 1]
+    assert not (tmp_path / "old").exists()
+
+
+def test_another_checkpoint_callback_does_not_pass_for_the_best(trainer: Callable[..., Trainer], tmp_path: Path):
+    by_loss = ModelCheckpoint(tmp_path / "by_loss", monitor="val/loss")
+    recorder, run = Recorder(None), Run(tmp_path)
+    fitted = trainer(enable_checkpointing=True, callbacks=[by_loss, recorder, Best(run)])
+    fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=64))
+    assert recorder.training_results(fitted)["val/acc"] == float(fitted.callback_metrics["val/acc"])
+
+
 def test_results_are_added_to_not_lost(tmp_path: Path):
     run = Run(tmp_path)
     run.add_results({"val/acc": 0.5, "seconds": 1.0})
     run.add_results({"val/acc": 0.6, "test/acc": 0.4})
     assert json.loads(run.results.read_text()) == {"val/acc": 0.6, "seconds": 1.0, "test/acc": 0.4}
+    run.add_results({"val/acc": 0.7}, without="test/")
+    assert json.loads(run.results.read_text()) == {"val/acc": 0.7, "seconds": 1.0}
     assert [run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.4}) for _ in range(2)] == [1, 2]

@@ -1,0 +1,167 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lit_cnn.data import CIFAR10, CIFAR100, MNIST, Digits, FakeImages, FashionMNIST, ImageDataModule
+from lit_cnn.data.base import measure, stratified_split
+
+ALL = [Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100, FakeImages]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_dataset_describes_itself(kind: type[ImageDataModule]):
+    data = kind()
+    assert data.num_classes == len(data.class_names) == len(set(data.class_names)) >= 10
+    assert data.channels in (1, 3)
+    assert data.image_size == data.native_size
+    for values in (data.mean, data.std):
+        assert values is None or len(values) == data.channels
+
+
+def test_digits_are_split_once_stratified_and_disjoint():
+    data = Digits(seed=1)
+    data.setup("fit")
+    data.setup("test")
+    indices = [set(data.splits["test"].index.tolist())]
+    outer = data.splits["train"].images.index
+    indices += [set(outer[data.splits[split].index].tolist()) for split in ("train", "val")]
+    assert sum(map(len, indices)) == len(set.union(*indices)) == 1797
+    for split in data.splits.values():
+        share = split.labels.bincount() / len(split.labels)
+        assert share.min() > 0.08
+        assert share.max() < 0.12
+
+
+def test_the_seed_moves_the_validation_split_and_never_the_test_split():
+    def positions(seed: int) -> tuple[list[int], list[int]]:
+        data = Digits(seed=seed)
+        data.setup("fit")
+        data.setup("test")
+        return data.splits["val"].index.tolist(), data.splits["test"].index.tolist()
+
+    assert positions(1) == positions(1)
+    assert positions(1)[0] != positions(2)[0]
+    assert positions(1)[1] == positions(2)[1]
+
+
+def test_the_default_seed_is_that_of_seed_everything(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "17")
+    assert Digits().seed == 17
+    assert Digits(seed=3).seed == 3
+
+
+def test_digits_know_their_mean_and_std():
+    data = Digits()
+    mean, std = measure(data.read("train"))
+    assert mean == pytest.approx(data.mean, abs=5e-4)
+    assert std == pytest.approx(data.std, abs=5e-4)
+
+
+def test_batches_travel_as_uint8_and_arrive_normalised():
+    data = Digits(image_size=16, batch_size=256, crop_padding=1, flip=True, seed=0)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert batch.images.dtype == torch.uint8
+    assert batch.images.shape == (256, 1, 8, 8)
+    assert batch.images.max() == 255
+    arrived = data.on_after_batch_transfer(batch, 0)
+    assert arrived.images.dtype == torch.float32
+    assert arrived.images.shape == (256, 1, 16, 16)
+    plain = data.preprocessing(batch.images)
+    assert abs(plain.mean()) < 0.1
+    assert not torch.equal(arrived.images, plain)
+
+
+def test_evaluation_is_not_augmented():
+    data = Digits(crop_padding=2, flip=True, seed=0)
+    data.setup("fit")
+    batch = next(iter(data.val_dataloader()))
+    assert torch.equal(data.on_after_batch_transfer(batch, 0).images, data.preprocessing(batch.images))
+
+
+def test_display_undoes_the_normalisation():
+    data = Digits()
+    images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
+    shown = data.preprocessing.to_display(data.preprocessing(images))
+    torch.testing.assert_close(shown, images / 255, rtol=0, atol=1e-6)
+
+
+def test_a_split_keeps_every_class_and_refuses_what_cannot_be_split():
+    labels = torch.tensor([0] * 50 + [1] * 10)
+    first, second = stratified_split(labels, 0.2, seed=0)
+    assert labels[second].bincount().tolist() == [10, 2]
+    assert torch.equal(torch.cat([first, second]).sort().values, torch.arange(60))
+    with pytest.raises(ValueError, match="3 images cannot be divided"):
+        stratified_split(torch.tensor([0, 0, 1]), 0.1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"image_size": -3}, "image_size must be at least 1, got -3"),
+        ({"val_fraction": 1.5}, "val_fraction must be above 0 and below 1, got 1.5"),
+        ({"crop_padding": -1}, "crop_padding must be at least 0"),
+        ({"num_workers": -1}, "num_workers must be at least 0"),
+        ({"seed": -1}, "seed must be at least 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        Digits(**arguments)
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.astype(np.uint8).tobytes())
+
+
+def test_fashion_mnist_reads_the_files_that_are_there(tmp_path: Path):
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, count in (("train", 40), ("t10k", 20)):
+        write_idx(raw / f"{name}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
+        write_idx(raw / f"{name}-labels-idx1-ubyte", np.arange(count) % 10)
+    data = FashionMNIST(str(tmp_path), val_fraction=0.25)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    assert {name: len(split.labels) for name, split in data.splits.items()} == {"train": 30, "val": 10, "test": 20}
+    assert data.splits["test"].fetch(torch.tensor([3])).shape == (1, 1, 28, 28)
+
+
+def test_a_download_that_fails_says_where_to_put_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    with pytest.raises(OSError, match=r"MNIST is not in .*MNIST/raw .*put train-images-idx3-ubyte, .* there"):
+        MNIST(str(tmp_path / "new")).prepare_data()
+    with pytest.raises(OSError, match=r"CIFAR10 .*put cifar-10-python.tar.gz"):
+        CIFAR10(str(tmp_path / "new")).prepare_data()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_other_classes_is_refused():
+    state = Digits().state_dict()
+    Digits().load_state_dict(state)
+    with pytest.raises(ValueError, match=r"trained on the classes 0, .* but digits has"):
+        Digits().load_state_dict(state | {"class_names": ["0", "1", "x"]})
+
+
+@pytest.mark.parametrize("other", [{"seed": 2}, {"seed": 1, "val_fraction": 0.2}])
+def test_going_on_with_another_validation_split_is_refused(other: dict):
+    state = Digits(seed=1).state_dict()
+    with pytest.raises(ValueError, match="images that trained it would be used to judge it"):
+        Digits(**other).load_state_dict(state)
+
+
+def test_mean_and_std_come_from_the_checkpoint():
+    data = Digits()
+    data.load_state_dict(data.state_dict() | {"mean": [0.25], "std": [0.125]})
+    assert data.preprocessing.mean == (0.25,)
+    assert data.preprocessing.std == (0.125,)

@@ -1,0 +1,146 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_photos
+from PIL import Image
+
+from lit_cnn.data import ImageFolder
+from lit_cnn.data.folder import FileImages
+from lit_cnn.data.preprocess import read_image
+
+
+def splits_of(data: ImageFolder) -> dict[str, list[str]]:
+    data.setup("fit")
+    data.setup("test")
+    return {name: [split.name(i) for i in range(len(split.labels))] for name, split in data.splits.items()}
+
+
+def test_a_flat_folder_is_carved_into_three_parts(photos: Path):
+    splits = splits_of(ImageFolder(str(photos), image_size=16, val_fraction=0.2, test_fraction=0.2))
+    assert {name: len(files) for name, files in splits.items()} == {"train": 38, "val": 10, "test": 12}
+    files = [file for part in splits.values() for file in part]
+    assert sorted(files) == sorted(str(p) for p in photos.rglob("*.*"))
+    other = splits_of(ImageFolder(str(photos), image_size=16, val_fraction=0.2, test_fraction=0.2, seed=9))
+    assert other["test"] == splits["test"]
+    assert other["val"] != splits["val"]
+
+
+def test_own_split_folders_are_used_and_missing_ones_carved(tmp_path: Path):
+    write_photos(tmp_path / "train", ("a", "b"), 20)
+    write_photos(tmp_path / "val", ("a", "b"), 3)
+    splits = splits_of(ImageFolder(str(tmp_path), image_size=16))
+    assert len(splits["val"]) == 6
+    assert all("/val/" in file for file in splits["val"])
+    assert {len(splits["train"]), len(splits["test"])} == {36, 4}
+    write_photos(tmp_path / "test", ("a", "b"), 2)
+    splits = splits_of(ImageFolder(str(tmp_path), image_size=16))
+    assert len(splits["train"]) == 40
+    assert all("/test/" in file for file in splits["test"])
+
+
+def test_files_in_memory_and_on_disk_are_the_same_images(photos: Path):
+    in_memory, on_disk = (ImageFolder(str(photos), image_size=16, memory_gb=gb, flip=False) for gb in (1.0, 0.0))
+    for data in (in_memory, on_disk):
+        data.setup("fit")
+    assert isinstance(on_disk.splits["train"].images, FileImages)
+    assert not isinstance(in_memory.splits["train"].images, FileImages)
+    for ours, theirs in zip(in_memory.train_dataloader(), on_disk.train_dataloader(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    assert in_memory.preprocessing == on_disk.preprocessing
+
+
+def test_grey_and_colour_are_told_apart(tmp_path: Path, photos: Path):
+    write_photos(tmp_path / "grey", ("a", "b"), 10, grey=True)
+    assert ImageFolder(str(tmp_path / "grey")).channels == 1
+    assert ImageFolder(str(photos)).channels == 3
+    assert ImageFolder(str(photos), channels=1).channels == 1
+
+
+def test_mean_and_std_are_those_of_the_training_images(photos: Path):
+    data = ImageFolder(str(photos), image_size=16)
+    data.setup("fit")
+    pixels = data.splits["train"].fetch(torch.arange(len(data.splits["train"].labels))).double() / 255
+    assert data.preprocessing.mean == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
+    assert data.preprocessing.std == pytest.approx(pixels.std(dim=(0, 2, 3), correction=0).tolist())
+
+
+def test_reading_takes_the_central_square_in_the_right_orientation(tmp_path: Path):
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:20, 20:60, 0] = 255  # the upper half of the central square is red
+    exif = Image.Exif()
+    exif[0x0112] = 3  # turned by 180°
+    Image.fromarray(pixels).save(tmp_path / "up.png")
+    Image.fromarray(pixels).rotate(180).save(tmp_path / "turned.png", exif=exif)
+    image = read_image(tmp_path / "up.png", 20, 3)
+    assert image.shape == (3, 20, 20)
+    # The resize blurs across the edges.
+    assert image[0, :9, 1:-1].eq(255).all()
+    assert image[0, 11:].eq(0).all()
+    assert torch.equal(read_image(tmp_path / "turned.png", 20, 3), image)
+
+
+def test_sixteen_bit_and_palette_images_keep_their_brightness(tmp_path: Path):
+    Image.fromarray(np.full((9, 9), 128 * 257, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((9, 9, 3), 128, np.uint8)).quantize(8).save(tmp_path / "palette.png")
+    for name in ("deep.png", "palette.png"):
+        for channels in (1, 3):
+            assert (read_image(tmp_path / name, 9, channels).int() - 128).abs().max() <= 1
+
+
+def test_bad_folders_are_refused(tmp_path: Path, photos: Path):
+    def error(folder: Path) -> str:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the callers look at the message
+            ImageFolder(str(folder)).setup("fit")
+        return str(caught.value)
+
+    assert "does not exist" in error(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert "holds 0 class folders" in error(tmp_path / "empty")
+    (photos / "dog").mkdir()
+    assert "dog holds no image" in error(photos)
+
+
+def test_a_level_too_many_is_not_taken_for_classes(tmp_path: Path):
+    write_photos(tmp_path / "a" / "val", ("x", "y"), 5)
+    write_photos(tmp_path / "a" / "test", ("x", "y"), 5)
+    with pytest.raises(ValueError, match="holds test and val but no train"):
+        ImageFolder(str(tmp_path / "a")).setup("fit")
+    write_photos(tmp_path / "b" / "training", ("x", "y"), 5)
+    write_photos(tmp_path / "b" / "validation", ("x", "y"), 5)
+    with pytest.raises(ValueError, match="are the classes one level deeper"):
+        ImageFolder(str(tmp_path / "b")).setup("fit")
+
+
+def test_folders_within_a_class_are_part_of_it(tmp_path: Path):
+    write_photos(tmp_path, ("x", "y"), 10)
+    write_photos(tmp_path / "x", ("outdoors",), 4)
+    data = ImageFolder(str(tmp_path), image_size=8)
+    data.setup("fit")
+    assert data.class_names == ("x", "y")
+    assert sum("outdoors" in split.name(i) for split in data.splits.values() for i in range(len(split.labels))) > 0
+
+
+def test_classes_must_be_the_same_in_every_split(tmp_path: Path):
+    write_photos(tmp_path / "train", ("a", "b"), 20)
+    write_photos(tmp_path / "val", ("b", "c"), 2)
+    with pytest.raises(ValueError, match=r"val differ .*; missing: a; not in training: c"):
+        ImageFolder(str(tmp_path)).setup("fit")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_a_broken_file_is_named(photos: Path, content: bytes | None):
+    victim = photos / "bee" / "5.jpg"
+    victim.write_bytes(victim.read_bytes()[:200] if content is None else content)
+    data = ImageFolder(str(photos), image_size=16, memory_gb=0)
+
+    def read_everything() -> None:
+        assert data.channels == 3
+        for stage, splits in (("fit", ("train", "val")), ("test", ("test",))):
+            data.setup(stage)
+            for split in splits:
+                list(data._loader(split))
+
+    with pytest.raises(ValueError, match=r"bee/5\.jpg"):
+        read_everything()
