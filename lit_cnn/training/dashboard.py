@@ -166,7 +166,9 @@ def _add_hyper_parameters(writer: SummaryWriter, trainer: pl.Trainer, pl_module:
     values: dict[str, Any] = {"model": type(pl_module).__name__, "precision": str(trainer.precision)}
     values |= dict(pl_module.hparams)
     if trainer.datamodule is not None:
-        values |= {f"data/{key}": value for key, value in trainer.datamodule.hparams.items()}
+        where_and_how_fast = ("data_dir", "num_workers")
+        hparams_of_data = trainer.datamodule.hparams.items()
+        values |= {f"data/{key}": value for key, value in hparams_of_data if key not in where_and_how_fast}
         values |= {"data": type(trainer.datamodule).__name__, "data/seed": getattr(trainer.datamodule, "seed", None)}
     values["max_epochs"] = trainer.max_epochs
     shown = {
