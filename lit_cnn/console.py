@@ -50,7 +50,7 @@ def model_options(arguments: list[str]) -> set[str]:
         option, _, attached = argument.partition("=")
         if option.startswith("--model."):
             names.add(option.rpartition(".")[2])
-        elif option == "--config" and Path(attached or value).is_file():
+        elif option in ("--config", "-c") and Path(attached or value).is_file():
             try:
                 config = yaml.safe_load(Path(attached or value).read_text())
                 names |= set(config["model"]["init_args"])

@@ -76,6 +76,13 @@ def run_process(folder: Path, *arguments: str | Path) -> subprocess.CompletedPro
     )
 
 
+def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Runs ``make`` as from a shell, also where the tests run below another make with arguments of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.fixture
 def lit_cnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Runs ``lit-cnn`` in an empty folder, in this process: a start of Python and torch takes seconds."""

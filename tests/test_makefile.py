@@ -1,13 +1,7 @@
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-
-
-def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+from conftest import ROOT, make
 
 
 def test_help_documents_every_target_and_variable():

@@ -4,21 +4,15 @@ import ast
 import importlib
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command
+from conftest import ROOT, Command, make
 
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
 BLOCKS = [block for text in DOCUMENTS.values() for block in re.findall(r"```(?:bash|sh)?\n(.*?)```", text, re.DOTALL)]
 LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
 RECIPES = sorted((ROOT / "experiments").glob("*/*.yaml"))
-
-
-def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "--no-print-directory", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_every_make_command_is_a_target_and_names_a_recipe():

@@ -145,8 +145,7 @@ class ImageFolder(ImageDataModule):
 
     def _split_folder(self, split: Split) -> Path | None:
         folder = self.data_dir / split
-        # Without train/, the folders val and test are classes like any other.
-        return folder if (self.data_dir / "train").is_dir() and folder.is_dir() else None
+        return folder if folder.is_dir() and (self.data_dir / "train").is_dir() else None
 
     def _split_arguments(self) -> dict[str, float]:
         return super()._split_arguments() | {"test_fraction": self.test_fraction}
