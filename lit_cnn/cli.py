@@ -127,7 +127,10 @@ class CLI(LightningCLI):
             settings |= {"enable_progress_bar": False, "enable_checkpointing": False}
         elif self.folder is None:
             settings["enable_checkpointing"] = False
-        return super().instantiate_trainer(**settings)
+        try:
+            return super().instantiate_trainer(**settings)
+        except TypeError as error:
+            raise ValueError(f"the Trainer cannot be made with devices={given.devices}: {error}") from error
 
     def _find_folder(self) -> None:
         options = self.options
@@ -162,6 +165,8 @@ class CLI(LightningCLI):
             self._introduce()
         try:
             self.trainer.fit(**kwargs | {"weights_only": True})
+            if self.trainer.global_step == 0:
+                raise ValueError("nothing was trained: the Trainer was told to make no step")
         except BaseException:
             self._discard_folder()
             raise

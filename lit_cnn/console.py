@@ -43,7 +43,11 @@ def arguments_of_run(arguments: list[str]) -> list[str]:
 
 
 def model_options(arguments: list[str]) -> set[str]:
-    """Names of the model's arguments that are set on the command line or in the configuration files it names."""
+    """Names of the model's arguments that are set on the command line or in the configuration files it names.
+
+    Raises:
+        ValueError: If a configuration file is not YAML.
+    """
     names: set[str] = set()
     following = [*arguments[1:], ""]
     for argument, value in zip(arguments, following, strict=True):
@@ -53,9 +57,10 @@ def model_options(arguments: list[str]) -> set[str]:
         elif option in ("--config", "-c") and Path(attached or value).is_file():
             try:
                 config = yaml.safe_load(Path(attached or value).read_text())
-                names |= set(config["model"]["init_args"])
-            except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
-                continue  # the parser says what is wrong with it
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise ValueError(f"{attached or value} is not a YAML file ({error})") from error
+            model = config.get("model") if isinstance(config, dict) else None
+            names |= set(model.get("init_args") or ()) if isinstance(model, dict) else set()
     return names
 
 
@@ -94,16 +99,25 @@ def explain(message: str) -> str:
         near = difflib.get_close_matches(name, _option_names(), n=1)
         hint = f"did you mean {near[0]}?" if near else "lit-cnn fit --help and --model.help LitGoogLeNet list the options"
         return f"unknown option {name}; {hint}"
+    missing = re.search(r"arguments are required: (\w+)$", message)
+    if missing:
+        return f"{missing[1]} is not given: add --data.{missing[1]}"
     # The alternatives of a union, less the None that stands for "not given".
     reasons = re.findall(r"^ +- (.+)$", message, re.MULTILINE) or re.findall(r"(Expected a .+?)\. Got value", message)
     reasons = [reason for reason in reasons if "NoneType" not in reason and "Union" not in reason]
     if not reasons:
-        return " ".join(message.split())
+        return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", message).split())
     what = f"{key[1]}: " if key else ""
     got = f", got {next(filter(None, given.groups()))}" if key and given else ""
-    text = " or ".join(dict.fromkeys(reasons)) + got
-    text = re.sub(r"Expected an? (?:<class ')?([^'\s]+)(?:'>)?", r"expected \1", text.replace("typing.", ""))
-    return what + " ".join(text.split())
+    return what + " ".join((" or ".join(map(_expectation, dict.fromkeys(reasons))) + got).split())
+
+
+def _expectation(reason: str) -> str:
+    """``Expected a <class 'int'>`` as "expected int", a ``Literal`` as the names that it allows."""
+    names = re.search(r"Expected a typing\.Literal\[(.+)\]", reason)
+    if names:
+        return f"expected one of {names[1]}".replace("'", "")
+    return re.sub(r"Expected an? (?:<class ')?([^'\s]+)(?:'>)?", r"expected \1", reason)
 
 
 def _names_of(kind: str) -> list[str]:

@@ -175,6 +175,11 @@ def test_callbacks_can_be_added(lit_cnn: Command):
     assert 1 <= sum(line.startswith("epoch") for line in done.stdout.splitlines()) < 50
 
 
+def test_a_file_that_is_no_yaml_is_named(lit_cnn: Command, tmp_path: Path):
+    (tmp_path / "bad.yaml").write_text("model:\n  a: b: c\n")
+    assert "bad.yaml is not a YAML file (mapping values are not allowed here" in fails(lit_cnn("fit", "-c", "bad.yaml"), 2)
+
+
 def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tmp_path: Path):
     config = yaml.safe_load(LENET.read_text())
     config["model"]["init_args"]["num_classes"] = 7
@@ -233,12 +238,16 @@ FIT = ["fit", "--config", LENET]
         ([*FIT, "--data.imagesize", "28"], 2, "unknown option imagesize; did you mean image_size?"),
         ([*FIT, "--model.lr", "fast"], 2, "lr: expected float, got fast"),
         ([*FIT, "--trainer.max_epochs", "many"], 2, "trainer.max_epochs: expected int, got many"),
-        ([*FIT, "--model.variant", "lenet6"], 2, "variant: expected Literal['lenet', 'lenet_bn'], got lenet6"),
+        ([*FIT, "--model.variant", "lenet6"], 2, "variant: expected one of lenet, lenet_bn, got lenet6"),
         ([*FIT, "--model.num_classes", "7"], 2, "num_classes of the model follows from the data and cannot be set"),
         ([*FIT, "--model.lr", "-1"], 2, "lr must be above 0, got -1.0"),
         ([*FIT, "--data.image_size", "8"], 2, "LitLeNet cannot take images of 8×8; it takes images of 28×28 to 31×31"),
         ([*FIT, "--trainer.devices", "3", "--trainer.accelerator", "cuda"], 1, "accelerator is not available"),
         ([*FIT, "--ckpt_path", "https://a.org/b.ckpt"], 2, "a checkpoint must be a file, got https://a.org/b.ckpt"),
+        ([*FIT, "--trainer.devices", "abc", "--trainer.accelerator", "cpu"], 2, "devices=abc: `devices` selected with"),
+        ([*FIT, "--trainer.max_epochs", "0"], 2, "nothing was trained: the Trainer was told to make no step"),
+        ([*FIT, "--trainer.precision", "7"], 2, "trainer.precision: expected one of 64, 32, 16 or expected one of"),
+        (["fit", "--model", "LitLeNet", "--data", "ImageFolder"], 2, "data_dir is not given: add --data.data_dir"),
         (["fit", "--config", "nowhere.yaml"], 2, "File does not exist"),
         (["fit", "--run", "runs/none"], 2, "runs/none is not a run folder: it does not exist"),
         (["test", "--config", LENET], 2, "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),
