@@ -46,7 +46,7 @@ train: recipe $(VENV)/installed ## Train MODEL on DATA, then look at the test se
 	@$(BIN)/lit-cnn fit --config experiments/$(DATA)/$(MODEL).yaml --test_after_fit $(OPTIONS) $(ARGS)
 
 # Before anything is installed: is there such a recipe?
-.PHONY: recipe run
+.PHONY: recipe run images
 recipe:
 	@test -d "experiments/$(DATA)" || \
 		{ echo "no recipes for DATA=$(DATA); there are: $(notdir $(patsubst %/,%,$(dir $(wildcard experiments/*/lenet.yaml))))" >&2; exit 2; }
@@ -62,7 +62,10 @@ evaluate: run $(VENV)/installed ## Look at the test set with the best checkpoint
 resume: run $(VENV)/installed ## Go on with RUN from its last checkpoint
 	@$(BIN)/lit-cnn fit --run '$(RUN)' $(OPTIONS) $(ARGS)
 
-predict: run $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
+images:
+	@test -n "$(IMAGES)" || { echo "which images? IMAGES=folder" >&2; exit 2; }
+
+predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
 	@$(BIN)/lit-cnn predict --run '$(RUN)' --images '$(IMAGES)' $(ARGS)
 
 dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone

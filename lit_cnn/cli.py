@@ -7,12 +7,12 @@ import sys
 from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.callbacks import Callback, LambdaCallback, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.classifier import LitClassifier
-from lit_cnn.console import arguments_of_run, explain, model_options, one_line_errors, print_results, quiet
+from lit_cnn.console import DEBUG, arguments_of_run, explain, model_options, one_line_errors, print_results, quiet
 from lit_cnn.data import ImageDataModule
 from lit_cnn.run import Run
 from lit_cnn.training.checkpoints import Best, Last
@@ -39,6 +39,8 @@ class Parser(LightningArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if ex is not None and os.environ.get(DEBUG):
+            raise ex
         print(f"lit-cnn: error: {explain(message)}", file=sys.stderr)
         sys.exit(2)
 
@@ -114,6 +116,8 @@ class CLI(LightningCLI):
         given = self._get(self.config_init, "trainer")
         theirs = given.callbacks or []
         ours: list[Callback] = [self.recorder]
+        if fitting:
+            ours.append(LambdaCallback(on_fit_start=self._introduce))
         if fitting and given.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in theirs):
             ours.append(progress_bar())
         if fitting and self.folder:
@@ -162,13 +166,14 @@ class CLI(LightningCLI):
             os.environ[RUN_FOLDER] = str(self.folder.path)
         if self.trainer.is_global_zero:
             self._save_config()
-            self._introduce()
         try:
             self.trainer.fit(**kwargs | {"weights_only": True})
             if self.trainer.global_step == 0:
                 raise ValueError("nothing was trained: the Trainer was told to make no step")
         except BaseException:
             self._discard_folder()
+            if self.trainer.interrupted and self.trainer.is_global_zero and self.folder and self.folder.last.is_file():
+                print(f"interrupted; go on with: lit-cnn fit --run {self.folder.path}", flush=True)
             raise
         finally:
             if self.made_folder:
@@ -182,8 +187,10 @@ class CLI(LightningCLI):
             # A run that goes on under other settings is described by those.
             self._parser("fit").save(config, self.folder.config, skip_none=True, skip_validation=True, overwrite=True)
 
-    def _introduce(self) -> None:
-        model, trainer = self.model, self.trainer
+    def _introduce(self, trainer: Trainer, model: LitClassifier) -> None:
+        """Says what begins to train, once all of it has been found to fit."""
+        if not trainer.is_global_zero:
+            return
         size = sum(parameter.numel() for parameter in model.network.parameters())
         device = trainer.strategy.root_device.type
         print(
@@ -195,6 +202,9 @@ class CLI(LightningCLI):
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)
+        if self.trainer.is_global_zero and self.options.run and not self.recorder.trained:
+            epochs = self.trainer.max_epochs
+            print(f"nothing left to train: the run has had its {epochs} epochs; raise --trainer.max_epochs")
         if self.options.test_after_fit:
             # Without a checkpoint, the network as it is.
             checkpoint = self.folder.checkpoint if self.folder else None

@@ -97,7 +97,7 @@ def explain(message: str) -> str:
     if option:
         name = (option[1] or option[2]).rpartition(".")[2]
         near = difflib.get_close_matches(name, _option_names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else "lit-cnn fit --help and --model.help LitGoogLeNet list the options"
+        hint = f"did you mean {near[0]}?" if near else "--help, --model.help NAME and --data.help NAME list the options"
         return f"unknown option {name}; {hint}"
     missing = re.search(r"arguments are required: (\w+)$", message)
     if missing:
@@ -109,7 +109,9 @@ def explain(message: str) -> str:
         return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", message).split())
     what = f"{key[1]}: " if key else ""
     got = f", got {next(filter(None, given.groups()))}" if key and given else ""
-    return what + " ".join((" or ".join(map(_expectation, dict.fromkeys(reasons))) + got).split())
+    return what + " ".join(
+        (" or ".join(map(_expectation, dict.fromkeys(reasons))).replace(" or expected", " or") + got).split()
+    )
 
 
 def _expectation(reason: str) -> str:

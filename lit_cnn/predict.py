@@ -71,6 +71,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments[1:])
     quiet()
     with one_line_errors():
+        if not options.images:
+            raise ValueError("which images? --images FOLDER")
         checkpoint = options.ckpt_path
         if checkpoint is None:
             run = Run.open(options.run or Path(options.config).parent)

@@ -122,14 +122,18 @@ def test_prediction_sees_an_image_as_the_test_did(digits_run: tuple[Path, str], 
 def test_a_run_goes_on_where_it_stopped(lit_cnn: Command, tmp_path: Path):
     assert lit_cnn("fit", "--config", LENET, "--trainer.max_epochs", "2").returncode == 0
     (run,) = tmp_path.glob("runs/digits/lenet/*")
-    done = lit_cnn("fit", "--run", run, "--trainer.max_epochs", "3")
+    done = lit_cnn("fit", "--run", run.relative_to(tmp_path), "--trainer.max_epochs", "3")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert [line.split(" · ")[0] for line in done.stdout.splitlines() if line.startswith("epoch")] == ["epoch 3/3"]
     with (run / "metrics.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["0", "1", "2"]
     assert list(tmp_path.glob("runs/digits/lenet/*")) == [run]
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
+    again = lit_cnn("fit", "--run", run)
+    assert again.returncode == 0, again.stderr
+    assert "nothing left to train: the run has had its 3 epochs" in again.stdout
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -246,11 +250,12 @@ FIT = ["fit", "--config", LENET]
         ([*FIT, "--ckpt_path", "https://a.org/b.ckpt"], 2, "a checkpoint must be a file, got https://a.org/b.ckpt"),
         ([*FIT, "--trainer.devices", "abc", "--trainer.accelerator", "cpu"], 2, "devices=abc: `devices` selected with"),
         ([*FIT, "--trainer.max_epochs", "0"], 2, "nothing was trained: the Trainer was told to make no step"),
-        ([*FIT, "--trainer.precision", "7"], 2, "trainer.precision: expected one of 64, 32, 16 or expected one of"),
+        ([*FIT, "--trainer.precision", "7"], 2, "trainer.precision: expected one of 64, 32, 16 or one of"),
         (["fit", "--model", "LitLeNet", "--data", "ImageFolder"], 2, "data_dir is not given: add --data.data_dir"),
         (["fit", "--config", "nowhere.yaml"], 2, "File does not exist"),
         (["fit", "--run", "runs/none"], 2, "runs/none is not a run folder: it does not exist"),
         (["test", "--config", LENET], 2, "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),
+        (["predict", "--run", "runs/none", "--images", ""], 2, "which images? --images FOLDER"),
         (["predict", "--run", "runs/none", "--images", "new"], 2, "runs/none is not a run folder"),
         (
             ["fit", "--model", "LitLeNet", "--data", "ImageFolder", "--data.data_dir", "no"],

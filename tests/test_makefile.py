@@ -35,6 +35,12 @@ def test_a_run_must_be_named(target: str):
     assert "which run? RUN=runs/" in done.stderr
 
 
+def test_the_images_to_predict_must_be_named():
+    done = make("predict", "RUN=runs/a")
+    assert done.returncode == 2
+    assert "which images? IMAGES=folder" in done.stderr
+
+
 def commands(*arguments: str) -> list[str]:
     """The ``lit-cnn`` lines that make would run."""
     done = make("--dry-run", *arguments)

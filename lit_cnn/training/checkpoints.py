@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -31,7 +32,8 @@ class Best(ModelCheckpoint):
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
-        self.path = str(run.best)
+        # As Lightning spells it, absolute: it removes what has another name than the file that it just wrote.
+        self.path = str(Path(self.dirpath) / run.best.name)
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         if super().check_monitor_top_k(trainer, current):
@@ -56,7 +58,7 @@ class Last(ModelCheckpoint):
 
     def __init__(self, run: Run) -> None:
         super().__init__(run.checkpoints, filename=run.last.stem, save_on_train_epoch_end=True, enable_version_counter=False)
-        self.path = str(run.last)
+        self.path = str(Path(self.dirpath) / run.last.name)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict | {"dirpath": self.dirpath, "best_model_path": self.path, "last_model_path": ""})

@@ -29,6 +29,7 @@ class Recorder(Callback):
 
     def __init__(self, run: Run | None) -> None:
         self.run = run
+        self.trained = False  # in this session
         self.images = 0
         self.seconds = 0.0  # in training batches
         self.wall_seconds = 0.0  # of the whole training, in all the sessions that it took
@@ -54,6 +55,7 @@ class Recorder(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.trained = True
         self._epoch_images += len(batch[1])
         self._batch_ended = time.perf_counter()
 
@@ -100,7 +102,7 @@ class Recorder(Callback):
         self.wall_seconds = time.perf_counter() - self._fit_began
         if self.run and trainer.is_global_zero:
             # Scores of a test before the training went on are those of another network; the ledger keeps them.
-            self.run.add_results(self.training_results(trainer), without="test/")
+            self.run.add_results(self.training_results(trainer), without="test/" if self.trained else None)
 
     def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
         """Best validation accuracy, training speed, duration."""

@@ -88,18 +88,26 @@ def test_an_epoch_without_validation_cannot_be_the_best(trainer: Callable[..., T
     assert [torch.load(path, weights_only=True)["epoch"] for path in (run.best, run.last)] == [1, 2]
 
 
-def test_a_run_that_was_moved_keeps_its_best(trainer: Callable[..., Trainer], tmp_path: Path):
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_run_that_was_moved_keeps_its_best(
+    trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+):
+    monkeypatch.chdir(tmp_path)
+
     def fit(run: Run, max_epochs: int, resume_from: Path | None) -> None:
-        classifier, data = Scripted([0.9, 0.1]), FakeImages(num_images=64)
+        classifier, data = Scripted([0.9, 0.1, 0.95]), FakeImages(num_images=64)
         fitted = trainer(max_epochs=max_epochs, enable_checkpointing=True, callbacks=[Best(run), Last(run)])
         fitted.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
-        assert fitted.checkpoint_callback.best_model_path == str(run.best)
+        assert fitted.checkpoint_callback.best_model_path == str(run.best.absolute())
 
-    fit(Run(tmp_path / "old"), 1, None)
+    folder = Path() if relative else tmp_path
+    fit(Run(folder / "old"), 1, None)
     (tmp_path / "old").rename(tmp_path / "new")
-    moved = Run(tmp_path / "new")
+    moved = Run(folder / "new")
     fit(moved, 2, moved.last)
     assert [torch.load(path, weights_only=True)["epoch"] for path in (moved.best, moved.last)] == [0, 1]
+    fit(moved, 3, moved.last)
+    assert [torch.load(path, weights_only=True)["epoch"] for path in (moved.best, moved.last)] == [2, 2]
     assert not (tmp_path / "old").exists()
 
 
