@@ -29,10 +29,10 @@ class Recorder(Callback):
 
     def __init__(self, run: Run | None) -> None:
         self.run = run
-        self.trained = False  # in this session
+        self.trained = False  # since this object was made, not before a resume
         self.images = 0
         self.seconds = 0.0  # in training batches
-        self.wall_seconds = 0.0  # of the whole training, in all the sessions that it took
+        self.wall_seconds = 0.0  # of the whole training, what came before a resume included
         self._epoch_images = 0
         self._epoch_began = 0.0
         self._batch_ended = 0.0
