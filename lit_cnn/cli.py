@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import warnings
 from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
@@ -161,7 +163,22 @@ class CLI(LightningCLI):
 
     # Commands
 
+    def _silence_own_doing(self) -> None:
+        """Silences what Lightning warns of because of this command, not because of what the user gave."""
+        about: list[str] = []
+        if self.subcommand != "fit":
+            about.append(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+        elif self.options.trainer.log_every_n_steps is None:
+            # The metrics of an epoch are logged all the same.
+            about.append(r"The number of training batches \(\d+\) is smaller than the logging interval")
+        if self.options.run:
+            own = re.escape(str(self.folder.checkpoints.resolve()))
+            about.append(rf"Checkpoint directory {own} exists and is not empty")
+        for message in about:
+            warnings.filterwarnings("ignore", message, UserWarning)
+
     def fit(self, **kwargs: Any) -> None:
+        self._silence_own_doing()
         if self.made_folder and self.folder:
             os.environ[RUN_FOLDER] = str(self.folder.path)
         if self.trainer.is_global_zero:
@@ -213,10 +230,12 @@ class CLI(LightningCLI):
         self._report(results)
 
     def validate(self, **kwargs: Any) -> None:
+        self._silence_own_doing()
         self.trainer.validate(**kwargs | QUIETLY)
         self._report(self._scores())
 
     def test(self, **kwargs: Any) -> None:
+        self._silence_own_doing()
         self.trainer.test(**kwargs | QUIETLY)
         self._report(self._scores())
 

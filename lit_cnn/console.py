@@ -183,9 +183,3 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Lightning 2.6.6 asks torch for the kind of a tree's node in a way that torch is about to drop.
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
-    # validate and test need no checkpoint callback.
-    warnings.filterwarnings("ignore", r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
-    # A run that goes on writes into its own folder.
-    warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
-    # The metrics of an epoch are logged all the same.
-    warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")

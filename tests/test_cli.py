@@ -179,6 +179,26 @@ def test_callbacks_can_be_added(lit_cnn: Command):
     assert 1 <= sum(line.startswith("epoch") for line in done.stdout.splitlines()) < 50
 
 
+def test_a_checkpoint_folder_of_ones_own_that_is_not_empty_is_warned_of(lit_cnn: Command, tmp_path: Path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "precious.ckpt").touch()
+    with pytest.warns(UserWarning, match="Checkpoint directory .*kept exists and is not empty"):
+        lit_cnn(*FAKE, "--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath=kept")
+
+
+def test_a_callback_lost_on_the_way_is_warned_of(lit_cnn: Command, tmp_path: Path):
+    stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"]
+    assert lit_cnn(*FAKE, *stopping).returncode == 0
+    (last,) = tmp_path.glob("runs/fake_images/lenet/*/checkpoints/last.ckpt")
+    with pytest.warns(UserWarning, match="callbacks used to create the checkpoint need to be provided.*EarlyStopping"):
+        lit_cnn(*FAKE, "--ckpt_path", last, "--trainer.max_epochs", "2")
+
+
+def test_a_logging_interval_that_was_chosen_too_long_is_warned_of(lit_cnn: Command):
+    with pytest.warns(UserWarning, match="smaller than the logging interval"):
+        lit_cnn(*FAKE, "--trainer.log_every_n_steps", "40")
+
+
 def test_a_file_that_is_no_yaml_is_named(lit_cnn: Command, tmp_path: Path):
     (tmp_path / "bad.yaml").write_text("model:\n  a: b: c\n")
     assert "bad.yaml is not a YAML file (mapping values are not allowed here" in fails(lit_cnn("fit", "-c", "bad.yaml"), 2)
