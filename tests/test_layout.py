@@ -1,6 +1,7 @@
 """Imports run one way."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,12 @@ def test_imports_run_one_way(path: Path):
     if module.startswith("lit_cnn.data"):
         assert all(name.startswith("lit_cnn.data") for name in ours)
     if module.startswith("lit_cnn.layers"):
-        assert not ours
-        assert {name.split(".")[0] for name in imported_by(path)} <= {"torch", "__future__", "collections", "typing"}
+        assert all(name.startswith("lit_cnn.layers") for name in ours)
+        assert {name.split(".")[0] for name in imported_by(path)} - {"lit_cnn"} <= {"torch", *sys.stdlib_module_names}
     if module.startswith("lit_cnn.models."):
-        assert all(name.startswith(("lit_cnn.layers", "lit_cnn.classifier")) for name in ours)
+        assert all(
+            name.startswith(("lit_cnn.layers", "lit_cnn.network", "lit_cnn.classifier")) for name in ours - {"lit_cnn"}
+        )
     if module != "lit_cnn.__main__":
         assert not any(name.startswith("lit_cnn.cli") for name in ours)
 

@@ -1,15 +1,68 @@
-"""Architectures, one file each: blocks, network, table of variants, LightningModule.
+"""Architectures, one file each: table of variants, network, LightningModule.
 
-Every module here is imported and its ``Lit…`` class offered under this name, so a new architecture is a new file.
+Every module here is imported; its ``Lit…`` class is offered under this name and its variants by :func:`build`, so a new
+architecture is a new file.
 """
 
 import importlib
 import pkgutil
+from typing import Any
 
-__all__ = []
+from lit_cnn.network import Network, Variant, nearest
+
+__all__ = ["build", "list_variants"]
+# Each architecture's LightningModule by the name of its file, and each variant's by the variant's name.
+ARCHITECTURES: dict[str, type] = {}
+_NETWORKS: dict[str, tuple[type[Network], Variant]] = {}
+
 for _found in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_found.name}")
-    for _name, _value in vars(_module).items():
+    for _name, _value in list(vars(_module).items()):
         if _name.startswith("Lit") and getattr(_value, "__module__", None) == _module.__name__:
             globals()[_name] = _value
             __all__.append(_name)
+            ARCHITECTURES[_found.name] = _value
+            # LitVGG trains VGG.
+            _network = getattr(_module, _name.removeprefix("Lit"))
+            _NETWORKS |= {variant: (_network, layout) for variant, layout in _module.VARIANTS.items()}
+
+
+def list_variants() -> list[str]:
+    """Names of all networks that :func:`build` knows; torchvision's names where torchvision has the network."""
+    return list(_NETWORKS)
+
+
+def describe(name: str) -> Variant:
+    """What a variant says of itself: paper, image size, classes, published accuracy.
+
+    Raises:
+        ValueError: If there is no such variant; offers the nearest.
+    """
+    return _find(name)[1]
+
+
+def build(name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any) -> Network:
+    """A network with fresh weights.
+
+    >>> import torch
+    >>> build("resnet20", num_classes=3, in_channels=1)(torch.zeros(2, 1, 32, 32)).shape
+    torch.Size([2, 3])
+
+    Args:
+        name: One of :func:`list_variants`.
+        num_classes: Outputs; what the variant was made with, if not given.
+        in_channels: Channels of the images; what the variant was made for, if not given.
+        options: Further arguments of the network, for example ``activation`` of a LeNet.
+    Raises:
+        ValueError: If there is no such variant, or an argument is out of its range.
+    """
+    network, layout = _find(name)
+    num_classes = layout.num_classes if num_classes is None else num_classes
+    in_channels = layout.in_channels if in_channels is None else in_channels
+    return network(layout, num_classes, in_channels, **options)
+
+
+def _find(name: str) -> tuple[type[Network], Variant]:
+    if name not in _NETWORKS:
+        raise ValueError(f"unknown network {name!r}; {nearest(name, _NETWORKS)}")
+    return _NETWORKS[name]

@@ -6,31 +6,44 @@ Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
+from lit_cnn import layers
 from lit_cnn.classifier import LitClassifier
+from lit_cnn.network import Network, Variant, Variants
 
 
-@dataclass(frozen=True)
-class Layout:
+@dataclass(frozen=True, kw_only=True)
+class Layout(Variant):
     """What tells one LeNet from another."""
 
     padding: int  # of the first convolution
     batch_norm: bool
 
 
-VARIANTS = {
+VARIANTS = Variants(
     # The paper's 32×32 input, as 28×28 with a border of two pixels.
-    "lenet": Layout(padding=2, batch_norm=False),
+    lenet=Layout(
+        paper="LeCun et al. 1998", image_size=28, in_channels=1, num_classes=10, padding=2, batch_norm=False,
+        accuracy="77.9 % Fashion-MNIST (d2l.ai)",
+    ),
     # d2l.ai, Sec. 8.5: normalised before each activation, no border.
-    "lenet_bn": Layout(padding=0, batch_norm=True),
-}
+    lenet_bn=Layout(
+        paper="Ioffe and Szegedy 2015", image_size=28, in_channels=1, num_classes=10, padding=0, batch_norm=True,
+        accuracy="80.7 % Fashion-MNIST (d2l.ai)",
+    ),
+)  # fmt: skip
 
 ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
+# After convolutions and after linear layers: torch's, or the one written out in lit_cnn.layers.
+BATCH_NORMS = {
+    "torch": (nn.BatchNorm2d, nn.BatchNorm1d),
+    "lit_cnn": (layers.BatchNorm2d, layers.BatchNorm1d),
+}
 
 
-class LeNet(nn.Sequential):
+class LeNet(Network):
     """LeNet for 28×28 images.
 
     Deviates from the paper, like most of its descendants: no sub-sampling coefficients, a second convolution that sees all
@@ -42,8 +55,11 @@ class LeNet(nn.Sequential):
         in_channels: Channels of the input.
         activation: Name of the function after each layer but the last.
         pooling: Name of the sub-sampling.
+        batch_norm: Whose BatchNorm a variant with BatchNorm has.
     Shape:
         Input (N, in_channels, 28, 28); output (N, num_classes).
+    Raises:
+        ValueError: If a count is below 1.
     """
 
     def __init__(
@@ -53,32 +69,40 @@ class LeNet(nn.Sequential):
         in_channels: int = 1,
         activation: str = "tanh",
         pooling: str = "avg",
+        batch_norm: str = "torch",
     ) -> None:
+        super().__init__(num_classes, in_channels)
         act, pool = ACTIVATIONS[activation], POOLINGS[pooling]
+        norm_2d, norm_1d = BATCH_NORMS[batch_norm]
 
         def norm(layer: type[nn.Module], num_features: int) -> list[nn.Module]:
             return [layer(num_features)] if layout.batch_norm else []
 
         # Shapes without and with BatchNorm, whose layout has no border.
         size = 5 if layout.padding else 4
-        super().__init__(
+        self.features = nn.Sequential(
             nn.Conv2d(in_channels, 6, kernel_size=5, padding=layout.padding),  # (N, 6, 28, 28) or (N, 6, 24, 24)
-            *norm(nn.BatchNorm2d, 6),
+            *norm(norm_2d, 6),
             act(),
             pool(kernel_size=2, stride=2),  # (N, 6, 14, 14) or (N, 6, 12, 12)
             nn.Conv2d(6, 16, kernel_size=5),  # (N, 16, 10, 10) or (N, 16, 8, 8)
-            *norm(nn.BatchNorm2d, 16),
+            *norm(norm_2d, 16),
             act(),
             pool(kernel_size=2, stride=2),  # (N, 16, 5, 5) or (N, 16, 4, 4)
+        )
+        self.classifier = nn.Sequential(
             nn.Flatten(),
             nn.Linear(16 * size * size, 120),
-            *norm(nn.BatchNorm1d, 120),
+            *norm(norm_1d, 120),
             act(),
             nn.Linear(120, 84),
-            *norm(nn.BatchNorm1d, 84),
+            *norm(norm_1d, 84),
             act(),
             nn.Linear(84, num_classes),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x))
 
 
 class LitLeNet(LitClassifier):
@@ -90,6 +114,7 @@ class LitLeNet(LitClassifier):
         variant: ``lenet``, or ``lenet_bn`` with BatchNorm in the layout of d2l.ai.
         activation: ``tanh`` as in the paper, ``sigmoid`` as in d2l.ai, or ``relu``.
         pooling: ``avg`` as in the paper, or ``max``.
+        batch_norm: ``torch``, or ``lit_cnn`` for the one written out in :mod:`lit_cnn.layers.batch_norm`.
         kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
     """
 
@@ -100,7 +125,8 @@ class LitLeNet(LitClassifier):
         variant: Literal[tuple(VARIANTS)] = "lenet",
         activation: Literal[tuple(ACTIVATIONS)] = "tanh",
         pooling: Literal[tuple(POOLINGS)] = "avg",
+        batch_norm: Literal[tuple(BATCH_NORMS)] = "torch",
         **kwargs: Any,
     ) -> None:
-        network = LeNet(VARIANTS[variant], num_classes, in_channels, activation, pooling)
+        network = LeNet(VARIANTS[variant], num_classes, in_channels, activation, pooling, batch_norm)
         super().__init__(network, num_classes, in_channels, **kwargs)

@@ -1,0 +1,38 @@
+"""One layer at several places of a network: tied, or shared, parameters."""
+
+from torch import nn
+
+from lit_cnn.layers.counts import require_positive
+
+
+def shared_layers(in_features: int = 4, hidden: int = 8, num_shared: int = 2, tied: bool = True) -> nn.Sequential:
+    """A perceptron whose hidden layers are the same module, or, untied, copies of each other.
+
+    A tied parameter exists once, and each place adds its gradient:
+
+    >>> network = shared_layers()
+    >>> network[2].weight is network[4].weight
+    True
+    >>> [sum(p.numel() for p in shared_layers(tied=tied).parameters()) for tied in (True, False)]
+    [121, 193]
+
+    Args:
+        in_features: Features of the input.
+        hidden: Features of the hidden layers.
+        num_shared: How often the hidden layer follows itself.
+        tied: Whether these places share one layer; otherwise each has its own, with the same values to begin with.
+    Shape:
+        Input (…, in_features); output (…, 1).
+    Raises:
+        ValueError: If a count is below 1.
+    """
+    require_positive(in_features=in_features, hidden=hidden, num_shared=num_shared)
+    shared = nn.Linear(hidden, hidden)
+    layers: list[nn.Module] = [nn.Linear(in_features, hidden), nn.ReLU()]
+    for _ in range(num_shared):
+        layer = shared
+        if not tied:
+            layer = nn.Linear(hidden, hidden)
+            layer.load_state_dict(shared.state_dict())
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden, 1))

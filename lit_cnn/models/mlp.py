@@ -1,0 +1,67 @@
+"""A multilayer perceptron, what the convolutional networks are held against.
+
+Source: Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating errors".
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from lit_cnn.classifier import LitClassifier
+from lit_cnn.layers import Perceptron, initialise, kaiming_
+from lit_cnn.network import Network, Variant, Variants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout(Variant):
+    """What tells one perceptron from another."""
+
+    hidden: int
+
+
+VARIANTS = Variants(
+    mlp=Layout(
+        paper="Rumelhart et al. 1986", image_size=28, in_channels=1, num_classes=10, hidden=256,
+        accuracy="88.3 % Fashion-MNIST (Zalando's table)",
+    ),
+)  # fmt: skip
+
+
+class MLP(Network):
+    """One hidden layer of ReLUs on all pixels at once.
+
+    Args:
+        layout: The variant.
+        num_classes: Outputs.
+        in_channels: Channels of the input.
+    Shape:
+        Input (N, in_channels, 28, 28); output (N, num_classes).
+    Raises:
+        ValueError: If a count is below 1.
+    """
+
+    def __init__(self, layout: Layout, num_classes: int = 10, in_channels: int = 1) -> None:
+        super().__init__(num_classes, in_channels)
+        self.flatten = nn.Flatten()
+        self.layers = Perceptron(in_channels * layout.image_size**2, layout.hidden, num_classes)
+        initialise(self, kaiming_)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(self.flatten(x))
+
+
+class LitMLP(LitClassifier):
+    """Trains a multilayer perceptron. It takes 28×28 images.
+
+    Args:
+        num_classes: Outputs.
+        in_channels: Channels of the images, 1 or 3.
+        variant: ``mlp``, 784-256-10 for grey images of ten classes.
+        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+    """
+
+    def __init__(
+        self, num_classes: int = 10, in_channels: int = 1, variant: Literal[tuple(VARIANTS)] = "mlp", **kwargs: Any
+    ) -> None:
+        super().__init__(MLP(VARIANTS[variant], num_classes, in_channels), num_classes, in_channels, **kwargs)

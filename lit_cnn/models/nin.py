@@ -1,0 +1,119 @@
+"""Network in network: convolutions followed by 1×1 convolutions, and one map for each class, averaged.
+
+Source: Lin, Chen and Yan 2014, "Network in network", arXiv:1312.4400.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from lit_cnn.classifier import LitClassifier
+from lit_cnn.layers import MLPConv, initialise, kaiming_
+from lit_cnn.network import Network, Variant, Variants
+
+# Stands for the number of classes among the widths.
+CLASSES = 0
+
+
+class Stage(NamedTuple):
+    """An MLPConv layer and the pooling after it."""
+
+    widths: tuple[int, ...]
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    pool: str | None = None  # max or avg, 3×3 with stride 2
+    dropout: bool = False  # after the pooling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout(Variant):
+    """What tells one NiN from another."""
+
+    stages: tuple[Stage, ...]
+    ceil_mode: bool  # pooling keeps the border that its stride leaves over
+    last_relu: bool  # whether the maps of the classes are rectified before they are averaged
+
+
+VARIANTS = Variants(
+    # The network that the authors published for CIFAR-10 with Caffe, whose pooling rounds up. Deviates: its last ReLU is
+    # left out, which gives no gradient to a class while its logit is negative for every image.
+    nin_cifar=Layout(
+        paper="Lin et al. 2014", image_size=32, num_classes=10, ceil_mode=True, last_relu=False,
+        accuracy="89.59 % CIFAR-10 (paper)",
+        stages=(
+            Stage((192, 160, 96), kernel_size=5, padding=2, pool="max", dropout=True),
+            Stage((192, 192, 192), kernel_size=5, padding=2, pool="avg", dropout=True),
+            Stage((192, 192, CLASSES), kernel_size=3, padding=1),
+        ),
+    ),
+    # d2l.ai, Sec. 8.3: AlexNet's convolutions, and a ReLU on the logits.
+    nin_d2l=Layout(
+        paper="Lin et al. 2014", image_size=224, in_channels=1, num_classes=10, ceil_mode=False, last_relu=True,
+        accuracy="79.0 % Fashion-MNIST (d2l.ai)",
+        stages=(
+            Stage((96, 96, 96), kernel_size=11, stride=4, pool="max"),
+            Stage((256, 256, 256), kernel_size=5, padding=2, pool="max"),
+            Stage((384, 384, 384), kernel_size=3, padding=1, pool="max", dropout=True),
+            Stage((CLASSES, CLASSES, CLASSES), kernel_size=3, padding=1),
+        ),
+    ),
+)  # fmt: skip
+
+
+class NiN(Network):
+    """Network in network.
+
+    Args:
+        layout: The variant.
+        num_classes: Outputs.
+        in_channels: Channels of the input.
+        dropout: Probability of dropping a feature between stages.
+    Shape:
+        Input (N, in_channels, H, W); output (N, num_classes).
+    Raises:
+        ValueError: If a count is below 1.
+    """
+
+    def __init__(self, layout: Layout, num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5) -> None:
+        super().__init__(num_classes, in_channels)
+        pooling = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+        self.features = nn.Sequential()
+        width = in_channels
+        for stage in layout.stages:
+            widths = [num_classes if channels == CLASSES else channels for channels in stage.widths]
+            last_relu = layout.last_relu or stage is not layout.stages[-1]
+            self.features.append(MLPConv(width, widths, stage.kernel_size, stage.stride, stage.padding, last_relu))
+            if stage.pool:
+                self.features.append(pooling[stage.pool](kernel_size=3, stride=2, ceil_mode=layout.ceil_mode))
+            if stage.dropout:
+                self.features.append(nn.Dropout(dropout))
+            width = widths[-1]
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        initialise(self, kaiming_)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.avgpool(self.features(x)).flatten(1)
+
+
+class LitNiN(LitClassifier):
+    """Trains a network in network.
+
+    Args:
+        num_classes: Outputs.
+        in_channels: Channels of the images, 1 or 3.
+        variant: ``nin_cifar`` is the paper's for CIFAR-10, ``nin_d2l`` d2l.ai's.
+        dropout: Probability of dropping a feature between stages.
+        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        variant: Literal[tuple(VARIANTS)] = "nin_cifar",
+        dropout: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(NiN(VARIANTS[variant], num_classes, in_channels, dropout), num_classes, in_channels, **kwargs)

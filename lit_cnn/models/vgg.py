@@ -1,0 +1,135 @@
+"""VGG: stages of 3×3 convolutions, each ended by a pooling that halves the size.
+
+Source: Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", arXiv:1409.1556.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lit_cnn.classifier import LitClassifier
+from lit_cnn.layers import initialise, kaiming_
+from lit_cnn.network import Network, Variant, Variants
+
+# The paper's Table 1: convolutions in each stage; the 8 is not the paper's.
+DEPTHS = {
+    8: (1, 1, 1, 1, 1),
+    11: (1, 1, 2, 2, 2),
+    13: (2, 2, 2, 2, 2),
+    16: (2, 2, 3, 3, 3),
+    19: (2, 2, 4, 4, 4),
+}
+# Top-1 accuracies in %: ImageNet with torchvision's weights, without and with BatchNorm.
+IMAGENET = {11: (69.02, 70.37), 13: (69.93, 71.59), 16: (71.59, 73.36), 19: (72.38, 74.22)}
+# CIFAR-10 with BatchNorm, without the hidden linear layers.
+CIFAR = {11: 92.4, 13: 94.2, 16: 94.0, 19: 94.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout(Variant):
+    """What tells one VGG from another."""
+
+    convolutions: tuple[int, ...]  # in each stage
+    channels: tuple[int, ...] = (64, 128, 256, 512, 512)
+    batch_norm: bool
+    hidden: int | None = 4096  # of the two linear layers before the last; None where there are none
+    pooled: int = 7  # height and width before the linear layers
+
+
+PAPER = "Simonyan and Zisserman 2015"
+VARIANTS = Variants(
+    # torchvision's: A, B, D and E of the paper's Table 1.
+    {
+        f"vgg{depth}{'_bn' if batch_norm else ''}": Layout(
+            paper=PAPER, image_size=224, convolutions=DEPTHS[depth], batch_norm=batch_norm,
+            accuracy=f"{accuracies[batch_norm]} % ImageNet (torchvision)",
+        )
+        for depth, accuracies in IMAGENET.items()
+        for batch_norm in (False, True)
+    }
+    # For 32×32 images: what is 1×1 then goes straight into the classifier.
+    | {
+        f"vgg{depth}{'_bn' if batch_norm else ''}_small": Layout(
+            paper=PAPER, image_size=32, num_classes=10, convolutions=DEPTHS[depth], batch_norm=batch_norm,
+            hidden=None, pooled=1, accuracy=f"{CIFAR[depth]} % CIFAR-10" if batch_norm and depth in CIFAR else "",
+        )
+        for depth in DEPTHS
+        for batch_norm in (False, True)
+    }
+    # d2l.ai, Sec. 8.2: a quarter of the channels.
+    | {
+        "vgg11_d2l": Layout(
+            paper=PAPER, image_size=224, in_channels=1, num_classes=10, convolutions=DEPTHS[11],
+            channels=(16, 32, 64, 128, 128), batch_norm=False, accuracy="92.0 % Fashion-MNIST (d2l.ai)",
+        )
+    }
+)  # fmt: skip
+
+
+class VGG(Network):
+    """VGG.
+
+    Deviates from the paper: averages to 7×7 before the linear layers, as torchvision does, so that other sizes than 224×224
+    are taken too; Kaiming's initialisation, where the paper began with the weights of a shallower network.
+
+    Args:
+        layout: The variant.
+        num_classes: Outputs.
+        in_channels: Channels of the input.
+        dropout: Probability of dropping a feature of the hidden linear layers.
+    Shape:
+        Input (N, in_channels, H, W), at least 32×32; output (N, num_classes).
+    Raises:
+        ValueError: If a count is below 1.
+    """
+
+    def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
+        super().__init__(num_classes, in_channels)
+        stages: list[nn.Module] = []
+        width = in_channels
+        for num_convolutions, channels in zip(layout.convolutions, layout.channels, strict=True):
+            for _ in range(num_convolutions):
+                stages.append(nn.Conv2d(width, channels, kernel_size=3, padding=1))
+                if layout.batch_norm:
+                    stages.append(nn.BatchNorm2d(channels))
+                stages.append(nn.ReLU(inplace=True))
+                width = channels
+            stages.append(nn.MaxPool2d(kernel_size=2, stride=2))
+        self.features = nn.Sequential(*stages)  # (N, 512, 7, 7) of a 224×224 input
+        self.avgpool = nn.AdaptiveAvgPool2d(layout.pooled)
+        linear: list[nn.Module] = []
+        width *= layout.pooled**2
+        for _ in range(2 if layout.hidden else 0):
+            linear += [nn.Linear(width, layout.hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            width = layout.hidden
+        self.classifier = nn.Sequential(*linear, nn.Linear(width, num_classes))
+        initialise(self, kaiming_)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.avgpool(self.features(x))
+        return self.classifier(torch.flatten(x, 1))
+
+
+class LitVGG(LitClassifier):
+    """Trains a VGG.
+
+    Args:
+        num_classes: Outputs.
+        in_channels: Channels of the images, 1 or 3.
+        variant: ``vgg11`` to ``vgg19`` are torchvision's, ``…_bn`` with BatchNorm, ``…_small`` without the hidden linear
+            layers, for images of 32×32 and other sizes alike; ``vgg11_d2l`` is d2l.ai's.
+        dropout: Probability of dropping a feature of the hidden linear layers.
+        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 3,
+        variant: Literal[tuple(VARIANTS)] = "vgg11_bn_small",
+        dropout: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(VGG(VARIANTS[variant], num_classes, in_channels, dropout), num_classes, in_channels, **kwargs)
