@@ -13,10 +13,10 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir '$(DATA_DIR)') \
           $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict dashboard test lint format lock clean
+.PHONY: help setup train evaluate resume predict dashboard test test-all lint format lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Variables of train, all but MODEL optional:"
 	@echo "  MODEL=googlenet          a recipe's name, from experiments/DATA/"
@@ -73,6 +73,9 @@ dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
 
 test: $(VENV)/installed ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(VENV)/installed ## Run all tests, the slow ones too
+	@$(BIN)/python -m pytest -m '' $(ARGS)
 
 lint: $(VENV)/installed ## Check style and format
 	@$(BIN)/ruff check .

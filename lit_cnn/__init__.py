@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if not name.startswith("_"):
+    if name[0].isupper():  # else a module of this package, which Python looks for next
         import importlib
 
         for package in ("lit_cnn.models", "lit_cnn.data"):

@@ -9,12 +9,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
+from lit_cnn.finetuning import freeze as freeze_up_to
+from lit_cnn.finetuning import parameter_groups
 from lit_cnn.input_size import describe_sizes, takes
+from lit_cnn.pretrained import Weights, find_weights, start_from
 from lit_cnn.training.schedule import Schedule, rate_factor
 
 # Key of a checkpoint under which the classifier says what it is.
@@ -66,9 +70,14 @@ class LitClassifier(pl.LightningModule):
         warmup_ratio: Share of the steps in which the learning rate rises linearly first.
         label_smoothing: Share of the target spread over all classes, in training.
         class_weights: Weight of each class in the training loss.
+        weights: Where the network's weights start from, see :func:`lit_cnn.pretrained.find_weights`; fresh if not given.
+        freeze: What does not learn: ``none``, ``backbone`` (all but the layer of the classes), or all up to a named part of
+            the network. BatchNorms in it stay in evaluation.
+        backbone_lr_scale: Factor on the learning rate of all but the layer of the classes.
 
     Raises:
         ValueError: If an argument is out of its range.
+        OSError: If weights cannot be downloaded.
     """
 
     def __init__(
@@ -84,6 +93,9 @@ class LitClassifier(pl.LightningModule):
         warmup_ratio: float = 0.0,
         label_smoothing: float = 0.0,
         class_weights: list[float] | None = None,
+        weights: str | None = None,
+        freeze: str = "none",
+        backbone_lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if lr <= 0:
@@ -94,6 +106,8 @@ class LitClassifier(pl.LightningModule):
             raise ValueError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}")
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(f"class_weights must be {num_classes}, one for each class, got {len(class_weights)}")
+        if backbone_lr_scale <= 0:
+            raise ValueError(f"backbone_lr_scale must be above 0, got {backbone_lr_scale}; to stop it, freeze the backbone")
         rate_factor(schedule, 1, warmup_ratio)
         optimizer_class = find_optimizer(optimizer)
         # Captures the subclass's arguments too.
@@ -106,6 +120,12 @@ class LitClassifier(pl.LightningModule):
             self._make_optimizer([nn.Parameter(torch.zeros(1, 1))])
         except TypeError as error:
             raise ValueError(f"optimizer_args do not fit torch.optim.{optimizer}: {error}") from error
+
+        self.pretrained: Weights | None = None
+        if weights is not None:
+            self.pretrained = start_from(network, find_weights(weights, self.hparams.get("variant")))
+            rank_zero_info(self.pretrained)
+        self._frozen_norms = freeze_up_to(network, freeze)
 
         # torch's LBFGS can flatten no other than contiguous parameters.
         format_of_weights = torch.contiguous_format if optimizer == "LBFGS" else torch.channels_last
@@ -133,6 +153,12 @@ class LitClassifier(pl.LightningModule):
             self.metrics[split] = MetricCollection(metrics, prefix=f"{split}/", compute_groups=False).clone()
             self.metrics[f"{split}_loss"] = MeanMetric(nan_strategy="disable")
         self.num_tested = SumMetric(nan_strategy="disable")
+
+    def train(self, mode: bool = True) -> LitClassifier:
+        super().train(mode)
+        for norm in self._frozen_norms:
+            norm.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, in_channels, H, W)."""
@@ -201,7 +227,8 @@ class LitClassifier(pl.LightningModule):
         self.metrics[split].reset()
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._make_optimizer(self.parameters())
+        groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
+        optimizer = self._make_optimizer(groups)
         num_steps = self.trainer.estimated_stepping_batches
         schedule = self.hparams["schedule"]
         if num_steps == float("inf"):
@@ -213,7 +240,7 @@ class LitClassifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """Compares the network with the data before anything is trained or written.
+        """Compares the network with the data before anything is trained or written; normalises them as its weights want.
 
         Raises:
             ValueError: If channels, classes or image size do not fit; says what would.
@@ -232,6 +259,8 @@ class LitClassifier(pl.LightningModule):
                 f"{name} has {self.num_classes} outputs, but {data.name} has {num_classes} classes: "
                 f"build it with num_classes={num_classes}"
             )
+        if self.pretrained and self.pretrained.mean and self.pretrained.std and hasattr(data, "normalise_with"):
+            data.normalise_with(self.pretrained.mean, self.pretrained.std)
         size = getattr(data, "image_size", None)
         takes_size = partial(takes, self.network, self.in_channels)
         if size is not None and not takes_size(size):

@@ -105,11 +105,19 @@ class CLI(LightningCLI):
     # Trainer and folder
 
     def instantiate_classes(self) -> None:
+        # A checkpoint brings its own weights: those that its training started from need not be there any more.
+        model = self.options.model.init_args
+        started_from = model.get("weights")
+        if self.options.ckpt_path and started_from:
+            model.weights = None
         try:
             super().instantiate_classes()
         except BaseException:
             self._discard_folder()
             raise
+        finally:
+            if started_from:
+                model.weights = started_from
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self._find_folder()
@@ -216,6 +224,8 @@ class CLI(LightningCLI):
             f"{trainer.world_size} × {device}, {trainer.precision}; seed {self.options.seed_everything}",
             flush=True,
         )
+        if model.pretrained:
+            print(model.pretrained, flush=True)
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)

@@ -125,7 +125,8 @@ def _expectation(reason: str) -> str:
 def _names_of(kind: str) -> list[str]:
     from lit_cnn import data, models
 
-    return sorted(models.__all__ if kind == "model" else set(data.__all__) - {"ImageDataModule"})
+    names = [model.__name__ for model in models.ARCHITECTURES.values()]
+    return sorted(names if kind == "model" else set(data.__all__) - {"ImageDataModule"})
 
 
 def _option_names() -> list[str]:
@@ -136,8 +137,7 @@ def _option_names() -> list[str]:
     from lit_cnn import data, models
     from lit_cnn.classifier import LitClassifier
 
-    classes = [Trainer, LitClassifier]
-    classes += [getattr(module, name) for module in (data, models) for name in module.__all__]
+    classes = [Trainer, LitClassifier, *models.ARCHITECTURES.values(), *(getattr(data, name) for name in data.__all__)]
     return sorted({name for kind in classes for name in inspect.signature(kind).parameters})
 
 

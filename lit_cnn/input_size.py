@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from itertools import dropwhile, takewhile
 
 import torch
 from torch import nn
@@ -27,13 +29,24 @@ def takes(network: nn.Module, in_channels: int, image_size: int) -> bool:
     return True
 
 
-def describe_sizes(takes_size: Callable[[int], bool]) -> str:
-    """Says which sizes there are: "images of 28×28 to 31×31", "images of at least 15×15"."""
+def range_of_sizes(takes_size: Callable[[int], bool]) -> tuple[int, int | None] | None:
+    """The smallest and the largest image size that a network takes, the latter None from 512 on; None if it takes none."""
     sizes = range(1, LARGEST_SIZE + 1)
-    smallest = next((size for size in sizes if takes_size(size)), None)
-    if smallest is None:
-        return f"no image up to {LARGEST_SIZE}×{LARGEST_SIZE}"
     if takes_size(LARGEST_SIZE):
+        # Nothing is too large for it: some sizes are too small, and all others are taken.
+        return sizes[bisect_left(sizes, True, key=takes_size)], None
+    taken = list(takewhile(takes_size, dropwhile(lambda size: not takes_size(size), sizes)))
+    return (taken[0], taken[-1]) if taken else None
+
+
+def describe_range(smallest: int, largest: int | None) -> str:
+    """Says which sizes there are: "images of 28×28 to 31×31", "images of at least 15×15"."""
+    if largest is None:
         return f"images of at least {smallest}×{smallest}"
-    largest = next(size for size in sizes[smallest:] if not takes_size(size)) - 1
     return f"images of {smallest}×{smallest}" + (f" to {largest}×{largest}" if largest > smallest else "")
+
+
+def describe_sizes(takes_size: Callable[[int], bool]) -> str:
+    """Says which sizes a network takes, having asked it."""
+    found = range_of_sizes(takes_size)
+    return describe_range(*found) if found else f"no image up to {LARGEST_SIZE}×{LARGEST_SIZE}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
-from lit_cnn.input_size import describe_sizes, takes
+from lit_cnn.input_size import describe_range
 from lit_cnn.layers.counts import require_positive
 
 
@@ -20,6 +20,8 @@ class Variant:
     Args:
         paper: Authors and year.
         image_size: Height and width of the images that it was made for, in pixels.
+        smallest: The least height and width that it takes.
+        largest: The greatest; None if there is no bound.
         in_channels: Channels of those.
         num_classes: Outputs that it was made with.
         accuracy: Published top-1 accuracy with its dataset and source; empty where there is none.
@@ -27,6 +29,8 @@ class Variant:
 
     paper: str
     image_size: int
+    smallest: int = 1
+    largest: int | None = None
     in_channels: int = 3
     num_classes: int = 1000
     accuracy: str = ""
@@ -53,38 +57,39 @@ def nearest(name: str, names: Any) -> str:
 
 
 class Network(nn.Module):
-    """Base of the networks: images in, logits out. Says which images it takes when it is given others.
+    """Base of the networks: images in, logits out.
+
+    ``forward`` of each begins with :meth:`check`, so that other images end in an error that says which it takes.
 
     Args:
+        layout: The variant.
         num_classes: Outputs.
         in_channels: Channels of the images.
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes), in training and in evaluation alike.
     Raises:
-        ValueError: If a count is below 1; when called, if the images have another number of channels or are too small.
+        ValueError: If a count is below 1; when called, if the images have another number of channels or another size.
     """
 
-    def __init__(self, num_classes: int, in_channels: int) -> None:
+    def __init__(self, layout: Variant, num_classes: int, in_channels: int) -> None:
         super().__init__()
         require_positive(num_classes=num_classes, in_channels=in_channels)
         self.num_classes = num_classes
         self.in_channels = in_channels
+        self.smallest, self.largest = layout.smallest, layout.largest
 
-    def __call__(self, images: Tensor) -> Tensor:
-        try:
-            return super().__call__(images)
-        except RuntimeError as error:
-            # On the meta device it is being asked which sizes it takes.
-            if images.is_meta:
-                raise
-            self._explain(images)
-            raise error
+    def check(self, images: Tensor) -> None:
+        """Checks the shape of images.
 
-    def _explain(self, images: Tensor) -> None:
-        """Raises what is wrong with the images, if that is what is wrong."""
-        name, shape = type(self).__name__, tuple(images.shape)
+        Raises:
+            ValueError: If the network does not take it; says what it takes.
+        """
+        # A tracer sees sizes as tensors; it comes with images that were checked before.
+        if torch.jit.is_tracing():
+            return
+        shape = tuple(images.shape)
         if images.ndim != 4 or shape[1] != self.in_channels:
-            raise ValueError(f"{name} takes images of shape (N, {self.in_channels}, H, W), got {shape}")
-        takes_size = partial(takes, self, self.in_channels)
-        if not takes_size(min(shape[2:])) or not takes_size(max(shape[2:])):
-            raise ValueError(f"{name} takes {describe_sizes(takes_size)}, got {shape[2]}×{shape[3]}")
+            raise ValueError(f"{type(self).__name__} takes images of shape (N, {self.in_channels}, H, W), got {shape}")
+        if min(shape[2:]) < self.smallest or (self.largest is not None and max(shape[2:]) > self.largest):
+            sizes = describe_range(self.smallest, self.largest)
+            raise ValueError(f"{type(self).__name__} takes {sizes}, got {shape[2]}×{shape[3]}")

@@ -10,12 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from _pytest.mark import ParameterSet
 from PIL import Image
 from pytorch_lightning import Trainer
 
 from lit_cnn.__main__ import main
+from lit_cnn.models import build, list_variants
 
 ROOT = Path(__file__).parent.parent
+
+
+def variants(names: list[str] | None = None) -> list[ParameterSet]:
+    """Names of networks as parameters of tests, the large ones marked as slow."""
+    cases = []
+    for name in names or list_variants():
+        with torch.device("meta"):
+            network = build(name)
+        num_parameters = sum(parameter.numel() for parameter in network.parameters())
+        large = num_parameters > 40e6 or len(list(network.modules())) > 250
+        cases.append(pytest.param(name, marks=[pytest.mark.slow] if large else []))
+    return cases
 
 
 @pytest.fixture

@@ -180,6 +180,11 @@ class ImageDataModule(pl.LightningDataModule):
             self.mean, self.std = measure(self.splits["train"])
         return Preprocessing(self.image_size, tuple(self.mean), tuple(self.std))
 
+    def normalise_with(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Normalises as the network's weights want it, not by the training images."""
+        self.mean, self.std = mean, std
+        self.__dict__.pop("preprocessing", None)
+
     def setup(self, stage: str) -> None:
         if stage in ("fit", "validate"):
             self._set_up_training_splits()
@@ -259,5 +264,4 @@ class ImageDataModule(pl.LightningDataModule):
                     f"the checkpoint was trained with data.{name}={state_dict['split'][name]}; with {value}, "
                     f"images that trained it would be used to judge it"
                 )
-        self.mean, self.std = tuple(state_dict["mean"]), tuple(state_dict["std"])
-        self.__dict__.pop("preprocessing", None)
+        self.normalise_with(tuple(state_dict["mean"]), tuple(state_dict["std"]))

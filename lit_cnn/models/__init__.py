@@ -9,8 +9,9 @@ import pkgutil
 from typing import Any
 
 from lit_cnn.network import Network, Variant, nearest
+from lit_cnn.pretrained import load_torchvision_weights
 
-__all__ = ["build", "list_variants"]
+__all__ = ["build", "describe", "list_variants", "load_torchvision_weights"]
 # Each architecture's LightningModule by the name of its file, and each variant's by the variant's name.
 ARCHITECTURES: dict[str, type] = {}
 _NETWORKS: dict[str, tuple[type[Network], Variant]] = {}

@@ -28,17 +28,18 @@ class Layout(Variant):
 VARIANTS = Variants(
     # The chapter's: half of the paper's channels, those of one of its two GPUs.
     alexnet_half=Layout(
-        paper="Krizhevsky et al. 2012", image_size=224, channels=(48, 128, 192, 192, 128), hidden=2048,
+        paper="Krizhevsky et al. 2012", image_size=224, smallest=63, channels=(48, 128, 192, 192, 128), hidden=2048,
     ),
     # torchvision's: the single-GPU network of Krizhevsky 2014, arXiv:1404.5997.
     alexnet=Layout(
-        paper="Krizhevsky 2014", image_size=224, channels=(64, 192, 384, 256, 256), hidden=4096,
+        paper="Krizhevsky 2014", image_size=224, smallest=63, channels=(64, 192, 384, 256, 256), hidden=4096,
         accuracy="56.52 % ImageNet (torchvision)",
     ),
     # d2l.ai, Sec. 8.1: the paper's channels without its two groups.
     alexnet_d2l=Layout(
-        paper="Krizhevsky et al. 2012", image_size=224, in_channels=1, num_classes=10, channels=(96, 256, 384, 384, 256),
-        hidden=4096, padding=1, pooled=5, dropout_first=False, accuracy="88.3 % Fashion-MNIST (d2l.ai)",
+        paper="Krizhevsky et al. 2012", image_size=224, smallest=65, in_channels=1, num_classes=10,
+        channels=(96, 256, 384, 384, 256), hidden=4096, padding=1, pooled=5, dropout_first=False,
+        accuracy="88.3 % Fashion-MNIST (d2l.ai)",
     ),
 )  # fmt: skip
 
@@ -72,7 +73,7 @@ class AlexNet(Network):
         init: str = "kaiming",
         dropout: float = 0.5,
     ) -> None:
-        super().__init__(num_classes, in_channels)
+        super().__init__(layout, num_classes, in_channels)
         c1, c2, c3, c4, c5 = layout.channels
 
         def normalised_relu() -> nn.Module:
@@ -115,6 +116,7 @@ class AlexNet(Network):
             initialise(self, kaiming_)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
         x = self.avgpool(self.features(x))
         return self.classifier(torch.flatten(x, 1))
 

@@ -35,12 +35,12 @@ class Layout(Variant):
 VARIANTS = Variants(
     # torchvision's: BatchNorm, 3×3 where the paper has 5×5 (its source says so, for its weights' sake), a smaller last pool.
     googlenet=Layout(
-        image_size=224, batch_norm=True, kernel_5x5=3, last_pool=2, dropout=0.2, aux_pool=4, aux_dropout=0.7,
+        image_size=224, smallest=15, batch_norm=True, kernel_5x5=3, last_pool=2, dropout=0.2, aux_pool=4, aux_dropout=0.7,
         accuracy="69.78 % ImageNet (torchvision)",
     ),
     # The paper's Table 1, with local response normalisation in the stem as in its Fig. 3.
     googlenet_paper=Layout(
-        image_size=224, batch_norm=False, lrn=True, dropout=0.4, aux_pool=4, aux_dropout=0.7, aux_weight=0.3,
+        image_size=224, smallest=31, batch_norm=False, lrn=True, dropout=0.4, aux_pool=4, aux_dropout=0.7, aux_weight=0.3,
     ),
     # d2l.ai, Sec. 8.4.
     googlenet_d2l=Layout(
@@ -111,7 +111,7 @@ class GoogLeNet(Network):
     heads = ("fc", "aux1.fc2", "aux2.fc2")
 
     def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, aux_heads: bool = False) -> None:
-        super().__init__(num_classes, in_channels)
+        super().__init__(layout, num_classes, in_channels)
         if aux_heads and layout.aux_pool is None:
             raise ValueError("this variant of GoogLeNet has no auxiliary heads: set aux_weight to 0")
         bn_conv = partial(conv, batch_norm=layout.batch_norm, eps=1e-3)
@@ -138,6 +138,7 @@ class GoogLeNet(Network):
 
     def up_to_4a(self, x: Tensor) -> Tensor:
         """What the first auxiliary head reads, (N, 512, 14, 14)."""
+        self.check(x)
         x = self.norm(self.pool(self.conv1(x)))  # (N, 64, 56, 56)
         x = self.pool(self.norm(self.conv3(self.conv2(x))))  # (N, 192, 28, 28)
         x = self.inception3b(self.inception3a(x))  # (N, 480, 28, 28)

@@ -24,13 +24,13 @@ class Layout(Variant):
 VARIANTS = Variants(
     # The paper's 32×32 input, as 28×28 with a border of two pixels.
     lenet=Layout(
-        paper="LeCun et al. 1998", image_size=28, in_channels=1, num_classes=10, padding=2, batch_norm=False,
-        accuracy="77.9 % Fashion-MNIST (d2l.ai)",
+        paper="LeCun et al. 1998", image_size=28, smallest=28, largest=31, in_channels=1, num_classes=10,
+        padding=2, batch_norm=False, accuracy="77.9 % Fashion-MNIST (d2l.ai)",
     ),
     # d2l.ai, Sec. 8.5: normalised before each activation, no border.
     lenet_bn=Layout(
-        paper="Ioffe and Szegedy 2015", image_size=28, in_channels=1, num_classes=10, padding=0, batch_norm=True,
-        accuracy="80.7 % Fashion-MNIST (d2l.ai)",
+        paper="Ioffe and Szegedy 2015", image_size=28, smallest=28, largest=31, in_channels=1, num_classes=10,
+        padding=0, batch_norm=True, accuracy="80.7 % Fashion-MNIST (d2l.ai)",
     ),
 )  # fmt: skip
 
@@ -71,7 +71,7 @@ class LeNet(Network):
         pooling: str = "avg",
         batch_norm: str = "torch",
     ) -> None:
-        super().__init__(num_classes, in_channels)
+        super().__init__(layout, num_classes, in_channels)
         act, pool = ACTIVATIONS[activation], POOLINGS[pooling]
         norm_2d, norm_1d = BATCH_NORMS[batch_norm]
 
@@ -102,6 +102,7 @@ class LeNet(Network):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
         return self.classifier(self.features(x))
 
 

@@ -22,7 +22,7 @@ class Layout(Variant):
 
 VARIANTS = Variants(
     mlp=Layout(
-        paper="Rumelhart et al. 1986", image_size=28, in_channels=1, num_classes=10, hidden=256,
+        paper="Rumelhart et al. 1986", image_size=28, smallest=28, largest=28, in_channels=1, num_classes=10, hidden=256,
         accuracy="88.3 % Fashion-MNIST (Zalando's table)",
     ),
 )  # fmt: skip
@@ -42,12 +42,13 @@ class MLP(Network):
     """
 
     def __init__(self, layout: Layout, num_classes: int = 10, in_channels: int = 1) -> None:
-        super().__init__(num_classes, in_channels)
+        super().__init__(layout, num_classes, in_channels)
         self.flatten = nn.Flatten()
         self.layers = Perceptron(in_channels * layout.image_size**2, layout.hidden, num_classes)
         initialise(self, kaiming_)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
         return self.layers(self.flatten(x))
 
 

@@ -40,7 +40,7 @@ VARIANTS = Variants(
     # The network that the authors published for CIFAR-10 with Caffe, whose pooling rounds up. Deviates: its last ReLU is
     # left out, which gives no gradient to a class while its logit is negative for every image.
     nin_cifar=Layout(
-        paper="Lin et al. 2014", image_size=32, num_classes=10, ceil_mode=True, last_relu=False,
+        paper="Lin et al. 2014", image_size=32, smallest=4, num_classes=10, ceil_mode=True, last_relu=False,
         accuracy="89.59 % CIFAR-10 (paper)",
         stages=(
             Stage((192, 160, 96), kernel_size=5, padding=2, pool="max", dropout=True),
@@ -50,7 +50,7 @@ VARIANTS = Variants(
     ),
     # d2l.ai, Sec. 8.3: AlexNet's convolutions, and a ReLU on the logits.
     nin_d2l=Layout(
-        paper="Lin et al. 2014", image_size=224, in_channels=1, num_classes=10, ceil_mode=False, last_relu=True,
+        paper="Lin et al. 2014", image_size=224, smallest=67, in_channels=1, num_classes=10, ceil_mode=False, last_relu=True,
         accuracy="79.0 % Fashion-MNIST (d2l.ai)",
         stages=(
             Stage((96, 96, 96), kernel_size=11, stride=4, pool="max"),
@@ -77,7 +77,7 @@ class NiN(Network):
     """
 
     def __init__(self, layout: Layout, num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5) -> None:
-        super().__init__(num_classes, in_channels)
+        super().__init__(layout, num_classes, in_channels)
         pooling = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
         self.features = nn.Sequential()
         width = in_channels
@@ -94,6 +94,7 @@ class NiN(Network):
         initialise(self, kaiming_)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
         return self.avgpool(self.features(x)).flatten(1)
 
 

@@ -95,7 +95,7 @@ class ResNet(Network):
     def __init__(
         self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, zero_init_residual: bool = False
     ) -> None:
-        super().__init__(num_classes, in_channels)
+        super().__init__(layout, num_classes, in_channels)
         if zero_init_residual and (layout.pre_activation or layout.shortcut == "none"):
             raise ValueError("zero_init_residual needs shortcuts, and blocks that end in BatchNorm")
         width = 16 if layout.small else 64
@@ -130,6 +130,7 @@ class ResNet(Network):
                     nn.init.zeros_((module.bn3 if isinstance(module, Bottleneck) else module.bn2).weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (N, 64, 56, 56)  small: (N, 16, 32, 32)
         x = self.layer1(x)  # (N, 64, 56, 56)     (N, 16, 32, 32)
         x = self.layer2(x)  # (N, 128, 28, 28)    (N, 32, 16, 16)

@@ -31,6 +31,7 @@ CIFAR = {11: 92.4, 13: 94.2, 16: 94.0, 19: 94.0}
 class Layout(Variant):
     """What tells one VGG from another."""
 
+    smallest: int = 32
     convolutions: tuple[int, ...]  # in each stage
     channels: tuple[int, ...] = (64, 128, 256, 512, 512)
     batch_norm: bool
@@ -86,7 +87,7 @@ class VGG(Network):
     """
 
     def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
-        super().__init__(num_classes, in_channels)
+        super().__init__(layout, num_classes, in_channels)
         stages: list[nn.Module] = []
         width = in_channels
         for num_convolutions, channels in zip(layout.convolutions, layout.channels, strict=True):
@@ -108,6 +109,7 @@ class VGG(Network):
         initialise(self, kaiming_)
 
     def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
         x = self.avgpool(self.features(x))
         return self.classifier(torch.flatten(x, 1))
 

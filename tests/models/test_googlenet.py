@@ -2,25 +2,6 @@ import pytest
 import torch
 
 from lit_cnn.models import LitGoogLeNet
-from lit_cnn.models.googlenet import VARIANTS, GoogLeNet, Inception
-
-
-def test_inception_keeps_the_size_and_joins_the_branches():
-    block = Inception(8, 1, 2, 3, 4, 5, 6)
-    x = torch.randn(2, 8, 9, 7)
-    y = block(x)
-    assert y.shape == (2, 1 + 3 + 5 + 6, 9, 7)
-    torch.testing.assert_close(y[:, :1], block.branch1(x))
-    torch.testing.assert_close(y[:, 9:], block.branch4(x))
-
-
-def test_stages_have_the_papers_sizes():
-    network = GoogLeNet(VARIANTS["googlenet_paper"], num_classes=10).eval()
-    with torch.no_grad():
-        logits, inner1, inner2 = network.forward_stages(torch.randn(1, 3, 224, 224))
-    assert inner1.shape == (1, 512, 14, 14)
-    assert inner2.shape == (1, 528, 14, 14)
-    assert logits.shape == (1, 10)
 
 
 def test_forward_gives_logits_in_training_too():
@@ -35,6 +16,14 @@ def test_auxiliary_losses_are_weighed_and_added():
     _, loss = classifier.training_loss(images, labels)
     main, aux1, aux2 = (classifier.loss(logits, labels) for logits in classifier.network.forward_with_aux(images))
     torch.testing.assert_close(loss, main + 0.3 * (aux1 + aux2))
+
+
+def test_logits_are_the_same_with_and_without_auxiliary_heads():
+    network = LitGoogLeNet(num_classes=5, aux_weight=0.3).network.eval()
+    images = torch.randn(2, 3, 32, 32)
+    logits, *auxiliary = network.forward_with_aux(images)
+    assert torch.equal(network(images), logits)
+    assert [aux.shape for aux in auxiliary] == [(2, 5), (2, 5)]
 
 
 def test_auxiliary_heads_follow_the_variant_and_the_weight():

@@ -1,4 +1,5 @@
 import pytest
+import torch
 from torch import nn
 
 from lit_cnn.models import LitLeNet
@@ -15,3 +16,24 @@ def test_activation_and_pooling_are_what_was_asked(activation: str, kind: type, 
 def test_batch_norm_comes_before_each_activation():
     layers = [type(module).__name__ for module in LitLeNet(variant="lenet_bn").network.modules()]
     assert [layers[i - 1] for i, name in enumerate(layers) if name == "Tanh"] == ["BatchNorm2d"] * 2 + ["BatchNorm1d"] * 2
+
+
+def test_the_batch_norm_that_is_written_out_trains_to_the_same_curve():
+    def train(batch_norm: str) -> list[float]:
+        torch.manual_seed(0)
+        classifier = LitLeNet(variant="lenet_bn", activation="sigmoid", batch_norm=batch_norm).double()
+        optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1, momentum=0.9)
+        losses = []
+        for _ in range(30):
+            images, labels = torch.randn(16, 1, 28, 28, dtype=torch.float64), torch.arange(16) % 10
+            _, loss = classifier.training_loss(images + labels.view(-1, 1, 1, 1), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        with torch.no_grad():
+            return [*losses, *classifier.eval()(images).flatten().tolist()]
+
+    curve = train("lit_cnn")
+    assert curve[29] < 0.8 * curve[0]
+    torch.testing.assert_close(torch.tensor(curve), torch.tensor(train("torch")), rtol=1e-6, atol=1e-6)
