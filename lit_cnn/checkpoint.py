@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-import lit_cnn.models  # noqa: F401 - defines the architectures that a checkpoint can name
+from lit_cnn import models  # defines the architectures that a checkpoint can name
 from lit_cnn.classifier import CHECKPOINT_KEY, LitClassifier
 from lit_cnn.data.preprocess import Preprocessing
 
@@ -66,6 +66,26 @@ def load_trained(path: str | Path) -> Trained:
         data["channels"],
         data["native_size"],
     )
+
+
+def load_pretrained(variant: str, weights: str = "DEFAULT") -> Trained:
+    """One of torchvision's trained networks, with the preprocessing and the class names of its weights.
+
+    Args:
+        variant: A name of :func:`lit_cnn.models.list_variants` that torchvision knows too.
+        weights: Name of the weights, for example ``IMAGENET1K_V1``; their best, if not given.
+
+    Raises:
+        ValueError: If there is no such network or no such weights, or they do not say all of this.
+        OSError: If they cannot be downloaded; says where to put the file.
+    """
+    num_classes = models.describe(variant).num_classes
+    classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
+    about = classifier.pretrained
+    if not (about.class_names and about.image_size and about.mean and about.std) or len(about.class_names) != num_classes:
+        raise ValueError(f"{about} do not say what their classes and images are: train with --model.weights, or use --run")
+    preprocessing = Preprocessing(about.image_size, about.mean, about.std, about.resize_size)
+    return Trained(classifier.eval(), preprocessing, about.class_names, 3, about.resize_size or about.image_size)
 
 
 def _subclasses(kind: type) -> Iterator[type]:

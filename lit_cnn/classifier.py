@@ -156,9 +156,12 @@ class LitClassifier(pl.LightningModule):
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)
+        self.on_train_start()
+        return self
+
+    def on_train_start(self) -> None:
         for norm in self._frozen_norms:
             norm.eval()
-        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, in_channels, H, W)."""

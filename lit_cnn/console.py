@@ -108,7 +108,11 @@ def explain(message: str) -> str:
     if not reasons:
         return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", message).split())
     what = f"{key[1]}: " if key else ""
-    got = f", got {next(filter(None, given.groups()))}" if key and given else ""
+    value = next(filter(None, given.groups())) if key and given else None
+    names = re.findall(r"'([^']+)'", reasons[0]) if "typing.Literal" in reasons[0] else []
+    if value and (near := difflib.get_close_matches(value.strip("'"), names, n=3)):
+        return f"{what}there is no {value}; did you mean {', '.join(near)}?"
+    got = f", got {value}" if value else ""
     return what + " ".join(
         (" or ".join(map(_expectation, dict.fromkeys(reasons))).replace(" or expected", " or") + got).split()
     )

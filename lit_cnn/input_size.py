@@ -9,6 +9,8 @@ from itertools import dropwhile, takewhile
 import torch
 from torch import nn
 
+from lit_cnn.modes import evaluating
+
 LARGEST_SIZE = 512
 
 
@@ -17,15 +19,11 @@ def takes(network: nn.Module, in_channels: int, image_size: int) -> bool:
     state = {name: tensor.to("meta") for name, tensor in network.state_dict(keep_vars=True).items()}
     dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), None)
     images = torch.empty(1, in_channels, image_size, image_size, device="meta", dtype=dtype)
-    was_training = network.training
-    network.eval()
     try:
-        with torch.no_grad():
+        with evaluating(network), torch.no_grad():
             torch.func.functional_call(network, state, (images,))
     except (RuntimeError, ValueError):
         return False
-    finally:
-        network.train(was_training)
     return True
 
 

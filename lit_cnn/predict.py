@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from lit_cnn.checkpoint import Trained, load_trained
+from lit_cnn.checkpoint import Trained, load_pretrained, load_trained
 from lit_cnn.console import one_line_errors, quiet
 from lit_cnn.data.folder import SUFFIXES, FileImages, find_images
 from lit_cnn.data.loader import Loader
@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> int:
     source.add_argument("--run", help="folder of the run")
     source.add_argument("--config", help="the run's config.yaml: the same as --run with the folder that holds it")
     source.add_argument("--ckpt_path", help="a checkpoint file, wherever it lies")
+    source.add_argument("--model", help="a network with torchvision's weights and ImageNet's classes, for example resnet50")
+    parser.add_argument("--weights", default="DEFAULT", help="which of torchvision's weights (default: the best)")
     parser.add_argument("--images", required=True, help="folder of images, or one image file")
     parser.add_argument("--output", default="predictions.csv", help="file to write (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time (default: %(default)s)")
@@ -73,11 +75,14 @@ def main(arguments: list[str]) -> int:
     with one_line_errors():
         if not options.images:
             raise ValueError("which images? --images FOLDER")
-        checkpoint = options.ckpt_path
-        if checkpoint is None:
+        if options.model:
+            trained = load_pretrained(options.model, options.weights)
+        elif options.ckpt_path:
+            trained = load_trained(options.ckpt_path)
+        else:
             run = Run.open(options.run or Path(options.config).parent)
-            checkpoint = run.checkpoint or run.best
-        predictions = list(predict(load_trained(checkpoint), options.images, options.batch_size))
+            trained = load_trained(run.checkpoint or run.best)
+        predictions = list(predict(trained, options.images, options.batch_size))
         with Path(options.output).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("file", "class", "probability"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import pickle
 import re
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_cnn.finetuning import first_convolution, head_names
+from lit_cnn.network import nearest
 from lit_cnn.run import Run
 
 StateDict = dict[str, Tensor]
@@ -115,15 +115,11 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
 
     if variant not in list_models():
         raise ValueError(f"torchvision has no weights of {variant}: give a file or a run's folder, got {name!r}")
-    choices = {member.name: member for member in get_model_weights(variant)} | {
-        "DEFAULT": get_model_weights(variant).DEFAULT
-    }
-    found = choices.get(name) or {str(member): member for member in choices.values()}.get(name)
-    if name == f"{type(choices['DEFAULT']).__name__}.DEFAULT":
-        found = choices["DEFAULT"]
+    enum = get_model_weights(variant)
+    choices = dict(enum.__members__)
+    found = choices.get(name.removeprefix(f"{enum.__name__}."))
     if found is None:
-        near = difflib.get_close_matches(name.rpartition(".")[2], choices, n=3, cutoff=0.3) or choices
-        raise ValueError(f"weights {name!r} are not torchvision's of {variant}; did you mean {', '.join(near)}?")
+        raise ValueError(f"weights {name!r} are not torchvision's of {variant}; {nearest(name.rpartition('.')[2], choices)}")
     file = Path(torch.hub.get_dir(), "checkpoints", Path(found.url).name)
     try:
         state_dict = found.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
@@ -143,7 +139,7 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
         std=std,
         image_size=transforms.crop_size[0],
         resize_size=transforms.resize_size[0],
-        class_names=tuple(found.meta["categories"]),
+        class_names=tuple(found.meta["categories"] or ()) or None,
     )
 
 

@@ -25,6 +25,7 @@ class Preprocessing:
         image_size: Height and width that the network sees, in pixels.
         mean: Mean of each channel over the training images, on a scale of 0 to 1.
         std: Standard deviation of each channel, same scale.
+        resize_size: Height and width from whose centre the ``image_size`` is cut; if not given, nothing is cut off.
 
     Shape:
         Input uint8 (N, C, H, W); output float32 (N, C, image_size, image_size), channels last in memory.
@@ -33,16 +34,21 @@ class Preprocessing:
     image_size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize_size: int | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        size = (self.image_size, self.image_size)
+        resized = self.resize_size or self.image_size
+        size = (resized, resized)
         # x / 255 and (x - mean) / std as one multiplication and one addition.
         mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
         images = torch.addcmul(-mean / std, images.float(), 1 / (255 * std))
         if images.shape[-2:] != size:
-            smaller = images.shape[-1] > self.image_size
+            smaller = images.shape[-1] > resized
             images = F.interpolate(images, size, mode="bilinear", antialias=smaller)
+        # Rounds to the even number of two, as torchvision does.
+        start = round((resized - self.image_size) / 2)
+        images = images[..., start : start + self.image_size, start : start + self.image_size]
         # Convolutions are faster so, on processors and on tensor cores alike.
         return images.to(memory_format=torch.channels_last)
 

@@ -8,13 +8,14 @@ import importlib
 import pkgutil
 from typing import Any
 
+from lit_cnn.classifier import LitClassifier
 from lit_cnn.network import Network, Variant, nearest
 from lit_cnn.pretrained import load_torchvision_weights
 
-__all__ = ["build", "describe", "list_variants", "load_torchvision_weights"]
-# Each architecture's LightningModule by the name of its file, and each variant's by the variant's name.
-ARCHITECTURES: dict[str, type] = {}
-_NETWORKS: dict[str, tuple[type[Network], Variant]] = {}
+__all__ = ["build", "describe", "lightning_module_of", "list_variants", "load_torchvision_weights"]
+# Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
+ARCHITECTURES: dict[str, type[LitClassifier]] = {}
+_VARIANTS: dict[str, tuple[type[Network], Variant, type[LitClassifier]]] = {}
 
 for _found in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_found.name}")
@@ -25,12 +26,12 @@ for _found in pkgutil.iter_modules(__path__):
             ARCHITECTURES[_found.name] = _value
             # LitVGG trains VGG.
             _network = getattr(_module, _name.removeprefix("Lit"))
-            _NETWORKS |= {variant: (_network, layout) for variant, layout in _module.VARIANTS.items()}
+            _VARIANTS |= {variant: (_network, layout, _value) for variant, layout in _module.VARIANTS.items()}
 
 
 def list_variants() -> list[str]:
     """Names of all networks that :func:`build` knows; torchvision's names where torchvision has the network."""
-    return list(_NETWORKS)
+    return list(_VARIANTS)
 
 
 def describe(name: str) -> Variant:
@@ -57,13 +58,22 @@ def build(name: str, num_classes: int | None = None, in_channels: int | None = N
     Raises:
         ValueError: If there is no such variant, or an argument is out of its range.
     """
-    network, layout = _find(name)
+    network, layout, _ = _find(name)
     num_classes = layout.num_classes if num_classes is None else num_classes
     in_channels = layout.in_channels if in_channels is None else in_channels
     return network(layout, num_classes, in_channels, **options)
 
 
-def _find(name: str) -> tuple[type[Network], Variant]:
-    if name not in _NETWORKS:
-        raise ValueError(f"unknown network {name!r}; {nearest(name, _NETWORKS)}")
-    return _NETWORKS[name]
+def lightning_module_of(name: str) -> type[LitClassifier]:
+    """The LightningModule that trains a variant.
+
+    Raises:
+        ValueError: If there is no such variant; offers the nearest.
+    """
+    return _find(name)[2]
+
+
+def _find(name: str) -> tuple[type[Network], Variant, type[LitClassifier]]:
+    if name not in _VARIANTS:
+        raise ValueError(f"unknown network {name!r}; {nearest(name, _VARIANTS)}")
+    return _VARIANTS[name]

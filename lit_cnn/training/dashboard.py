@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from lit_cnn.classifier import is_log_step
+from lit_cnn.modes import evaluating
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,12 +66,10 @@ class Dashboard(Callback):
         if size is not None:
             network = pl_module.network
             images = torch.zeros(1, channels, size, size, device=pl_module.device, dtype=pl_module.dtype)
-            was_training = network.training
-            with warnings.catch_warnings():
+            with evaluating(network), warnings.catch_warnings():
                 # TensorBoard draws graphs with torch.jit.trace, which torch deprecates and has no other way for.
                 warnings.filterwarnings("ignore", r"`torch\.jit\.trace\w*` is deprecated", FutureWarning)
-                writer.add_graph(network.eval(), images)
-            network.train(was_training)
+                writer.add_graph(network, images)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         writer = _writer(trainer)

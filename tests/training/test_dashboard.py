@@ -35,7 +35,7 @@ def test_every_tab_has_something_to_show(events: EventAccumulator):
     scalars = {"train/loss_step", "train/loss", "train/acc", "val/loss", "val/acc", "train/lr", "train/gradient_norm"}
     assert scalars | {"train/images_per_s"} <= set(tags["scalars"])
     assert set(tags["images"]) == IMAGES
-    assert {"weights/0.weight", "weights/7.weight"} <= set(tags["histograms"])
+    assert {"weights/features.0.weight", "weights/features.3.weight"} <= set(tags["histograms"])
     assert tags["graph"]
     assert "_hparams_/session_start_info" in events.summary_metadata
 
@@ -44,7 +44,7 @@ def test_pictures_are_drawn_a_few_times_the_first_and_last_epoch_among_them(even
     # Three steps in an epoch.
     assert [event.step for event in events.Images("validation/confusion_matrix")] == [3, 9, 15]
     assert [event.step for event in events.Images("network/training_batch")] == [0]
-    assert [event.step for event in events.Histograms("weights/0.weight")] == [3, 9, 15]
+    assert [event.step for event in events.Histograms("weights/features.0.weight")] == [3, 9, 15]
 
 
 def test_the_gradient_norm_and_the_rate_are_those_of_the_step(events: EventAccumulator):
