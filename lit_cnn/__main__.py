@@ -14,6 +14,8 @@ COMMANDS = {
     "validate": ("lit_cnn.cli", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.cli", "evaluate a run's best checkpoint on the test images, and enter it into the run's ledger"),
     "predict": ("lit_cnn.predict", "classify a folder of new images with a run, into predictions.csv"),
+    "models": ("lit_cnn.catalogue", "list the networks with their parameters, multiply-adds and papers"),
+    "summary": ("lit_cnn.catalogue", "list a network's layers with shapes and counts"),
 }
 
 
