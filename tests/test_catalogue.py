@@ -15,9 +15,8 @@ def test_the_layers_counts_add_up_to_the_networks():
     for name in ("lenet", "googlenet", "resnet18", "densenet_d2l"):
         with torch.device("meta"):
             network = build(name)
-        images = torch.empty(
-            1, network.in_channels, 96 if name != "lenet" else 28, 96 if name != "lenet" else 28, device="meta"
-        )
+        size = 28 if name == "lenet" else 96
+        images = torch.empty(1, network.in_channels, size, size, device="meta")
         for depth in (1, 2, None):
             *layers, whole = list_layers(network, images, depth)
             assert sum(layer.num_parameters for layer in layers) == whole.num_parameters == count_parameters(network)
@@ -57,16 +56,14 @@ def test_models_lists_what_matches(lit_cnn: Command):
     header, *rows = done.stdout.splitlines()
     assert header.split()[:2] == ["name", "parameters"]
     assert {row.split()[0] for row in rows} == {name for name in list_variants() if "resnet20" in name}
-    assert re.search(
-        r"^resnet20 +269,722 +40,551,040 +3×32×32 +1 +He et al\. 2016 +91\.25 % CIFAR-10 \(paper\)$", done.stdout, re.M
-    )
+    expected = ["resnet20", "269,722", "40,551,040", "3×32×32", "1", "He et al. 2016", "91.25 % CIFAR-10 (paper)"]
+    assert expected in [re.split(" {2,}", row) for row in rows]
     assert len(lit_cnn("models", "vgg*_bn").stdout.splitlines()) == 5
 
 
 def test_summary_shows_shapes_at_the_size_that_was_asked(lit_cnn: Command):
-    done = lit_cnn(
-        "summary", "--model", "resnet18", "--image_size", "96", "--in_channels", "1", "--num_classes", "7", "--depth", "1"
-    )
+    shape = ["--image_size", "96", "--in_channels", "1", "--num_classes", "7"]
+    done = lit_cnn("summary", "--model", "resnet18", *shape, "--depth", "1")
     assert done.returncode == 0
     assert re.search(r"^layer4 +Sequential +512×3×3 +8,393,728 +75,497,472$", done.stdout, re.M)
     assert re.search(r"^fc +Linear +7 +3,591 +3,584$", done.stdout, re.M)
