@@ -49,7 +49,7 @@ train: recipe $(VENV)/installed ## Train MODEL on DATA, then look at the test se
 .PHONY: recipe run images
 recipe:
 	@test -d "experiments/$(DATA)" || \
-		{ echo "no recipes for DATA=$(DATA); there are: $(notdir $(patsubst %/,%,$(dir $(wildcard experiments/*/lenet.yaml))))" >&2; exit 2; }
+		{ echo "no recipes for DATA=$(DATA); there are: $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard experiments/*/*.yaml)))))" >&2; exit 2; }
 	@test -f "experiments/$(DATA)/$(MODEL).yaml" || \
 		{ echo "no recipe MODEL=$(MODEL) for DATA=$(DATA); there are: $(notdir $(basename $(wildcard experiments/$(DATA)/*.yaml)))" >&2; exit 2; }
 

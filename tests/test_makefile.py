@@ -17,8 +17,11 @@ def test_help_documents_every_target_and_variable():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["MODEL=alexnot"], "no recipe MODEL=alexnot for DATA=digits; there are: googlenet lenet"),
-        (["MODEL="], "no recipe MODEL= for DATA=digits; there are: googlenet lenet"),
+        (
+            ["MODEL=alexnot"],
+            "no recipe MODEL=alexnot for DATA=digits; there are: alexnet densenet googlenet lenet mlp nin resnet vgg",
+        ),
+        (["MODEL="], "no recipe MODEL= for DATA=digits; there are: alexnet densenet googlenet lenet mlp nin resnet vgg"),
         (["MODEL=lenet", "DATA=imagenot"], "no recipes for DATA=imagenot; there are: cifar10 digits fashion_mnist"),
     ],
 )

@@ -27,26 +27,36 @@ def test_every_make_command_is_a_target_and_names_a_recipe():
             assert done.returncode == 0, done.stderr
 
 
-def test_every_command_of_lit_cnn_can_be_parsed(lit_cnn: Command, tmp_path: Path):
+def test_every_command_of_lit_cnn_can_be_parsed(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(name: str, weights: str) -> None:
+        raise ValueError(f"no download of {name} {weights}")
+
+    monkeypatch.setattr("lit_cnn.predict.load_pretrained", refuse)
     commands = [shlex.split(line)[1:] for line in LINES if line.startswith("lit-cnn ")]
-    assert {command for command, *_ in commands} >= {"fit", "test", "predict"}
+    assert {command for command, *_ in commands} >= {"fit", "test", "predict", "models", "summary"}
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
     for command, *arguments in commands:
         if "--run" in arguments:
             done = lit_cnn(command, *arguments)
             assert "is not a run folder: it does not exist" in done.stderr
+        elif command in ("models", "summary"):
+            assert lit_cnn(command, *arguments).returncode == 0
+        elif command == "predict":
+            assert "no download of resnet50 IMAGENET1K_V2" in lit_cnn(command, *arguments).stderr
         elif "--model.help" not in arguments and "--help" not in arguments:
             done = lit_cnn(command, *arguments, "--print_config")
             assert done.returncode == 0, done.stderr
 
 
-def test_the_python_example_names_what_there_is():
-    (example,) = re.findall(r"```python\n(from.*?)```", DOCUMENTS["README.md"], re.DOTALL)
+def test_the_python_examples_run():
+    example, *others = re.findall(r"```python\n(from.*?)```", DOCUMENTS["README.md"], re.DOTALL)
     tree = ast.parse(example)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             module = importlib.import_module(node.module)
             assert all(hasattr(module, alias.name) for alias in node.names)
+    for other in others:
+        exec(compile(other, "README.md", "exec"), {})
     # As it stands, on fewer images and on the processor.
     data = "FakeImages(num_images=64)"
     on_cpu = example.replace('accelerator="gpu", devices=2', 'accelerator="cpu", fast_dev_run=True')
