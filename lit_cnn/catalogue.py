@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lit_cnn import models
 from lit_cnn.console import one_line_errors, quiet
-from lit_cnn.layers import require_positive
+from lit_cnn.layers.checks import require_positive
 from lit_cnn.modes import evaluating
 from lit_cnn.network import Network
 
@@ -130,7 +130,7 @@ def print_models(pattern: str) -> None:
             f"{count_parameters(network):,}",
             f"{count_multiply_adds(network, images):,}",
             f"{about.in_channels}×{about.image_size}×{about.image_size}",
-            about.smallest,
+            about.min_size,
             about.paper,
             about.accuracy or "-",
         )

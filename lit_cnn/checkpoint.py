@@ -55,8 +55,7 @@ def load_trained(path: str | Path) -> Trained:
     kinds = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _subclasses(LitClassifier)}
     if about["class_path"] not in kinds:
         raise ValueError(f"{path} holds a {about['class_path']}, but the architectures here are {', '.join(sorted(kinds))}")
-    # The weights that it started from are not needed any more.
-    classifier = kinds[about["class_path"]](**hyper_parameters | {"weights": None})
+    classifier = kinds[about["class_path"]](**hyper_parameters)
     classifier.on_load_checkpoint(checkpoint)
     classifier.load_state_dict(checkpoint["state_dict"])
     return Trained(

@@ -5,20 +5,21 @@ from __future__ import annotations
 import difflib
 from functools import partial
 from inspect import signature
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
 from lit_cnn.finetuning import freeze as freeze_up_to
-from lit_cnn.finetuning import parameter_groups
+from lit_cnn.finetuning import frozen_norms, parameter_groups
 from lit_cnn.input_size import describe_sizes, takes
 from lit_cnn.pretrained import Weights, find_weights, start_from
+from lit_cnn.provenance import compare_arguments, compare_tensors
 from lit_cnn.training.schedule import Schedule, rate_factor
 
 # Key of a checkpoint under which the classifier says what it is.
@@ -80,6 +81,9 @@ class LitClassifier(pl.LightningModule):
         OSError: If weights cannot be downloaded.
     """
 
+    # Arguments of a subclass that matter in training alone: weights fit whatever they were then.
+    training_only: ClassVar[tuple[str, ...]] = ()
+
     def __init__(
         self,
         network: nn.Module,
@@ -122,31 +126,39 @@ class LitClassifier(pl.LightningModule):
             raise ValueError(f"optimizer_args do not fit torch.optim.{optimizer}: {error}") from error
 
         self.pretrained: Weights | None = None
+        # Mean and standard deviation of the images that the weights want; None for those of the data.
+        self.normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         if weights is not None:
-            self.pretrained = start_from(network, find_weights(weights, self.hparams.get("variant")))
+            self.hparams["weights"] = str(weights)  # a Path would keep a checkpoint from loading with weights_only
+            found = find_weights(weights, self.hparams.get("variant"))
+            if found.made_by:
+                compare_arguments(self, *found.made_by)
+            self.pretrained = start_from(network, found)
+            if self.pretrained.mean and self.pretrained.std:
+                self.normalisation = self.pretrained.mean, self.pretrained.std
             rank_zero_info(self.pretrained)
-        self._frozen_norms = freeze_up_to(network, freeze)
+        freeze_up_to(network, freeze)
 
         # torch's LBFGS can flatten no other than contiguous parameters.
         format_of_weights = torch.contiguous_format if optimizer == "LBFGS" else torch.channels_last
         self.network = network.to(memory_format=format_of_weights)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        weights = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("class_weights", weights, persistent=False)
+        of_classes = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", of_classes, persistent=False)
 
-        of_classes = partial(dict, num_classes=num_classes, validate_args=False)
+        common = partial(dict, num_classes=num_classes, validate_args=False)
         # One value for each image: torchmetrics 1.9 forgets the weights of a MeanMetric that does not look for NaNs.
         self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_acc = MulticlassAccuracy(average="micro", **of_classes())
+        self.train_acc = MulticlassAccuracy(average="micro", **common())
         self._logs_epoch = -1
         metrics = {
-            "acc": MulticlassAccuracy(average="micro", **of_classes()),
-            "f1": MulticlassF1Score(average="macro", **of_classes()),
-            "ece": MulticlassCalibrationError(n_bins=15, **of_classes()),
+            "acc": MulticlassAccuracy(average="micro", **common()),
+            "f1": MulticlassF1Score(average="macro", **common()),
+            "ece": MulticlassCalibrationError(n_bins=15, **common()),
         }
         if num_classes > 5:
-            metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **of_classes())
+            metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **common())
         self.metrics = nn.ModuleDict()
         for split in ("val", "test"):
             # Without groups: torchmetrics takes metrics for one that merely agree on the first batch.
@@ -156,12 +168,13 @@ class LitClassifier(pl.LightningModule):
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)
-        self.on_train_start()
+        self._keep_frozen()
         return self
 
-    def on_train_start(self) -> None:
-        for norm in self._frozen_norms:
-            norm.eval()
+    def _keep_frozen(self) -> None:
+        if self.hparams["freeze"] != "none":
+            for norm in frozen_norms(self.network):
+                norm.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, in_channels, H, W)."""
@@ -178,6 +191,7 @@ class LitClassifier(pl.LightningModule):
         return logits, self.loss(logits, labels)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        self._keep_frozen()
         images, labels = batch[0].to(self.dtype), batch[1]
         logits, loss = self.training_loss(images, labels)
         self.train_loss.update(loss.detach().expand(len(labels)))
@@ -262,8 +276,14 @@ class LitClassifier(pl.LightningModule):
                 f"{name} has {self.num_classes} outputs, but {data.name} has {num_classes} classes: "
                 f"build it with num_classes={num_classes}"
             )
-        if self.pretrained and self.pretrained.mean and self.pretrained.std and hasattr(data, "normalise_with"):
-            data.normalise_with(self.pretrained.mean, self.pretrained.std)
+        if hasattr(data, "normalise_with"):
+            data.normalise_with(self.normalisation)
+        names = self.pretrained.class_names if self.pretrained else None
+        if names and tuple(getattr(data, "class_names", names)) != names:
+            rank_zero_warn(
+                f"the last layer is that of {self.pretrained.source}, whose {len(names)} classes "
+                f"({', '.join(names[:3])}, …) are not those of {data.name}: it learns them anew"
+            )
         size = getattr(data, "image_size", None)
         takes_size = partial(takes, self.network, self.in_channels)
         if size is not None and not takes_size(size):
@@ -275,26 +295,20 @@ class LitClassifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = type(self)
         data = self.trainer.datamodule
+        # Whoever loads this checkpoint needs not what its training started from.
+        checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
         checkpoint[CHECKPOINT_KEY] = {
             "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            "started_from": self.hparams["weights"],
             # Where Lightning keeps the state of the data module.
             "data_key": type(data).__qualname__ if data is not None else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses the weights of another network in one line, before torch lists every key."""
-        saved, own = checkpoint["state_dict"], self.state_dict()
-        class_path = checkpoint.get(CHECKPOINT_KEY, {}).get("class_path", "an unknown network")
-        if saved.keys() == own.keys():
-            differing = [key for key in own if saved[key].shape != own[key].shape]
-            if not differing:
-                return
-            key = differing[0]
-            what = f"{key} is {tuple(saved[key].shape)} there and {tuple(own[key].shape)} here"
-        else:
-            key = next(key for key in [*own, *saved] if (key in own) != (key in saved))
-            what = f"{key} is only {'there' if key in saved else 'here'}"
-        arguments = ", ".join(f"{k}={v}" for k, v in self.hparams.items() if k in ("variant", "num_classes", "in_channels"))
-        raise ValueError(
-            f"the checkpoint does not fit: it holds {class_path}, not this {type(self).__name__}({arguments}); {what}"
-        )
+        about = checkpoint.get(CHECKPOINT_KEY, {})
+        class_path = about.get("class_path", "an unknown network")
+        compare_arguments(self, class_path, checkpoint.get("hyper_parameters", {}))
+        compare_tensors(self, class_path, checkpoint["state_dict"])
+        data = checkpoint.get(about.get("data_key"), {})
+        if "mean" in data:
+            self.normalisation = tuple(data["mean"]), tuple(data["std"])

@@ -225,7 +225,10 @@ class CLI(LightningCLI):
             flush=True,
         )
         if model.pretrained:
-            print(model.pretrained, flush=True)
+            print(model.pretrained, end="; images normalised as theirs were\n" if model.normalisation else "\n")
+        if model.hparams["freeze"] != "none":
+            learning = sum(parameter.numel() for parameter in model.network.parameters() if parameter.requires_grad)
+            print(f"freeze={model.hparams['freeze']}: {learning:,} of the parameters learn", flush=True)
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)

@@ -110,7 +110,7 @@ def explain(message: str) -> str:
     what = f"{key[1]}: " if key else ""
     value = next(filter(None, given.groups())) if key and given else None
     names = re.findall(r"'([^']+)'", reasons[0]) if "typing.Literal" in reasons[0] else []
-    if value and (near := difflib.get_close_matches(value.strip("'"), names, n=3)):
+    if value and len(names) > 8 and (near := difflib.get_close_matches(value.strip("'"), names, n=3)):
         return f"{what}there is no {value}; did you mean {', '.join(near)}?"
     got = f", got {value}" if value else ""
     return what + " ".join(

@@ -28,41 +28,44 @@ def first_convolution(network: nn.Module) -> str | None:
     return next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
 
 
-def freeze(network: nn.Module, up_to: str) -> list[nn.Module]:
+def freeze(network: nn.Module, up_to: str) -> None:
     """Stops the first part of a network from learning.
 
     Args:
-        network: Its parts in the order in which it computes them.
+        network: Its parts with parameters in the order in which it computes them.
         up_to: ``none``; ``backbone``, all but the heads; or the name of a part, such as ``layer2``: that and all before it.
 
-    Returns:
-        The BatchNorms in the frozen part: left in training, they would go on counting the images.
-
     Raises:
-        ValueError: If there is no such part, or nothing would be left to learn; offers the nearest name.
+        ValueError: If there is no such part before the heads; offers the nearest.
     """
     if up_to == "none":
-        return []
+        return
     heads = head_names(network)
-    parts = [name for name, _ in network.named_modules() if name]
+    parts = [name for name, module in network.named_modules() if name and any(True for _ in module.parameters())]
     if up_to == "backbone":
         frozen = [name for name in parts if name not in heads]
-    elif up_to in parts:
-        # Parts come with their own parts behind them.
-        end = max(index for index, name in enumerate(parts) if name == up_to or name.startswith(f"{up_to}."))
-        frozen = parts[: end + 1]
     else:
-        stages = [name for name in parts if "." not in name.removeprefix("features.") and name not in heads]
-        offered = ["none", "backbone", *stages]
-        raise ValueError(f"freeze must be none, backbone or a part of the network, got {up_to!r}; {nearest(up_to, offered)}")
-    modules = [network.get_submodule(name) for name in frozen]
-    for module in modules:
+        before = parts[: min(parts.index(head) for head in heads)]
+        known = [name for name in before if not any(head.startswith(f"{name}.") for head in heads)]
+        if up_to not in known:
+            stages = [name for name in known if "." not in name.removeprefix("features.")]
+            raise ValueError(
+                f"freeze must be none, backbone or a part of the network before its last layer, got {up_to!r}; "
+                f"{nearest(up_to, ['none', 'backbone', *stages])}"
+            )
+        # Parts come with their own parts behind them.
+        end = max(index for index, name in enumerate(before) if name == up_to or name.startswith(f"{up_to}."))
+        frozen = before[: end + 1]
+    for name in frozen:
         # Its own alone: a container comes before its parts, of which some may learn on.
-        for parameter in module.parameters(recurse=False):
+        for parameter in network.get_submodule(name).parameters(recurse=False):
             parameter.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ValueError(f"freeze={up_to} leaves nothing to learn")
-    return [module for module in modules if isinstance(module, BATCH_NORMS)]
+
+
+def frozen_norms(network: nn.Module) -> list[nn.Module]:
+    """BatchNorms that do not learn: left in training, they would go on counting the images."""
+    norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
+    return [norm for norm in norms if norm.weight is not None and not norm.weight.requires_grad]
 
 
 def parameter_groups(network: nn.Module, lr: float, backbone_lr_scale: float) -> list[dict[str, Any]]:

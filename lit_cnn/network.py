@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from lit_cnn.input_size import describe_range
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +21,8 @@ class Variant:
     Args:
         paper: Authors and year.
         image_size: Height and width of the images that it was made for, in pixels.
-        smallest: The least height and width that it takes.
-        largest: The greatest; None if there is no bound.
+        min_size: The least height and width that it takes.
+        max_size: The greatest; None if there is no bound.
         in_channels: Channels of those.
         num_classes: Outputs that it was made with.
         accuracy: Published top-1 accuracy with its dataset and source; empty where there is none.
@@ -29,18 +30,18 @@ class Variant:
 
     paper: str
     image_size: int
-    smallest: int = 1
-    largest: int | None = None
+    min_size: int = 1
+    max_size: int | None = None
     in_channels: int = 3
     num_classes: int = 1000
     accuracy: str = ""
 
 
-Layout = TypeVar("Layout", bound=Variant)
+Layout = TypeVar("Layout")
 
 
 class Variants(dict[str, Layout]):
-    """An architecture's variants by name.
+    """Variants by name.
 
     Raises:
         ValueError: If there is none of a name; offers the nearest.
@@ -76,7 +77,7 @@ class Network(nn.Module):
         require_positive(num_classes=num_classes, in_channels=in_channels)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        self.smallest, self.largest = layout.smallest, layout.largest
+        self.min_size, self.max_size = layout.min_size, layout.max_size
 
     def check(self, images: Tensor) -> None:
         """Checks the shape of images.
@@ -84,12 +85,18 @@ class Network(nn.Module):
         Raises:
             ValueError: If the network does not take it; says what it takes.
         """
-        # A tracer sees sizes as tensors; it comes with images that were checked before.
-        if torch.jit.is_tracing():
-            return
-        shape = tuple(images.shape)
-        if images.ndim != 4 or shape[1] != self.in_channels:
-            raise ValueError(f"{type(self).__name__} takes images of shape (N, {self.in_channels}, H, W), got {shape}")
-        if min(shape[2:]) < self.smallest or (self.largest is not None and max(shape[2:]) > self.largest):
-            sizes = describe_range(self.smallest, self.largest)
-            raise ValueError(f"{type(self).__name__} takes {sizes}, got {shape[2]}×{shape[3]}")
+        check_images(images, type(self).__name__, self.in_channels, self.min_size, self.max_size)
+
+
+# A leaf for torch.fx, whose symbolic images have no shape to be checked.
+@torch.fx.wrap
+def check_images(images: Tensor, name: str, in_channels: int, min_size: int, max_size: int | None) -> None:
+    """Raises a ValueError unless images are (N, in_channels, H, W) with H and W from ``min_size`` to ``max_size``."""
+    # torch.jit.trace sees sizes as tensors; it comes with images that were checked before.
+    if torch.jit.is_tracing():
+        return
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] != in_channels:
+        raise ValueError(f"{name} takes images of shape (N, {in_channels}, H, W), got {shape}")
+    if min(shape[2:]) < min_size or (max_size is not None and max(shape[2:]) > max_size):
+        raise ValueError(f"{name} takes {describe_range(min_size, max_size)}, got {shape[2]}×{shape[3]}")

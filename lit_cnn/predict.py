@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
     source.add_argument("--config", help="the run's config.yaml: the same as --run with the folder that holds it")
     source.add_argument("--ckpt_path", help="a checkpoint file, wherever it lies")
     source.add_argument("--model", help="a network with torchvision's weights and ImageNet's classes, for example resnet50")
-    parser.add_argument("--weights", default="DEFAULT", help="which of torchvision's weights (default: the best)")
+    parser.add_argument("--weights", help="which of torchvision's weights (default: the best)")
     parser.add_argument("--images", required=True, help="folder of images, or one image file")
     parser.add_argument("--output", default="predictions.csv", help="file to write (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time (default: %(default)s)")
@@ -75,8 +75,10 @@ def main(arguments: list[str]) -> int:
     with one_line_errors():
         if not options.images:
             raise ValueError("which images? --images FOLDER")
+        if options.weights and not options.model:
+            raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
         if options.model:
-            trained = load_pretrained(options.model, options.weights)
+            trained = load_pretrained(options.model, options.weights or "DEFAULT")
         elif options.ckpt_path:
             trained = load_trained(options.ckpt_path)
         else:

@@ -18,6 +18,8 @@ from lit_cnn.run import Run
 StateDict = dict[str, Tensor]
 # What training wrappers put in front of a name.
 PREFIXES = ("module.", "_orig_mod.", "network.")
+# GoogLeNet's heads that serve training alone.
+AUXILIARY = ("aux1.", "aux2.")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Weights:
         image_size: Height and width of those images, in pixels.
         resize_size: Height and width from whose centre these were cut.
         class_names: Name of each output.
+        made_by: Class path and arguments of the LightningModule that they were trained in.
         remarks: What was changed to make them fit a network.
     """
 
@@ -42,13 +45,14 @@ class Weights:
     image_size: int | None = None
     resize_size: int | None = None
     class_names: tuple[str, ...] | None = None
+    made_by: tuple[str, dict[str, Any]] | None = None
     remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "; ".join((f"weights of {self.source}", *self.remarks))
 
 
-def find_weights(name: str, variant: str | None = None) -> Weights:
+def find_weights(name: str | Path, variant: str | None = None) -> Weights:
     """Reads weights; runs no code from them.
 
     Args:
@@ -60,9 +64,10 @@ def find_weights(name: str, variant: str | None = None) -> Weights:
         ValueError: If there are no such weights, or the file holds none; offers the nearest name.
         OSError: If torchvision's weights cannot be downloaded; says where to put the file.
     """
-    if "://" in name:
-        raise ValueError(f"weights must be a file, a run's folder or a name of torchvision's, got {name}")
-    path = Path(name)
+    name = str(name)
+    if not name or "://" in name:
+        raise ValueError(f"weights must be a file, a run's folder or a name of torchvision's, got {name!r}")
+    path = Path(name).expanduser()
     if path.is_dir():
         run = Run.open(path)
         if run.checkpoint is None:
@@ -86,14 +91,18 @@ def _read(path: Path) -> Weights:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
         about = content.get("lit_cnn")
-        data = content[about["data_key"]] if about and about["data_key"] else {}
+        data = content.get(about["data_key"], {}) if about else {}
         state_dict = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
         if about:  # beside the network, a checkpoint may hold what only training needs
             state_dict = {name: tensor for name, tensor in state_dict.items() if name.startswith("network.")}
         state_dict = {_without_prefixes(name): tensor for name, tensor in state_dict.items()}
         if not state_dict or not all(isinstance(tensor, Tensor) for tensor in state_dict.values()):
             raise TypeError("no tensors by name")
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, AttributeError) as error:
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} holds more than tensors by name, or is no file of torch's: nothing of it is run"
+        ) from error
+    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path} holds no weights that can be read ({type(error).__name__}: {reason})") from error
     except Exception as error:
@@ -101,7 +110,8 @@ def _read(path: Path) -> Weights:
             raise
         raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
     known = {key: tuple(data[key]) for key in ("mean", "std", "class_names") if key in data}
-    return Weights(str(path), state_dict, image_size=data.get("image_size"), **known)
+    made_by = (about["class_path"], content["hyper_parameters"]) if about else None
+    return Weights(str(path), state_dict, image_size=data.get("image_size"), made_by=made_by, **known)
 
 
 def _without_prefixes(name: str) -> str:
@@ -114,7 +124,9 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
     from torchvision.models import get_model_weights, list_models
 
     if variant not in list_models():
-        raise ValueError(f"torchvision has no weights of {variant}: give a file or a run's folder, got {name!r}")
+        raise ValueError(
+            f"there is no file and no run {name!r}, and torchvision has no weights of {variant or 'this network'}"
+        )
     enum = get_model_weights(variant)
     choices = dict(enum.__members__)
     found = choices.get(name.removeprefix(f"{enum.__name__}."))
@@ -155,25 +167,29 @@ def load_torchvision_weights(network: nn.Module, state_dict: StateDict) -> None:
     Raises:
         ValueError: If it belongs to another architecture, or to other numbers; names the first mismatch.
     """
-    state_dict = _named_as_here(state_dict)
-    own = network.state_dict()
-    auxiliary = {name for name in own.keys() ^ state_dict.keys() if name.startswith(("aux1.", "aux2."))}
-    state_dict = {name: tensor for name, tensor in state_dict.items() if name not in auxiliary}
-    for name in [*own, *state_dict]:
+    own, given = network.state_dict(), _named_as_here(state_dict)
+    for head in AUXILIARY:
+        if not (_has(own, head) and _has(given, head)):
+            own, given = ({k: v for k, v in state.items() if not k.startswith(head)} for state in (own, given))
+    for name in [*own, *given]:
         # Files from before torch 0.4 do not count batches.
-        if name in auxiliary or name.endswith("num_batches_tracked"):
+        if name.endswith("num_batches_tracked"):
             continue
-        if name not in own or name not in state_dict:
+        if name not in own or name not in given:
             where = "the network" if name in own else "the weights"
             raise ValueError(
                 f"the weights are of another architecture than {type(network).__name__}: only {where} has {name}"
             )
-        if own[name].shape != state_dict[name].shape:
+        if own[name].shape != given[name].shape:
             raise ValueError(
-                f"the weights do not fit this {type(network).__name__}: {name} is {tuple(state_dict[name].shape)} in them "
+                f"the weights do not fit this {type(network).__name__}: {name} is {tuple(given[name].shape)} in them "
                 f"and {tuple(own[name].shape)} in the network"
             )
-    network.load_state_dict(state_dict, strict=False)
+    network.load_state_dict(given, strict=False)
+
+
+def _has(state_dict: StateDict, head: str) -> bool:
+    return any(name.startswith(head) for name in state_dict)
 
 
 def _named_as_here(state_dict: StateDict) -> StateDict:
@@ -189,7 +205,8 @@ def start_from(network: nn.Module, weights: Weights) -> Weights:
     over the colours; one that reads colours takes a third of a grey one's for each.
 
     Returns:
-        The weights, with remarks on what was changed, and mean and standard deviation for the network's channels.
+        The weights without their tensors: with remarks on what was changed, mean and standard deviation for the network's
+        channels, and the names of the classes if the head is theirs.
 
     Raises:
         ValueError: If they are of another architecture; names the first mismatch.
@@ -210,16 +227,19 @@ def start_from(network: nn.Module, weights: Weights) -> Weights:
     for head in head_names(network):
         keys = [name for name in (f"{head}.weight", f"{head}.bias") if name in own and name in given]
         if any(own[name].shape[0] != given[name].shape[0] for name in keys):
-            replaced = replaced or f"new {head} for {own[keys[0]].shape[0]} classes instead of {given[keys[0]].shape[0]}"
-            # Only the outputs may differ: what is wrong with the inputs shall still be found.
-            given |= {name: own[name] for name in keys if own[name].shape[1:] == given[name].shape[1:]}
+            # Of the first, only the outputs may differ: what is wrong with the inputs shall still be found.
+            old = given[keys[0]].shape[0]
+            given |= {name: own[name] for name in keys if replaced or own[name].shape[1:] == given[name].shape[1:]}
+            replaced = replaced or f"new {head} for {own[keys[0]].shape[0]} classes instead of {old}"
     if replaced:
         remarks.append(replaced)
+    if any(_has(own, head) and not _has(given, head) for head in AUXILIARY):
+        remarks.append("new auxiliary heads")
     load_torchvision_weights(network, given)
     mean, std = weights.mean, weights.std
     if mean and std:
         channels = own[key].shape[1] if first is not None else len(mean)
         if len(mean) != channels:
             mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
-        remarks.append("images normalised as theirs were")
-    return replace(weights, state_dict={}, mean=mean, std=std, remarks=tuple(remarks))
+    names = None if replaced else weights.class_names
+    return replace(weights, state_dict={}, mean=mean, std=std, class_names=names, remarks=tuple(remarks))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +18,27 @@ from PIL import Image
 from pytorch_lightning import Trainer
 
 from lit_cnn.__main__ import main
-from lit_cnn.models import build, list_variants
+from lit_cnn.models import ARCHITECTURES, build, list_variants
 
 ROOT = Path(__file__).parent.parent
 
 
+# The variant that each architecture has if none is named.
+DEFAULTS = {signature(kind).parameters["variant"].default for kind in ARCHITECTURES.values()}
+
+
+@functools.cache
+def is_large(name: str) -> bool:
+    """Whether a network takes long to make and to run."""
+    with torch.device("meta"):
+        network = build(name)
+    return sum(parameter.numel() for parameter in network.parameters()) > 40e6 or len(list(network.modules())) > 140
+
+
 def variants(names: list[str] | None = None) -> list[ParameterSet]:
-    """Names of networks as parameters of tests, the large ones marked as slow."""
-    cases = []
-    for name in names or list_variants():
-        with torch.device("meta"):
-            network = build(name)
-        num_parameters = sum(parameter.numel() for parameter in network.parameters())
-        large = num_parameters > 40e6 or len(list(network.modules())) > 250
-        cases.append(pytest.param(name, marks=[pytest.mark.slow] if large else []))
-    return cases
+    """Names of networks as parameters of tests, the large ones marked as slow, but for each architecture's default."""
+    slow = {name for name in names or list_variants() if name not in DEFAULTS and is_large(name)}
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names or list_variants()]
 
 
 @pytest.fixture

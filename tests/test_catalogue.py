@@ -74,7 +74,7 @@ def test_summary_shows_shapes_at_the_size_that_was_asked(lit_cnn: Command):
     ("arguments", "message"),
     [
         (["models", "transformer"], "no network is called like 'transformer'"),
-        (["summary", "--model", "resnet19"], "unknown network 'resnet19'; did you mean resnet1"),
+        (["summary", "--model", "resnet19"], "unknown variant 'resnet19'; did you mean resnet1"),
         (["summary", "--model", "vgg16", "--image_size", "31"], "VGG takes images of at least 32×32, got 31×31"),
         (["summary", "--model", "vgg16", "--image_size", "0"], "image_size must be a whole number of at least 1, got 0"),
         (["summary", "--model", "lenet", "--in_channels", "0"], "in_channels must be a whole number of at least 1, got 0"),

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from lit_cnn.catalogue import count_multiply_adds
 from lit_cnn.layers import (
     BasicBlock,
     BatchNorm2d,
@@ -90,9 +91,11 @@ def test_row_8_stacked_3x3_convolutions_see_as_much_as_a_large_one_with_fewer_pa
     assert count(small) < count(single)
 
 
-def test_row_13_the_reduction_of_inception_lowers_parameters_and_multiply_adds():
-    arguments = (192, 64, 96, 128, 16, 32, 32)
-    assert (count(Inception(*arguments)), count(Inception(*arguments, reduce=False))) == (163_696, 393_472)
+@pytest.mark.parametrize(("reduce", "parameters", "macs"), [(True, 163_696, 128_049_152), (False, 393_472, 308_281_344)])
+def test_row_13_the_reduction_of_inception_lowers_parameters_and_multiply_adds(reduce: bool, parameters: int, macs: int):
+    block = Inception(192, 64, 96, 128, 16, 32, 32, reduce=reduce)
+    assert count(block) == parameters
+    assert count_multiply_adds(block, torch.zeros(1, 192, 28, 28)) == macs
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, BatchNorm2d])
@@ -196,5 +199,7 @@ def test_every_plain_network_is_its_twin_without_shortcuts():
     for name in plain:
         with torch.device("meta"):
             twin, without = build(name.replace("plain", "resnet")), build(name)
-        convolutions = {key for key in twin.state_dict() if "downsample" not in key}
-        assert convolutions == set(without.state_dict())
+        assert {key for key in twin.state_dict() if "downsample" not in key} == set(without.state_dict())
+        blocks = [module for module in without.modules() if isinstance(module, (BasicBlock, Bottleneck))]
+        assert all(block.plain for block in blocks)
+        assert not any(block.plain for block in twin.modules() if isinstance(block, (BasicBlock, Bottleneck)))

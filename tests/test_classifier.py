@@ -262,12 +262,12 @@ def test_a_checkpoint_alone_brings_back_network_and_preprocessing(checkpoint: Pa
 
 def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(checkpoint: Path, trainer: MakeTrainer):
     data = FakeImages(channels=3, num_images=64)
-    other = LitLeNet(in_channels=3, num_classes=12)
+    other = LitLeNet(in_channels=3, num_classes=12, pooling="max")
     with pytest.raises(
-        ValueError, match=r"holds lit_cnn\.models\.lenet\.LitLeNet, not this LitLeNet.*num_classes=12.* is \(10"
+        ValueError, match=r"are of lit_cnn\.models\.lenet\.LitLeNet, not of this LitLeNet.*num_classes=12.* is \(10"
     ):
         trainer().test(other, datamodule=data, ckpt_path=checkpoint, verbose=False)
-    with pytest.raises(ValueError, match=r"not this LitGoogLeNet.*only here"):
+    with pytest.raises(ValueError, match=r"not of this LitGoogLeNet.*only here"):
         trainer().test(LitGoogLeNet(), datamodule=FakeImages(channels=3), ckpt_path=checkpoint, verbose=False)
 
 

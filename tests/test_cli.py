@@ -262,7 +262,7 @@ FIT = ["fit", "--config", LENET]
         ([*FIT, "--data.imagesize", "28"], 2, "unknown option imagesize; did you mean image_size?"),
         ([*FIT, "--model.lr", "fast"], 2, "lr: expected float, got fast"),
         ([*FIT, "--trainer.max_epochs", "many"], 2, "trainer.max_epochs: expected int, got many"),
-        ([*FIT, "--model.variant", "lenet6"], 2, "variant: there is no lenet6; did you mean lenet, lenet_bn?"),
+        ([*FIT, "--model.variant", "lenet6"], 2, "variant: expected one of lenet, lenet_bn, got lenet6"),
         ([*FIT, "--model.num_classes", "7"], 2, "num_classes of the model follows from the data and cannot be set"),
         ([*FIT, "--model.lr", "-1"], 2, "lr must be above 0, got -1.0"),
         ([*FIT, "--data.image_size", "8"], 2, "LitLeNet cannot take images of 8×8; it takes images of 28×28 to 31×31"),
@@ -295,7 +295,7 @@ def test_nonsense_is_one_line_and_leaves_nothing_behind(
 def test_a_checkpoint_of_another_network_is_refused(digits_run: tuple[Path, str], lit_cnn: Command):
     checkpoint = digits_run[0] / "checkpoints" / "best.ckpt"
     done = lit_cnn("test", "--config", LENET, "--model.variant", "lenet_bn", "--ckpt_path", checkpoint)
-    assert "the checkpoint does not fit: it holds lit_cnn.models.lenet.LitLeNet" in fails(done, 2)
+    assert "the weights do not fit: they are of lit_cnn.models.lenet.LitLeNet" in fails(done, 2)
 
 
 def test_a_saved_configuration_is_flat_and_names_classes(digits_run: tuple[Path, str]):

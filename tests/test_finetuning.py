@@ -6,7 +6,7 @@ from torch import nn
 
 from lit_cnn import layers
 from lit_cnn.data import FakeImages
-from lit_cnn.finetuning import first_convolution, freeze, head_names, parameter_groups
+from lit_cnn.finetuning import first_convolution, freeze, frozen_norms, head_names, parameter_groups
 from lit_cnn.models import LitGoogLeNet, LitLeNet, LitResNet, build, list_variants
 
 
@@ -48,8 +48,7 @@ def test_what_is_frozen_stays_as_it_is_to_the_bit_and_the_rest_learns(up_to: str
     trainer(max_epochs=2).fit(model, datamodule=FakeImages(num_images=64, num_classes=4, image_size=32, channels=1))
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert {".".join(name.split(".")[:2]) for name in changed} == learning
-    frozen = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d) and not m.weight.requires_grad]
-    model.train()
+    frozen = frozen_norms(model.train().network)
     assert bool(frozen) == (up_to != "conv1")
     assert not any(norm.training for norm in frozen)
     assert model.network.fc.training
@@ -59,6 +58,31 @@ def test_the_written_out_batch_norm_is_frozen_too():
     model = LitLeNet(variant="lenet_bn", batch_norm="lit_cnn", freeze="backbone").train()
     norms = [m for m in model.modules() if isinstance(m, (layers.BatchNorm1d, layers.BatchNorm2d))]
     assert [norm.training for norm in norms] == [False] * 4
+
+
+def test_frozen_norms_stay_frozen_in_their_synchronised_form():
+    model = LitResNet(variant="resnet20", freeze="layer1")
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(model).train()
+    norms = [module for module in model.modules() if isinstance(module, nn.SyncBatchNorm)]
+    assert [norm.training for norm in norms].count(False) == len(frozen_norms(model.network)) == 7
+
+
+def test_a_subclass_with_hooks_of_its_own_does_not_thaw_them(trainer):
+    class Mine(LitResNet):
+        def on_train_start(self) -> None:
+            self.network.train()
+
+    model = Mine(variant="resnet20", num_classes=4, in_channels=1, freeze="backbone")
+    trainer(max_epochs=1).fit(model, datamodule=FakeImages(num_images=64, num_classes=4, image_size=32, channels=1))
+    assert not model.network.bn1.running_mean.any()
+
+
+@pytest.mark.parametrize("part", ["fc", "aux1", "aux1.fc1", "last_pool", "inception9"])
+def test_what_is_no_part_before_the_heads_cannot_be_named(part: str):
+    with torch.device("meta"):
+        network = build("googlenet", aux_heads=True)
+    with pytest.raises(ValueError, match=f"before its last layer, got '{part}'"):
+        freeze(network, part)
 
 
 def test_a_part_inside_another_can_be_named():

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from conftest import Command
+from conftest import Command, variants
 from PIL import Image
 from torch import nn
 
-from lit_cnn.checkpoint import load_pretrained
-from lit_cnn.data import ImageFolder
+from lit_cnn.checkpoint import load_pretrained, load_trained
+from lit_cnn.data import Digits, FakeImages, ImageFolder
 from lit_cnn.data.preprocess import read_image
+from lit_cnn.finetuning import head_names
 from lit_cnn.models import LitAlexNet, LitGoogLeNet, LitLeNet, LitMLP, LitResNet, build
-from lit_cnn.pretrained import find_weights, start_from
+from lit_cnn.pretrained import Weights, find_weights, start_from
 from lit_cnn.run import Run
 
 # Where there is nothing to download, and nothing else to be seen of it.
@@ -54,7 +55,7 @@ def test_torchvisions_weights_come_by_torchvisions_names(hub: Path, name: str):
     ours = LitResNet(num_classes=1000, variant="resnet18", weights=name).eval()
     images = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-5)
-    assert str(ours.pretrained) == "weights of ResNet18_Weights.IMAGENET1K_V1; images normalised as theirs were"
+    assert str(ours.pretrained) == "weights of ResNet18_Weights.IMAGENET1K_V1"
     assert ours.pretrained.class_names[:2] == ("tench", "goldfish")
     assert ours.pretrained.mean == (0.485, 0.456, 0.406)
 
@@ -188,15 +189,19 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
             "weights must be a file, a run's folder or a name of torchvision's",
         ),
         (["--model.weights", "IMAGENET1K_V1", "--model.variant", "resnet20"], "torchvision has no weights of resnet20"),
-        (["--model.weights", "text.pt"], "text.pt holds no weights that can be read"),
+        (["--model.weights", "text.pt"], "text.pt holds more than tensors by name, or is no file of torch's"),
         (["--model.weights", "other.pt"], "another architecture than ResNet: only the network has conv1.weight"),
         (["--model.weights", "broken.safetensors"], "broken.safetensors is not a whole safetensors file"),
+        (["--model.weights", ""], "weights must be a file, a run's folder or a name of torchvision's, got ''"),
         (["--model.variant", "resnet51"], "did you mean resnet"),
         (
             ["--model.freeze", "layer9"],
-            "freeze must be none, backbone or a part of the network, got 'layer9'; did you mean layer",
+            "freeze must be none, backbone or a part of the network before its last layer, got 'layer9'",
         ),
-        (["--model.freeze", "fc"], "freeze=fc leaves nothing to learn"),
+        (
+            ["--model.freeze", "fc"],
+            "a part of the network before its last layer, got 'fc'; there are none, backbone, conv1, bn1",
+        ),
         (["--model.backbone_lr_scale", "0"], "backbone_lr_scale must be above 0, got 0.0; to stop it, freeze"),
     ],
 )
@@ -220,7 +225,7 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path):
             return (Path.touch, (tmp_path / "harm",))
 
     torch.save({"state_dict": Harmful()}, tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="holds no weights that can be read"):
+    with pytest.raises(ValueError, match="holds more than tensors by name"):
         find_weights(str(tmp_path / "weights.pt"))
     assert not (tmp_path / "harm").exists()
 
@@ -263,3 +268,76 @@ def test_weights_survive_the_file_formats_of_others(tmp_path: Path):
         torch.save(wrapped, tmp_path / "w.pth")
         ours = LitResNet(variant="resnet20", in_channels=1, weights=str(tmp_path / "w.pth"))
         assert torch.equal(ours.network.fc.weight, network.fc.weight)
+
+
+def test_weights_trained_in_a_network_that_computes_something_else_are_refused(tmp_path: Path, trainer):
+    model = LitLeNet(activation="relu", num_classes=4)
+    fitted = trainer(limit_train_batches=1)
+    fitted.fit(model, datamodule=FakeImages(num_images=64, num_classes=4))
+    fitted.save_checkpoint(tmp_path / "relu.ckpt")
+    with pytest.raises(ValueError, match=r"not of this LitLeNet.*; activation is relu there and tanh here"):
+        LitLeNet(num_classes=4, weights=tmp_path / "relu.ckpt")
+    with pytest.raises(ValueError, match="activation is relu there and tanh here"):
+        trainer().validate(LitLeNet(num_classes=4), datamodule=FakeImages(num_classes=4), ckpt_path=tmp_path / "relu.ckpt")
+    # What matters in training alone may differ.
+    again = LitLeNet(num_classes=3, activation="relu", weights=tmp_path / "relu.ckpt")
+    assert "new classifier.5 for 3 classes instead of 4" in str(again.pretrained)
+
+
+@pytest.mark.parametrize("name", [case.values[0] for case in variants()])
+def test_every_network_takes_its_own_weights_for_other_classes_and_colours(name: str):
+    with torch.device("meta"):
+        seven, five = build(name, num_classes=7, in_channels=3), build(name, num_classes=5, in_channels=1)
+        if name == "mlp":
+            five = build(name, num_classes=5, in_channels=3)
+        started = start_from(five, Weights("elsewhere", seven.state_dict()))
+    assert f"new {head_names(five)[0]} for 5 classes instead of 7" in str(started)
+    assert ("summed over the colours" in str(started)) == (name != "mlp")
+
+
+def test_what_the_training_started_from_is_not_needed_to_load_its_checkpoint(tmp_path: Path, trainer):
+    torch.save(build("lenet").state_dict(), tmp_path / "start.pt")
+    fitted = trainer(limit_train_batches=1)
+    fitted.fit(LitLeNet(weights=tmp_path / "start.pt"), datamodule=FakeImages(num_images=64))
+    fitted.save_checkpoint(tmp_path / "end.ckpt")
+    (tmp_path / "start.pt").unlink()
+    assert LitLeNet.load_from_checkpoint(tmp_path / "end.ckpt", weights_only=True).hparams["weights"] is None
+    assert load_trained(tmp_path / "end.ckpt").classifier.pretrained is None
+    saved = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    assert saved["lit_cnn"]["started_from"] == str(tmp_path / "start.pt")
+
+
+def test_a_fresh_network_after_a_pretrained_one_sees_images_normalised_as_their_own(hub: Path, trainer):
+    download(hub, "resnet18")
+    data = FakeImages(num_images=64, num_classes=3, channels=3, image_size=32)
+    own = data.preprocessing
+    trainer(limit_train_batches=1).fit(LitResNet(num_classes=3, weights="IMAGENET1K_V1"), datamodule=data)
+    assert data.preprocessing.mean == (0.485, 0.456, 0.406) != own.mean
+    trainer(limit_train_batches=1).fit(LitResNet(num_classes=3), datamodule=data)
+    assert data.preprocessing == own
+
+
+def test_a_last_layer_of_other_classes_is_pointed_out(tmp_path: Path, trainer):
+    fitted = trainer(limit_train_batches=1)
+    fitted.fit(LitLeNet(num_classes=10), datamodule=FakeImages(num_images=64))
+    fitted.save_checkpoint(tmp_path / "fake.ckpt")
+    model = LitLeNet(weights=tmp_path / "fake.ckpt")
+    with pytest.warns(UserWarning, match=r"whose 10 classes \(class 0, class 1, class 2, …\) are not those of digits"):
+        trainer(limit_train_batches=1).fit(model, datamodule=Digits(image_size=28))
+
+
+def test_missing_auxiliary_heads_are_new_and_said_to_be(tmp_path: Path):
+    torch.save(build("googlenet", num_classes=4).state_dict(), tmp_path / "plain.pt")
+    model = LitGoogLeNet(num_classes=4, aux_weight=0.3, weights=tmp_path / "plain.pt")
+    assert "new auxiliary heads" in str(model.pretrained)
+    state = build("googlenet", num_classes=4, aux_heads=True).state_dict()
+    del state["aux1.fc1.weight"]
+    torch.save(state, tmp_path / "part.pt")
+    with pytest.raises(ValueError, match=r"only the network has aux1\.fc1\.weight"):
+        LitGoogLeNet(num_classes=4, aux_weight=0.3, weights=tmp_path / "part.pt")
+
+
+def test_weights_beside_a_run_are_refused(lit_cnn: Command):
+    done = lit_cnn("predict", "--run", "runs/x", "--weights", "IMAGENET1K_V1", "--images", ".")
+    assert done.returncode == 2
+    assert "--weights belong to a --model" in done.stderr

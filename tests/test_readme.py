@@ -78,7 +78,7 @@ def test_a_recipe_says_how_to_run_it_and_what_to_expect(recipe):
     text = "\n".join(header)
     command = f"make train MODEL={recipe.stem}" + (f" DATA={recipe.parent.name}" if recipe.parent.name != "digits" else "")
     assert command in text
-    assert "et al." in text
+    assert re.search(r"Paper: .*(19|20)\d\d", text)
     assert re.search(r"\d+\.\d+ % .*seed|not yet measured", text)
     assert len(recipe.read_text().splitlines()) - len(header) <= 20
 

@@ -163,6 +163,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.splits: dict[Split, Images] = {}
+        self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def read(self, split: Split) -> Images | None:
         """Images of a split; None for a validation set that is to be carved from the training images."""
@@ -175,14 +176,15 @@ class ImageDataModule(pl.LightningDataModule):
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """The transforms that training, evaluation and prediction share."""
-        if self.mean is None or self.std is None:
+        mean, std = self._normalisation or (self.mean, self.std)
+        if mean is None or std is None:
             self._set_up_training_splits()
-            self.mean, self.std = measure(self.splits["train"])
-        return Preprocessing(self.image_size, tuple(self.mean), tuple(self.std))
+            mean, std = self.mean, self.std = measure(self.splits["train"])
+        return Preprocessing(self.image_size, tuple(mean), tuple(std))
 
-    def normalise_with(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Normalises as the network's weights want it, not by the training images."""
-        self.mean, self.std = mean, std
+    def normalise_with(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> None:
+        """Normalises by another mean and standard deviation, which a network's weights want; None for the images' own."""
+        self._normalisation = normalisation
         self.__dict__.pop("preprocessing", None)
 
     def setup(self, stage: str) -> None:
@@ -264,4 +266,4 @@ class ImageDataModule(pl.LightningDataModule):
                     f"the checkpoint was trained with data.{name}={state_dict['split'][name]}; with {value}, "
                     f"images that trained it would be used to judge it"
                 )
-        self.normalise_with(tuple(state_dict["mean"]), tuple(state_dict["std"]))
+        self.normalise_with((tuple(state_dict["mean"]), tuple(state_dict["std"])))

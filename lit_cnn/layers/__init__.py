@@ -2,11 +2,10 @@
 
 from lit_cnn.layers.batch_norm import BatchNorm1d, BatchNorm2d, batch_norm
 from lit_cnn.layers.convolution import MLPConv, conv, local_response_norm
-from lit_cnn.layers.counts import require_positive
 from lit_cnn.layers.dense import DenseBlock, DenseLayer, Transition
 from lit_cnn.layers.inception import Inception
 from lit_cnn.layers.init import GappedUniform, gaussian_, initialise, kaiming_
-from lit_cnn.layers.linear import Linear, Perceptron
+from lit_cnn.layers.linear import Linear, MultilayerPerceptron
 from lit_cnn.layers.nested import nested
 from lit_cnn.layers.parallel import Parallel
 from lit_cnn.layers.residual import BasicBlock, Bottleneck, PreActBasicBlock, PreActBottleneck, Residual
@@ -23,8 +22,8 @@ __all__ = [
     "Inception",
     "Linear",
     "MLPConv",
+    "MultilayerPerceptron",
     "Parallel",
-    "Perceptron",
     "PreActBasicBlock",
     "PreActBottleneck",
     "Residual",
@@ -36,6 +35,5 @@ __all__ = [
     "kaiming_",
     "local_response_norm",
     "nested",
-    "require_positive",
     "shared_layers",
 ]

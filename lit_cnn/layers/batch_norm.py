@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_positive
 
 
 def batch_norm(
@@ -40,6 +40,8 @@ def batch_norm(
     Raises:
         ValueError: In training, if there is but one value for each channel: it has no variance.
     """
+    dtype = x.dtype
+    x = x.to(torch.promote_types(dtype, weight.dtype))  # under autocast x may be half as precise as the statistics
     over = [dim for dim in range(x.ndim) if dim != 1]
     across = (1, -1) + (1,) * (x.ndim - 2)
     if training:
@@ -48,12 +50,12 @@ def batch_norm(
             raise ValueError(f"training needs more than one value for each channel, got an input of {tuple(x.shape)}")
         var, mean = torch.var_mean(x, dim=over, correction=0)
         with torch.no_grad():
-            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_((var * count / (count - 1)).to(running_var.dtype), momentum)
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(var * count / (count - 1), momentum)
     else:
         mean, var = running_mean, running_var
     scale = weight * torch.rsqrt(var + eps)
-    return (x - mean.view(across)) * scale.view(across) + bias.view(across)
+    return ((x - mean.view(across)) * scale.view(across) + bias.view(across)).to(dtype)
 
 
 class _BatchNorm(nn.Module):

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_positive
 
 
 def conv(

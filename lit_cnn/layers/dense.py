@@ -10,7 +10,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_positive
 
 
 class DenseLayer(nn.Sequential):

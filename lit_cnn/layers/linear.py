@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_positive
 
 
 class Linear(nn.Module):
@@ -33,7 +33,7 @@ class Linear(nn.Module):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         require_positive(in_features=in_features, out_features=out_features)
-        # Keeps the variance of the features, whatever their number: Glorot and Bengio 2010, with in_features alone.
+        # Keeps the variance of the features, whatever their number: LeCun et al. 1998, "Efficient BackProp", Sec. 4.6.
         self.weight = nn.Parameter(torch.randn(in_features, out_features) / in_features**0.5)
         self.bias = nn.Parameter(torch.zeros(out_features))
 
@@ -41,7 +41,7 @@ class Linear(nn.Module):
         return x @ self.weight + self.bias
 
 
-class Perceptron(nn.Sequential):
+class MultilayerPerceptron(nn.Sequential):
     """One hidden layer with ReLU; the chapter's has 20, 256 and 10 features.
 
     Args:

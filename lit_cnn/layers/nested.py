@@ -19,7 +19,7 @@ True
 
 from torch import nn
 
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_positive
 
 
 def block(num_features: int, hidden: int) -> nn.Sequential:

@@ -11,11 +11,12 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_choice, require_positive
 
 # What carries x past the convolutions where its shape changes: zeros for new channels (the paper's option A), a 1×1
 # convolution (option B), or nothing anywhere: a plain network.
 Shortcut = Literal["zeros", "projection", "none"]
+SHORTCUTS = ("zeros", "projection", "none")
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -27,9 +28,9 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 class ZeroPadding(nn.Module):
-    """Option A: takes every ``stride``-th pixel and adds channels of zeros, half before and half after; no parameters.
+    """Option A: takes every ``stride``-th pixel and adds channels of zeros; no parameters.
 
-    Source: v1, Sec. 4.2.
+    Source: v1, Sec. 3.3. It does not say where the zeros go: here half of them before and half after.
 
     Shape:
         Input (N, in_channels, H, W); output (N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉).
@@ -54,7 +55,10 @@ class _Block(nn.Module):
     def __init__(self, in_channels: int, channels: int, stride: int, shortcut: Shortcut, norm: bool = True) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, channels=channels, stride=stride)
+        require_choice(SHORTCUTS, shortcut=shortcut)
         out_channels = channels * self.expansion
+        if shortcut == "zeros" and out_channels < in_channels:
+            raise ValueError(f"shortcut zeros cannot make {out_channels} channels of {in_channels}: use projection")
         self.plain = shortcut == "none"
         self.downsample: nn.Module | None = None
         if stride == 1 and in_channels == out_channels:
@@ -82,7 +86,7 @@ class BasicBlock(_Block):
     Shape:
         Input (N, in_channels, H, W); output (N, channels, ⌈H / stride⌉, ⌈W / stride⌉).
     Raises:
-        ValueError: If a count is below 1.
+        ValueError: If a count is below 1, or the shortcut is unknown or cannot be made.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1, shortcut: Shortcut = "projection") -> None:
@@ -197,10 +201,9 @@ class Residual(nn.Module):
 
     expansion: ClassVar[int] = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, shortcut: Shortcut = "projection") -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
         super().__init__()
         require_positive(in_channels=in_channels, channels=channels, stride=stride)
-        assert shortcut == "projection"
         self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1, stride=stride)
         self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1)
         changes = stride != 1 or in_channels != channels

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lit_cnn.layers.counts import require_positive
+from lit_cnn.layers.checks import require_positive
 
 
 def shared_layers(in_features: int = 4, hidden: int = 8, num_shared: int = 2, tied: bool = True) -> nn.Sequential:

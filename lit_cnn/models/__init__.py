@@ -9,13 +9,13 @@ import pkgutil
 from typing import Any
 
 from lit_cnn.classifier import LitClassifier
-from lit_cnn.network import Network, Variant, nearest
+from lit_cnn.network import Network, Variant, Variants
 from lit_cnn.pretrained import load_torchvision_weights
 
 __all__ = ["build", "describe", "lightning_module_of", "list_variants", "load_torchvision_weights"]
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
 ARCHITECTURES: dict[str, type[LitClassifier]] = {}
-_VARIANTS: dict[str, tuple[type[Network], Variant, type[LitClassifier]]] = {}
+_VARIANTS: Variants[tuple[type[Network], Variant, type[LitClassifier]]] = Variants()
 
 for _found in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_found.name}")
@@ -26,7 +26,7 @@ for _found in pkgutil.iter_modules(__path__):
             ARCHITECTURES[_found.name] = _value
             # LitVGG trains VGG.
             _network = getattr(_module, _name.removeprefix("Lit"))
-            _VARIANTS |= {variant: (_network, layout, _value) for variant, layout in _module.VARIANTS.items()}
+            _VARIANTS.update({name: (_network, layout, _value) for name, layout in _module.VARIANTS.items()})
 
 
 def list_variants() -> list[str]:
@@ -40,7 +40,7 @@ def describe(name: str) -> Variant:
     Raises:
         ValueError: If there is no such variant; offers the nearest.
     """
-    return _find(name)[1]
+    return _VARIANTS[name][1]
 
 
 def build(name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any) -> Network:
@@ -58,7 +58,7 @@ def build(name: str, num_classes: int | None = None, in_channels: int | None = N
     Raises:
         ValueError: If there is no such variant, or an argument is out of its range.
     """
-    network, layout, _ = _find(name)
+    network, layout, _ = _VARIANTS[name]
     num_classes = layout.num_classes if num_classes is None else num_classes
     in_channels = layout.in_channels if in_channels is None else in_channels
     return network(layout, num_classes, in_channels, **options)
@@ -70,10 +70,4 @@ def lightning_module_of(name: str) -> type[LitClassifier]:
     Raises:
         ValueError: If there is no such variant; offers the nearest.
     """
-    return _find(name)[2]
-
-
-def _find(name: str) -> tuple[type[Network], Variant, type[LitClassifier]]:
-    if name not in _VARIANTS:
-        raise ValueError(f"unknown network {name!r}; {nearest(name, _VARIANTS)}")
-    return _VARIANTS[name]
+    return _VARIANTS[name][2]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import gaussian_, initialise, kaiming_, local_response_norm
+from lit_cnn.layers.checks import require_choice, require_probability
 from lit_cnn.network import Network, Variant, Variants
 
 
@@ -28,16 +29,16 @@ class Layout(Variant):
 VARIANTS = Variants(
     # The chapter's: half of the paper's channels, those of one of its two GPUs.
     alexnet_half=Layout(
-        paper="Krizhevsky et al. 2012", image_size=224, smallest=63, channels=(48, 128, 192, 192, 128), hidden=2048,
+        paper="Krizhevsky et al. 2012", image_size=224, min_size=63, channels=(48, 128, 192, 192, 128), hidden=2048,
     ),
     # torchvision's: the single-GPU network of Krizhevsky 2014, arXiv:1404.5997.
     alexnet=Layout(
-        paper="Krizhevsky 2014", image_size=224, smallest=63, channels=(64, 192, 384, 256, 256), hidden=4096,
+        paper="Krizhevsky 2014", image_size=224, min_size=63, channels=(64, 192, 384, 256, 256), hidden=4096,
         accuracy="56.52 % ImageNet (torchvision)",
     ),
     # d2l.ai, Sec. 8.1: the paper's channels without its two groups.
     alexnet_d2l=Layout(
-        paper="Krizhevsky et al. 2012", image_size=224, smallest=65, in_channels=1, num_classes=10,
+        paper="Krizhevsky et al. 2012", image_size=224, min_size=65, in_channels=1, num_classes=10,
         channels=(96, 256, 384, 384, 256), hidden=4096, padding=1, pooled=5, dropout_first=False,
         accuracy="88.3 % Fashion-MNIST (d2l.ai)",
     ),
@@ -61,7 +62,7 @@ class AlexNet(Network):
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes). Shapes below: ``alexnet`` at 224×224.
     Raises:
-        ValueError: If a count is below 1.
+        ValueError: If a count is below 1, the initialisation is unknown, or the dropout is no probability.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class AlexNet(Network):
         dropout: float = 0.5,
     ) -> None:
         super().__init__(layout, num_classes, in_channels)
+        require_choice(("kaiming", "paper"), init=init)
+        require_probability(dropout=dropout)
         c1, c2, c3, c4, c5 = layout.channels
 
         def normalised_relu() -> nn.Module:
@@ -133,6 +136,8 @@ class LitAlexNet(LitClassifier):
         dropout: Probability of dropping a feature before a linear layer.
         kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
     """
+
+    training_only = ("init", "dropout")
 
     def __init__(
         self,

@@ -27,38 +27,39 @@ class Layout(Variant):
     bottleneck: bool = True
     compression: float = 0.5  # channels that a transition keeps
     bias: bool = False  # of the convolutions
+    small: bool = False  # for 32×32 images: no reduction of the size before the first block
 
 
 VARIANTS = Variants(
     # torchvision's: Table 1.
     densenet121=Layout(
-        image_size=224, smallest=29, num_layers=(6, 12, 24, 16), growth_rate=32, num_init_features=64,
+        image_size=224, min_size=29, num_layers=(6, 12, 24, 16), growth_rate=32, num_init_features=64,
         accuracy="74.43 % ImageNet (torchvision)",
     ),
     densenet161=Layout(
-        image_size=224, smallest=29, num_layers=(6, 12, 36, 24), growth_rate=48, num_init_features=96,
+        image_size=224, min_size=29, num_layers=(6, 12, 36, 24), growth_rate=48, num_init_features=96,
         accuracy="77.14 % ImageNet (torchvision)",
     ),
     densenet169=Layout(
-        image_size=224, smallest=29, num_layers=(6, 12, 32, 32), growth_rate=32, num_init_features=64,
+        image_size=224, min_size=29, num_layers=(6, 12, 32, 32), growth_rate=32, num_init_features=64,
         accuracy="75.60 % ImageNet (torchvision)",
     ),
     densenet201=Layout(
-        image_size=224, smallest=29, num_layers=(6, 12, 48, 32), growth_rate=32, num_init_features=64,
+        image_size=224, min_size=29, num_layers=(6, 12, 48, 32), growth_rate=32, num_init_features=64,
         accuracy="76.90 % ImageNet (torchvision)",
     ),
     # The paper's for CIFAR, Sec. 3 and 4.2: with bottleneck and compression, and without.
     densenet_bc_100_12=Layout(
-        image_size=32, smallest=4, num_classes=10, num_layers=(16, 16, 16), growth_rate=12, num_init_features=24,
+        image_size=32, min_size=4, num_classes=10, small=True, num_layers=(16, 16, 16), growth_rate=12, num_init_features=24,
         accuracy="95.49 % CIFAR-10 (paper)",
     ),
     densenet_40_12=Layout(
-        image_size=32, smallest=4, num_classes=10, num_layers=(12, 12, 12), growth_rate=12, num_init_features=16,
+        image_size=32, min_size=4, num_classes=10, small=True, num_layers=(12, 12, 12), growth_rate=12, num_init_features=16,
         bottleneck=False, compression=1.0, accuracy="94.76 % CIFAR-10 (paper)",
     ),
     # d2l.ai, Sec. 8.7.
     densenet_d2l=Layout(
-        image_size=96, smallest=29, in_channels=1, num_classes=10, num_layers=(4, 4, 4, 4), growth_rate=32,
+        image_size=96, min_size=29, in_channels=1, num_classes=10, num_layers=(4, 4, 4, 4), growth_rate=32,
         num_init_features=64, bottleneck=False, bias=True, accuracy="88.5 % Fashion-MNIST (d2l.ai)",
     ),
 )  # fmt: skip
@@ -80,7 +81,7 @@ class DenseNet(Network):
     def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3) -> None:
         super().__init__(layout, num_classes, in_channels)
         channels = layout.num_init_features
-        if len(layout.num_layers) == 3:  # for CIFAR
+        if layout.small:
             conv0 = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1, bias=layout.bias)
             features = OrderedDict[str, nn.Module](conv0=conv0)
         else:

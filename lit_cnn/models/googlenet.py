@@ -35,12 +35,12 @@ class Layout(Variant):
 VARIANTS = Variants(
     # torchvision's: BatchNorm, 3×3 where the paper has 5×5 (its source says so, for its weights' sake), a smaller last pool.
     googlenet=Layout(
-        image_size=224, smallest=15, batch_norm=True, kernel_5x5=3, last_pool=2, dropout=0.2, aux_pool=4, aux_dropout=0.7,
+        image_size=224, min_size=15, batch_norm=True, kernel_5x5=3, last_pool=2, dropout=0.2, aux_pool=4, aux_dropout=0.7,
         accuracy="69.78 % ImageNet (torchvision)",
     ),
     # The paper's Table 1, with local response normalisation in the stem as in its Fig. 3.
     googlenet_paper=Layout(
-        image_size=224, smallest=31, batch_norm=False, lrn=True, dropout=0.4, aux_pool=4, aux_dropout=0.7, aux_weight=0.3,
+        image_size=224, min_size=31, batch_norm=False, lrn=True, dropout=0.4, aux_pool=4, aux_dropout=0.7, aux_weight=0.3,
     ),
     # d2l.ai, Sec. 8.4.
     googlenet_d2l=Layout(
@@ -113,11 +113,11 @@ class GoogLeNet(Network):
     def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, aux_heads: bool = False) -> None:
         super().__init__(layout, num_classes, in_channels)
         if aux_heads and layout.aux_pool is None:
-            raise ValueError("this variant of GoogLeNet has no auxiliary heads: set aux_weight to 0")
-        bn_conv = partial(conv, batch_norm=layout.batch_norm, eps=1e-3)
-        self.conv1 = bn_conv(in_channels, 64, 7, stride=2, padding=3)
-        self.conv2 = bn_conv(64, 64, 1)
-        self.conv3 = bn_conv(64, 192, 3, padding=1)
+            raise ValueError("this variant of GoogLeNet has no auxiliary heads")
+        stem_conv = partial(conv, batch_norm=layout.batch_norm, eps=1e-3)
+        self.conv1 = stem_conv(in_channels, 64, 7, stride=2, padding=3)
+        self.conv2 = stem_conv(64, 64, 1)
+        self.conv3 = stem_conv(64, 192, 3, padding=1)
         pool = partial(nn.MaxPool2d, stride=2, ceil_mode=layout.ceil_mode, padding=0 if layout.ceil_mode else 1)
         self.pool = pool(3)
         self.last_pool = pool(layout.last_pool)
@@ -182,6 +182,8 @@ class LitGoogLeNet(LitClassifier):
     Raises:
         ValueError: If ``aux_weight`` is negative, or positive for ``googlenet_d2l``, which has no auxiliary heads.
     """
+
+    training_only = ("aux_weight",)
 
     network: GoogLeNet
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lit_cnn import layers
 from lit_cnn.classifier import LitClassifier
+from lit_cnn.layers.checks import require_choice
 from lit_cnn.network import Network, Variant, Variants
 
 
@@ -24,12 +25,12 @@ class Layout(Variant):
 VARIANTS = Variants(
     # The paper's 32×32 input, as 28×28 with a border of two pixels.
     lenet=Layout(
-        paper="LeCun et al. 1998", image_size=28, smallest=28, largest=31, in_channels=1, num_classes=10,
+        paper="LeCun et al. 1998", image_size=28, min_size=28, max_size=31, in_channels=1, num_classes=10,
         padding=2, batch_norm=False, accuracy="77.9 % Fashion-MNIST (d2l.ai)",
     ),
     # d2l.ai, Sec. 8.5: normalised before each activation, no border.
     lenet_bn=Layout(
-        paper="Ioffe and Szegedy 2015", image_size=28, smallest=28, largest=31, in_channels=1, num_classes=10,
+        paper="Ioffe and Szegedy 2015", image_size=28, min_size=28, max_size=31, in_channels=1, num_classes=10,
         padding=0, batch_norm=True, accuracy="80.7 % Fashion-MNIST (d2l.ai)",
     ),
 )  # fmt: skip
@@ -59,7 +60,7 @@ class LeNet(Network):
     Shape:
         Input (N, in_channels, 28, 28); output (N, num_classes).
     Raises:
-        ValueError: If a count is below 1.
+        ValueError: If a count is below 1, a name is unknown, or BatchNorm is asked of a variant without.
     """
 
     def __init__(
@@ -72,6 +73,11 @@ class LeNet(Network):
         batch_norm: str = "torch",
     ) -> None:
         super().__init__(layout, num_classes, in_channels)
+        require_choice(ACTIVATIONS, activation=activation)
+        require_choice(POOLINGS, pooling=pooling)
+        require_choice(BATCH_NORMS, batch_norm=batch_norm)
+        if batch_norm != "torch" and not layout.batch_norm:
+            raise ValueError(f"batch_norm={batch_norm} needs a variant with BatchNorm, lenet_bn")
         act, pool = ACTIVATIONS[activation], POOLINGS[pooling]
         norm_2d, norm_1d = BATCH_NORMS[batch_norm]
 
@@ -118,6 +124,8 @@ class LitLeNet(LitClassifier):
         batch_norm: ``torch``, or ``lit_cnn`` for the one written out in :mod:`lit_cnn.layers.batch_norm`.
         kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
     """
+
+    training_only = ("batch_norm",)
 
     def __init__(
         self,

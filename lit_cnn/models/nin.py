@@ -4,12 +4,14 @@ Source: Lin, Chen and Yan 2014, "Network in network", arXiv:1312.4400.
 """
 
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import MLPConv, initialise, kaiming_
+from lit_cnn.layers.checks import require_probability
 from lit_cnn.network import Network, Variant, Variants
 
 # Stands for the number of classes among the widths.
@@ -40,7 +42,7 @@ VARIANTS = Variants(
     # The network that the authors published for CIFAR-10 with Caffe, whose pooling rounds up. Deviates: its last ReLU is
     # left out, which gives no gradient to a class while its logit is negative for every image.
     nin_cifar=Layout(
-        paper="Lin et al. 2014", image_size=32, smallest=4, num_classes=10, ceil_mode=True, last_relu=False,
+        paper="Lin et al. 2014", image_size=32, min_size=4, num_classes=10, ceil_mode=True, last_relu=False,
         accuracy="89.59 % CIFAR-10 (paper)",
         stages=(
             Stage((192, 160, 96), kernel_size=5, padding=2, pool="max", dropout=True),
@@ -50,7 +52,7 @@ VARIANTS = Variants(
     ),
     # d2l.ai, Sec. 8.3: AlexNet's convolutions, and a ReLU on the logits.
     nin_d2l=Layout(
-        paper="Lin et al. 2014", image_size=224, smallest=67, in_channels=1, num_classes=10, ceil_mode=False, last_relu=True,
+        paper="Lin et al. 2014", image_size=224, min_size=67, in_channels=1, num_classes=10, ceil_mode=False, last_relu=True,
         accuracy="79.0 % Fashion-MNIST (d2l.ai)",
         stages=(
             Stage((96, 96, 96), kernel_size=11, stride=4, pool="max"),
@@ -73,11 +75,12 @@ class NiN(Network):
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes).
     Raises:
-        ValueError: If a count is below 1.
+        ValueError: If a count is below 1, or the dropout is no probability.
     """
 
     def __init__(self, layout: Layout, num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__(layout, num_classes, in_channels)
+        require_probability(dropout=dropout)
         pooling = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
         self.features = nn.Sequential()
         width = in_channels
@@ -90,6 +93,10 @@ class NiN(Network):
             if stage.dropout:
                 self.features.append(nn.Dropout(dropout))
             width = widths[-1]
+        # The layers whose outputs are the classes.
+        last = [name for name, module in self.features[-1].named_modules() if isinstance(module, nn.Conv2d)]
+        of_classes = [channels == CLASSES for channels in layout.stages[-1].widths]
+        self.heads = tuple(f"features.{len(self.features) - 1}.{name}" for name in compress(last, of_classes))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         initialise(self, kaiming_)
 
@@ -108,6 +115,8 @@ class LitNiN(LitClassifier):
         dropout: Probability of dropping a feature between stages.
         kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
     """
+
+    training_only = ("dropout",)
 
     def __init__(
         self,

@@ -34,11 +34,7 @@ class Layout(Variant):
     block: type[nn.Module]
     num_blocks: tuple[int, ...]  # in each stage
     shortcut: Shortcut = "projection"
-
-    @property
-    def small(self) -> bool:
-        """Whether it is one of those for 32×32 images, with three stages and without a pooling at the beginning."""
-        return len(self.num_blocks) == 3
+    small: bool = False  # for 32×32 images: three narrow stages, and no reduction of the size before them
 
     @property
     def pre_activation(self) -> bool:
@@ -51,7 +47,9 @@ def for_imagenet(block: type[nn.Module], num_blocks: tuple[int, ...], **kwargs: 
 
 def for_cifar(block: type[nn.Module], depth: int, **kwargs: Any) -> Layout:
     num_blocks = ((depth - 2) // 6,) * 3
-    return Layout(paper="He et al. 2016", image_size=32, num_classes=10, block=block, num_blocks=num_blocks, **kwargs)
+    return Layout(
+        paper="He et al. 2016", image_size=32, num_classes=10, block=block, num_blocks=num_blocks, small=True, **kwargs
+    )
 
 
 VARIANTS: Variants[Layout] = Variants()
@@ -107,12 +105,13 @@ class ResNet(Network):
         self.bn1 = nn.Identity() if layout.pre_activation else nn.BatchNorm2d(width)
         self.relu = nn.Identity() if layout.pre_activation else nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if layout.small else nn.MaxPool2d(kernel_size=3, stride=2, padding=1)  # (N, 64, 56, 56)
+        shortcut = {} if layout.block is Residual else {"shortcut": layout.shortcut}
         channels = width
         for index, num_blocks in enumerate(layout.num_blocks):
             stage = nn.Sequential()
             for number in range(num_blocks):
                 stride = 2 if index > 0 and number == 0 else 1
-                stage.append(layout.block(channels, width, stride, layout.shortcut))
+                stage.append(layout.block(channels, width, stride, **shortcut))
                 channels = width * layout.block.expansion
             self.add_module(f"layer{index + 1}", stage)
             width *= 2
@@ -151,6 +150,8 @@ class LitResNet(LitClassifier):
         zero_init_residual: Whether each block begins as the identity.
         kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
     """
+
+    training_only = ("zero_init_residual",)
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import initialise, kaiming_
+from lit_cnn.layers.checks import require_probability
 from lit_cnn.network import Network, Variant, Variants
 
 # The paper's Table 1: convolutions in each stage; the 8 is not the paper's.
@@ -23,15 +24,13 @@ DEPTHS = {
 }
 # Top-1 accuracies in %: ImageNet with torchvision's weights, without and with BatchNorm.
 IMAGENET = {11: (69.02, 70.37), 13: (69.93, 71.59), 16: (71.59, 73.36), 19: (72.38, 74.22)}
-# CIFAR-10 with BatchNorm, without the hidden linear layers.
-CIFAR = {11: 92.4, 13: 94.2, 16: 94.0, 19: 94.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
     """What tells one VGG from another."""
 
-    smallest: int = 32
+    min_size: int = 32
     convolutions: tuple[int, ...]  # in each stage
     channels: tuple[int, ...] = (64, 128, 256, 512, 512)
     batch_norm: bool
@@ -50,11 +49,11 @@ VARIANTS = Variants(
         for depth, accuracies in IMAGENET.items()
         for batch_norm in (False, True)
     }
-    # For 32×32 images: what is 1×1 then goes straight into the classifier.
+    # For 32×32 images: what is 1×1 then goes straight into the classifier, so there are two layers fewer than in the name.
     | {
         f"vgg{depth}{'_bn' if batch_norm else ''}_small": Layout(
             paper=PAPER, image_size=32, num_classes=10, convolutions=DEPTHS[depth], batch_norm=batch_norm,
-            hidden=None, pooled=1, accuracy=f"{CIFAR[depth]} % CIFAR-10" if batch_norm and depth in CIFAR else "",
+            hidden=None, pooled=1,
         )
         for depth in DEPTHS
         for batch_norm in (False, True)
@@ -83,11 +82,12 @@ class VGG(Network):
     Shape:
         Input (N, in_channels, H, W), at least 32×32; output (N, num_classes).
     Raises:
-        ValueError: If a count is below 1.
+        ValueError: If a count is below 1, or the dropout is no probability.
     """
 
     def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
         super().__init__(layout, num_classes, in_channels)
+        require_probability(dropout=dropout)
         stages: list[nn.Module] = []
         width = in_channels
         for num_convolutions, channels in zip(layout.convolutions, layout.channels, strict=True):
@@ -120,11 +120,13 @@ class LitVGG(LitClassifier):
     Args:
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
-        variant: ``vgg11`` to ``vgg19`` are torchvision's, ``…_bn`` with BatchNorm, ``…_small`` without the hidden linear
-            layers, for images of 32×32 and other sizes alike; ``vgg11_d2l`` is d2l.ai's.
+        variant: ``vgg11`` to ``vgg19`` are torchvision's, ``…_bn`` with BatchNorm, ``…_small`` without the two hidden
+            linear layers, for images of 32×32 and other sizes alike; ``vgg11_d2l`` is d2l.ai's.
         dropout: Probability of dropping a feature of the hidden linear layers.
         kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
     """
+
+    training_only = ("dropout",)
 
     def __init__(
         self,

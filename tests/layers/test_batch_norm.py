@@ -71,3 +71,13 @@ def test_an_input_that_does_not_fit_is_refused():
         BatchNorm2d(3)(torch.zeros(2, 4, 5, 5))
     with pytest.raises(ValueError, match=r"2-dimensional or 3-dimensional input of 3 channels, got \(2, 3, 5, 5\)"):
         BatchNorm1d(3)(torch.zeros(2, 3, 5, 5))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_under_autocast_it_gives_what_torchs_gives(training: bool):
+    mine, theirs = pair(BatchNorm2d, nn.BatchNorm2d)
+    x = torch.randn(4, 5, 6, 6).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = [layer.train(training)(x) for layer in (mine, theirs)]
+    assert outputs[0].dtype == torch.bfloat16
+    torch.testing.assert_close(*outputs)

@@ -18,8 +18,8 @@ from lit_cnn.layers import (
     Inception,
     Linear,
     MLPConv,
+    MultilayerPerceptron,
     Parallel,
-    Perceptron,
     PreActBasicBlock,
     PreActBottleneck,
     Residual,
@@ -66,7 +66,7 @@ def test_the_written_out_linear_layer_is_torchs_with_the_weight_transposed():
 
 
 def test_the_perceptron_of_the_chapter_takes_single_vectors_too():
-    assert Perceptron()(torch.zeros(20)).shape == (10,)
+    assert MultilayerPerceptron()(torch.zeros(20)).shape == (10,)
 
 
 def test_untied_layers_begin_alike_and_are_learnt_apart():
@@ -136,7 +136,7 @@ def test_blocks_give_the_shape_they_promise(block, arguments, options, channels:
         (Inception, (8, 0, 2, 3, 4, 5, 6), "out_channels"),
         (MLPConv, (8, (0,), 3), "out_channels"),
         (Linear, (0, 3), "in_features"),
-        (Perceptron, (20, 0), "hidden"),
+        (MultilayerPerceptron, (20, 0), "hidden"),
         (shared_layers, (4, 8, 0), "num_shared"),
         (nested, (4, 8, 0), "num_blocks"),
         (layers.BatchNorm1d, (0,), "num_features"),
@@ -146,3 +146,42 @@ def test_blocks_give_the_shape_they_promise(block, arguments, options, channels:
 def test_counts_below_one_are_refused_by_name_rule_and_value(block, arguments, name: str):
     with pytest.raises(ValueError, match=rf"^{name} must be a whole number of at least 1, got "):
         block(*arguments)
+
+
+def test_the_shortcut_of_zeros_takes_every_second_pixel_and_adds_nothing():
+    x = torch.randn(2, 4, 6, 6)
+    skipped = BasicBlock(4, 10, stride=2, shortcut="zeros").skip(x)
+    assert torch.equal(skipped[:, 3:7], x[:, :, ::2, ::2])
+    assert not skipped[:, :3].any()
+    assert not skipped[:, 7:].any()
+
+
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_a_plain_block_has_nothing_but_its_convolutions(block: type[nn.Module]):
+    for shortcut, expected in (("none", 0.0), ("projection", 1.0)):
+        layer = block(16, 16 // block.expansion, shortcut=shortcut)
+        nn.init.zeros_((layer.bn2 if block is BasicBlock else layer.bn3).weight)
+        assert torch.equal(layer(torch.ones(2, 16, 4, 4)), torch.full((2, 16, 4, 4), expected))
+
+
+@pytest.mark.parametrize("block", [PreActBasicBlock, PreActBottleneck])
+def test_nothing_is_in_the_way_of_a_pre_activated_shortcut(block: type[nn.Module]):
+    channels = 16 // block.expansion
+    same, changed = block(16, channels), block(16, 2 * channels, stride=2)
+    for layer in (same, changed):
+        nn.init.zeros_((layer.conv2 if block is PreActBasicBlock else layer.conv3).weight)
+    x = torch.randn(2, 16, 4, 4)
+    assert torch.equal(same(x), x)
+    assert torch.equal(changed(x), changed.downsample(changed.bn1(x).relu()))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"shortcut": "B"}, "shortcut must be one of zeros, projection, none, got 'B'"),
+        ({"channels": 4, "shortcut": "zeros"}, "shortcut zeros cannot make 4 channels of 8: use projection"),
+    ],
+)
+def test_shortcuts_that_there_are_not_are_refused(arguments: dict, match: str):
+    with pytest.raises(ValueError, match=match):
+        BasicBlock(**{"in_channels": 8, "channels": 8} | arguments)

@@ -39,3 +39,10 @@ def test_dropout_stands_before_or_after_the_hidden_layers(variant: str, order: s
     with torch.device("meta"):
         network = build(variant)
     assert "".join(type(module).__name__[0] for module in network.classifier) == order
+
+
+def test_names_and_probabilities_that_there_are_not_are_refused():
+    with pytest.raises(ValueError, match="init must be one of kaiming, paper, got 'Paper'"):
+        LitAlexNet(init="Paper")
+    with pytest.raises(ValueError, match=r"dropout must be at least 0 and below 1, got 1\.5"):
+        LitAlexNet(dropout=1.5)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lit_cnn.layers import Inception, Perceptron
+from lit_cnn.layers import Inception, MultilayerPerceptron
 from lit_cnn.models import build, list_variants
 from lit_cnn.models.googlenet import VARIANTS, GoogLeNet
 
@@ -75,7 +75,7 @@ COUNTS = [
 TRUE_5X5 = replace(VARIANTS["googlenet"], kernel_5x5=5)
 UNREDUCED = replace(VARIANTS["googlenet_paper"], reduce=False)
 OTHERS = {
-    "perceptron 20-256-10": (lambda: Perceptron(20, 256, 10), (20,), 7_946, 7_680),
+    "perceptron 20-256-10": (lambda: MultilayerPerceptron(20, 256, 10), (20,), 7_946, 7_680),
     "alexnet_half, 10 classes": (lambda: build("alexnet_half", num_classes=10), COLOUR, 14_601_930, 309_164_304),
     "vgg11 of d2l, full width": (lambda: build("vgg11", 10, 1), GREY, 128_806_154, 7_547_232_256),
     "googlenet with auxiliary heads": (lambda: build("googlenet", aux_heads=True), COLOUR, 13_004_888, 1_498_376_192),

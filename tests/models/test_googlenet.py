@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from lit_cnn.models import LitGoogLeNet
 
@@ -34,3 +35,16 @@ def test_auxiliary_heads_follow_the_variant_and_the_weight():
         LitGoogLeNet(variant="googlenet_d2l", aux_weight=0.3)
     with pytest.raises(ValueError, match=r"aux_weight must be at least 0, got -0\.1"):
         LitGoogLeNet(aux_weight=-0.1)
+
+
+def test_the_papers_stem_normalises_over_neighbouring_channels_twice():
+    for variant, times in (("googlenet_paper", 2), ("googlenet", 0)):
+        network = LitGoogLeNet(variant=variant).network.eval()
+        calls = []
+        network.norm.register_forward_hook(
+            lambda module, inputs, _, calls=calls: calls.append((type(module), inputs[0].shape))
+        )
+        network(torch.randn(1, 3, 64, 64))
+        normalised = [shape for kind, shape in calls if kind is nn.LocalResponseNorm]
+        assert len(normalised) == times
+        assert times == 0 or normalised == [(1, 64, 16, 16), (1, 192, 16, 16)]

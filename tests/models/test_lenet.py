@@ -37,3 +37,17 @@ def test_the_batch_norm_that_is_written_out_trains_to_the_same_curve():
     curve = train("lit_cnn")
     assert curve[29] < 0.8 * curve[0]
     torch.testing.assert_close(torch.tensor(curve), torch.tensor(train("torch")), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"activation": "gelu"}, "activation must be one of tanh, sigmoid, relu, got 'gelu'"),
+        ({"pooling": "mean"}, "pooling must be one of avg, max, got 'mean'"),
+        ({"batch_norm": "own"}, "batch_norm must be one of torch, lit_cnn, got 'own'"),
+        ({"batch_norm": "lit_cnn"}, "batch_norm=lit_cnn needs a variant with BatchNorm"),
+    ],
+)
+def test_names_that_there_are_not_are_refused(arguments: dict, match: str):
+    with pytest.raises(ValueError, match=match):
+        LitLeNet(**arguments)

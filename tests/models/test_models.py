@@ -1,17 +1,21 @@
 """What every architecture must do; a new one is tested without being named here."""
 
 import functools
-import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import variants
+from pytorch_lightning import Trainer
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
+from lit_cnn.checkpoint import load_trained
 from lit_cnn.classifier import LitClassifier
+from lit_cnn.data import FakeImages
 from lit_cnn.input_size import range_of_sizes, takes
-from lit_cnn.models import ARCHITECTURES, build, describe
+from lit_cnn.models import ARCHITECTURES, build, describe, lightning_module_of
 from lit_cnn.network import Network
 
 KINDS = list(ARCHITECTURES.values())
@@ -31,7 +35,7 @@ def network_of(name: str) -> Network:
 
 def comfortable(name: str) -> int:
     """An image size at which BatchNorm has more than one value for each channel."""
-    return max(describe(name).smallest, 28)
+    return max(describe(name).min_size, 28)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc):
@@ -62,17 +66,29 @@ def test_logits_of_an_image_do_not_depend_on_the_others(variant: str):
         torch.testing.assert_close(network(images)[:1], network(images[:1]), rtol=1e-4, atol=1e-4)
 
 
-def test_weights_make_the_round_trip_through_a_file(variant: str):
-    network = network_of(variant)
-    file = io.BytesIO()
-    torch.save(network.state_dict(), file)
-    file.seek(0)
-    with torch.device("meta"):
-        again = build(variant, num_classes=7, in_channels=3)
-    again.load_state_dict(torch.load(file, weights_only=True), assign=True)
-    images = torch.randn(1, 3, comfortable(variant), comfortable(variant))
+def test_a_checkpoint_gives_the_network_back(variant: str, trainer: Callable[..., Trainer], tmp_path: Path):
+    size = comfortable(variant)
+    model = lightning_module_of(variant)(num_classes=4, in_channels=3, variant=variant)
+    data = FakeImages(num_images=16, num_classes=4, channels=3, native_size=size, batch_size=2)
+    looking = trainer(limit_val_batches=1)
+    looking.validate(model, datamodule=data, verbose=False)
+    looking.save_checkpoint(tmp_path / "network.ckpt", weights_only=True)
+    again = load_trained(tmp_path / "network.ckpt").classifier
+    (tmp_path / "network.ckpt").unlink()
+    assert again.hparams["variant"] == variant
+    images = torch.randn(1, 3, size, size)
     with torch.no_grad():
-        assert torch.equal(again.eval()(images), network.eval()(images))
+        assert torch.equal(again(images), model.eval()(images))
+
+
+def test_its_parts_can_be_looked_into(variant: str):
+    with torch.device("meta"):
+        network = build(variant).eval()
+    names = [name for name in get_graph_node_names(network)[1] if name not in ("x", "check_images")]
+    looking = create_feature_extractor(network, names[-2:])
+    about = describe(variant)
+    images = torch.empty(1, about.in_channels, about.image_size, about.image_size, device="meta")
+    assert len(looking(images)) == 2
 
 
 def test_it_can_be_exported(variant: str):
@@ -88,12 +104,12 @@ def test_it_can_be_exported(variant: str):
 def test_it_takes_grey_images(variant: str):
     with torch.device("meta"):
         network = build(variant, num_classes=7, in_channels=1)
-    size = describe(variant).smallest
+    size = describe(variant).min_size
     assert network.eval()(torch.empty(2, 1, size, size, device="meta")).shape == (2, 7)
 
 
 def test_an_image_too_small_is_refused_with_the_smallest_size(variant: str):
-    size = describe(variant).smallest
+    size = describe(variant).min_size
     network = network_of(variant).eval()
     if size == 1:
         assert network(torch.randn(1, 3, 1, 1)).shape == (1, 7)
@@ -109,11 +125,11 @@ def test_it_takes_the_sizes_that_it_names(variant: str, monkeypatch: pytest.Monk
     with torch.device("meta"):
         network = build(variant, num_classes=7, in_channels=3)
     monkeypatch.setattr(Network, "check", lambda *_: None)
-    assert range_of_sizes(lambda size: takes(network, 3, size)) == (about.smallest, about.largest)
+    assert range_of_sizes(lambda size: takes(network, 3, size)) == (about.min_size, about.max_size)
 
 
 def test_the_number_of_channels_is_checked(variant: str):
-    size = describe(variant).smallest
+    size = describe(variant).min_size
     with pytest.raises(ValueError, match=rf"takes images of shape \(N, 3, H, W\), got \(1, 2, {size}, {size}\)"):
         network_of(variant)(torch.randn(1, 2, size, size))
 
@@ -121,7 +137,7 @@ def test_the_number_of_channels_is_checked(variant: str):
 def test_it_says_where_it_comes_from(variant: str):
     about = describe(variant)
     assert about.paper[-4:].isdigit()
-    assert about.image_size >= about.smallest
+    assert about.image_size >= about.min_size
 
 
 @pytest.mark.parametrize(("name", "backend"), COMPILED)
@@ -179,9 +195,9 @@ def test_an_unknown_variant_or_a_count_below_one_is_refused(kind: type[LitClassi
 
 
 def test_build_offers_names_like_one_that_does_not_exist():
-    with pytest.raises(ValueError, match=r"unknown network 'resnet51'; did you mean resnet"):
+    with pytest.raises(ValueError, match=r"unknown variant 'resnet51'; did you mean resnet"):
         build("resnet51")
-    with pytest.raises(ValueError, match=r"unknown network 'transformer'; there are .*alexnet.*vgg11_d2l"):
+    with pytest.raises(ValueError, match=r"unknown variant 'transformer'; there are .*alexnet.*vgg11_d2l"):
         build("transformer")
     with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1, got 0"):
         build("resnet18", num_classes=0)
