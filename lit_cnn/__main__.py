@@ -13,7 +13,10 @@ COMMANDS = {
     "fit": ("lit_cnn.cli", "train a model; with --run FOLDER go on with a run"),
     "validate": ("lit_cnn.cli", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.cli", "evaluate a run's best checkpoint on the test images, and enter it into the run's ledger"),
-    "predict": ("lit_cnn.predict", "classify a folder of new images with a run, into predictions.csv"),
+    "predict": (
+        "lit_cnn.predict",
+        "classify new images with a run or torchvision's weights, into predictions.csv",
+    ),
     "models": ("lit_cnn.catalogue", "list the networks with their parameters, multiply-adds and papers"),
     "summary": ("lit_cnn.catalogue", "list a network's layers with shapes and counts"),
 }
@@ -33,6 +36,8 @@ lit-cnn COMMAND --help lists a command's options; lit-cnn --version says {__vers
 examples:
   lit-cnn fit --config experiments/digits/googlenet.yaml --test_after_fit
   lit-cnn fit --model LitGoogLeNet --data ImageFolder --data.data_dir photos/ --trainer.max_epochs 5
+  lit-cnn fit --model LitResNet --model.weights IMAGENET1K_V1 --data ImageFolder --data.data_dir photos/
+  lit-cnn summary --model resnet18 --image_size 96
   lit-cnn test --run runs/digits/googlenet/20260101-120000-1a2b
   lit-cnn predict --run runs/image_folder/googlenet/20260101-120000-1a2b --images new_photos/
 """

@@ -114,19 +114,26 @@ def on_meta(variant: str, **arguments: Any) -> Network:
 
 def print_models(pattern: str) -> None:
     """Prints a line for each variant whose name holds, or matches, the pattern; the oldest paper first."""
-    names = [name for name in models.list_variants() if fnmatch(name, pattern) or pattern in name]
+    wanted = pattern.lower()
+    names = []
+    for name in models.list_variants():
+        trained_by = models.lightning_module_of(name).__name__.lower()
+        if fnmatch(name, wanted) or wanted in name or wanted == trained_by:
+            names.append(name)
     if not names:
         raise ValueError(f"no network is called like {pattern!r}; lit-cnn models lists all")
     name_width = max(map(len, names))
     paper_width = max(len(models.describe(name).paper) for name in names)
-    row = f"{{:<{name_width}}}  {{:>11}}  {{:>14}}  {{:>9}}  {{:>8}}  {{:<{paper_width}}}  {{}}"
-    print(row.format("name", "parameters", "multiply-adds", "at", "smallest", "paper", "published top-1 accuracy").rstrip())
+    row = f"{{:<{name_width}}}  {{:<12}}  {{:>11}}  {{:>14}}  {{:>10}}  {{:>8}}  {{:<{paper_width}}}  {{}}"
+    titles = ("name", "trained by", "parameters", "multiply-adds", "counted at", "smallest", "paper", "published accuracy")
+    print(row.format(*titles).rstrip())
     for name in sorted(names, key=lambda name: models.describe(name).paper[-4:]):
         about = models.describe(name)
         network = on_meta(name)
         images = torch.empty(1, about.in_channels, about.image_size, about.image_size, device="meta")
         line = row.format(
             name,
+            models.lightning_module_of(name).__name__,
             f"{count_parameters(network):,}",
             f"{count_multiply_adds(network, images):,}",
             f"{about.in_channels}×{about.image_size}×{about.image_size}",

@@ -82,7 +82,7 @@ def load_pretrained(variant: str, weights: str = "DEFAULT") -> Trained:
     classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
     about = classifier.pretrained
     if not (about.class_names and about.image_size and about.mean and about.std) or len(about.class_names) != num_classes:
-        raise ValueError(f"{about} do not say what their classes and images are: train with --model.weights, or use --run")
+        raise ValueError(f"{about.source} does not say what its classes and images are; a run does: predict with --run")
     preprocessing = Preprocessing(about.image_size, about.mean, about.std, about.resize_size)
     return Trained(classifier.eval(), preprocessing, about.class_names, 3, about.resize_size or about.image_size)
 

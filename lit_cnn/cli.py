@@ -225,10 +225,16 @@ class CLI(LightningCLI):
             flush=True,
         )
         if model.pretrained:
-            print(model.pretrained, end="; images normalised as theirs were\n" if model.normalisation else "\n")
+            theirs = "theirs were" if model.normalisation else "this dataset's are, for they do not say how theirs were"
+            print(f"{model.pretrained}; images normalised as {theirs}")
         if model.hparams["freeze"] != "none":
             learning = sum(parameter.numel() for parameter in model.network.parameters() if parameter.requires_grad)
-            print(f"freeze={model.hparams['freeze']}: {learning:,} of the parameters learn", flush=True)
+            started = model.pretrained or trainer.ckpt_path
+            print(
+                f"freeze={model.hparams['freeze']}: {learning:,} of the parameters learn"
+                + ("" if started else "; what is frozen is random, without --model.weights"),
+                flush=True,
+            )
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)

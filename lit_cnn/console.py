@@ -90,13 +90,15 @@ def explain(message: str) -> str:
         names = _names_of(key[1])
         near = difflib.get_close_matches(unknown[1], names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
+        if key[1] == "model" and (trained_by := _class_of_variant(unknown[1])):
+            hint = f"it is a variant: --model {trained_by} --model.variant {unknown[1]}; "
         return f"unknown {key[1]} {unknown[1]}; {hint}there are {', '.join(names)}"
     if "arguments are required: fit.data, fit.model" in message:
         return "nothing to train: give --config FILE, or --model and --data"
     option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
     if option:
         name = (option[1] or option[2]).rpartition(".")[2]
-        near = difflib.get_close_matches(name, _option_names(), n=1)
+        near = [known for known in difflib.get_close_matches(name, _option_names(), n=2) if known != name]
         hint = f"did you mean {near[0]}?" if near else "--help, --model.help NAME and --data.help NAME list the options"
         return f"unknown option {name}; {hint}"
     missing = re.search(r"arguments are required: (\w+)$", message)
@@ -124,6 +126,12 @@ def _expectation(reason: str) -> str:
     if names:
         return f"expected one of {names[1]}".replace("'", "")
     return re.sub(r"Expected an? (?:<class ')?([^'\s]+)(?:'>)?", r"expected \1", reason)
+
+
+def _class_of_variant(name: str) -> str | None:
+    from lit_cnn import models
+
+    return models.lightning_module_of(name).__name__ if name in models.list_variants() else None
 
 
 def _names_of(kind: str) -> list[str]:

@@ -50,8 +50,8 @@ def freeze(network: nn.Module, up_to: str) -> None:
         if up_to not in known:
             stages = [name for name in known if "." not in name.removeprefix("features.")]
             raise ValueError(
-                f"freeze must be none, backbone or a part of the network before its last layer, got {up_to!r}; "
-                f"{nearest(up_to, ['none', 'backbone', *stages])}"
+                f"freeze must be none, backbone or a part of the network with parameters before its last layer, "
+                f"got {up_to!r}; {nearest(up_to, ['none', 'backbone', *stages])}"
             )
         # Parts come with their own parts behind them.
         end = max(index for index, name in enumerate(before) if name == up_to or name.startswith(f"{up_to}."))

@@ -54,7 +54,9 @@ class Variants(dict[str, Layout]):
 def nearest(name: str, names: Any) -> str:
     """Names like one that does not exist: "did you mean …?", or all that there are."""
     near = difflib.get_close_matches(name, names, n=3)
-    return f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    return f"there are {', '.join(names)}" if len(names) <= 20 else "lit-cnn models lists all"
 
 
 class Network(nn.Module):

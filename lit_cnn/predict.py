@@ -75,6 +75,8 @@ def main(arguments: list[str]) -> int:
     with one_line_errors():
         if not options.images:
             raise ValueError("which images? --images FOLDER")
+        if not Path(options.output).absolute().parent.is_dir():
+            raise ValueError(f"there is no folder for the output {options.output}")
         if options.weights and not options.model:
             raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
         if options.model:

@@ -74,7 +74,8 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
             raise ValueError(f"the run {name} has no checkpoint in {run.checkpoints} yet")
         return replace(_read(run.checkpoint), source=f"the run {name}")
     if path.is_file():
-        return _read(path)
+        published = _published_as(path.name, variant)
+        return replace(published, state_dict=_read(path).state_dict) if published else _read(path)
     if path.suffix in (".pt", ".pth", ".ckpt", ".safetensors") or len(path.parts) > 1:
         raise ValueError(f"weights: there is no file or run folder {name}")
     return _of_torchvision(name, variant)
@@ -124,9 +125,7 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
     from torchvision.models import get_model_weights, list_models
 
     if variant not in list_models():
-        raise ValueError(
-            f"there is no file and no run {name!r}, and torchvision has no weights of {variant or 'this network'}"
-        )
+        raise ValueError(f"torchvision has no weights of {variant or 'this network'}, and {name!r} is no file and no run")
     enum = get_model_weights(variant)
     choices = dict(enum.__members__)
     found = choices.get(name.removeprefix(f"{enum.__name__}."))
@@ -139,6 +138,19 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
         raise OSError(f"cannot download {found.url} ({error}): put the file at {file}") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise ValueError(f"{file} is not the file that torchvision published ({error}): remove it") from error
+    return replace(_about(found, variant), state_dict=state_dict)
+
+
+def _published_as(file_name: str, variant: str | None) -> Weights | None:
+    """What torchvision says of the file of that name; None if it published none for the variant."""
+    from torchvision.models import get_model_weights, list_models
+
+    members = get_model_weights(variant) if variant in list_models() else ()
+    return next((_about(member, variant) for member in members if Path(member.url).name == file_name), None)
+
+
+def _about(found: Any, variant: str | None) -> Weights:
+    """What torchvision says of its weights, without their tensors."""
     transforms = found.transforms()
     mean, std = tuple(transforms.mean), tuple(transforms.std)
     if variant == "googlenet":
@@ -146,7 +158,7 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
         mean = std = (0.5, 0.5, 0.5)
     return Weights(
         str(found),
-        state_dict,
+        {},
         mean=mean,
         std=std,
         image_size=transforms.crop_size[0],
@@ -176,10 +188,8 @@ def load_torchvision_weights(network: nn.Module, state_dict: StateDict) -> None:
         if name.endswith("num_batches_tracked"):
             continue
         if name not in own or name not in given:
-            where = "the network" if name in own else "the weights"
-            raise ValueError(
-                f"the weights are of another architecture than {type(network).__name__}: only {where} has {name}"
-            )
+            where = "the network has" if name in own else "the weights have"
+            raise ValueError(f"the weights are not of this {type(network).__name__}'s variant: only {where} {name}")
         if own[name].shape != given[name].shape:
             raise ValueError(
                 f"the weights do not fit this {type(network).__name__}: {name} is {tuple(given[name].shape)} in them "

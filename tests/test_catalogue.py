@@ -54,11 +54,21 @@ def test_models_lists_what_matches(lit_cnn: Command):
     done = lit_cnn("models", "resnet20")
     assert done.returncode == 0
     header, *rows = done.stdout.splitlines()
-    assert header.split()[:2] == ["name", "parameters"]
+    assert header.split()[:4] == ["name", "trained", "by", "parameters"]
     assert {row.split()[0] for row in rows} == {name for name in list_variants() if "resnet20" in name}
-    expected = ["resnet20", "269,722", "40,551,040", "3×32×32", "1", "He et al. 2016", "91.25 % CIFAR-10 (paper)"]
+    expected = [
+        "resnet20",
+        "LitResNet",
+        "269,722",
+        "40,551,040",
+        "3×32×32",
+        "1",
+        "He et al. 2016",
+        "91.25 % CIFAR-10 (paper)",
+    ]
     assert expected in [re.split(" {2,}", row) for row in rows]
     assert len(lit_cnn("models", "vgg*_bn").stdout.splitlines()) == 5
+    assert [row.split()[0] for row in lit_cnn("models", "litlenet").stdout.splitlines()[1:]] == ["lenet", "lenet_bn"]
 
 
 def test_summary_shows_shapes_at_the_size_that_was_asked(lit_cnn: Command):

@@ -190,17 +190,20 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
         ),
         (["--model.weights", "IMAGENET1K_V1", "--model.variant", "resnet20"], "torchvision has no weights of resnet20"),
         (["--model.weights", "text.pt"], "text.pt holds more than tensors by name, or is no file of torch's"),
-        (["--model.weights", "other.pt"], "another architecture than ResNet: only the network has conv1.weight"),
+        (
+            ["--model.weights", "other.pt"],
+            "not of this ResNet's variant: only the network has conv1.weight",
+        ),
         (["--model.weights", "broken.safetensors"], "broken.safetensors is not a whole safetensors file"),
         (["--model.weights", ""], "weights must be a file, a run's folder or a name of torchvision's, got ''"),
         (["--model.variant", "resnet51"], "did you mean resnet"),
         (
             ["--model.freeze", "layer9"],
-            "freeze must be none, backbone or a part of the network before its last layer, got 'layer9'",
+            "freeze must be none, backbone or a part of the network with parameters before its last layer, got 'layer9'",
         ),
         (
             ["--model.freeze", "fc"],
-            "a part of the network before its last layer, got 'fc'; there are none, backbone, conv1, bn1",
+            "a part of the network with parameters before its last layer, got 'fc'; there are none, backbone, conv1, bn1",
         ),
         (["--model.backbone_lr_scale", "0"], "backbone_lr_scale must be above 0, got 0.0; to stop it, freeze"),
     ],
@@ -341,3 +344,36 @@ def test_weights_beside_a_run_are_refused(lit_cnn: Command):
     done = lit_cnn("predict", "--run", "runs/x", "--weights", "IMAGENET1K_V1", "--images", ".")
     assert done.returncode == 2
     assert "--weights belong to a --model" in done.stderr
+
+
+def test_torchvisions_own_file_is_known_by_its_name_wherever_it_lies(hub: Path, tmp_path: Path):
+    download(hub, "resnet18")
+    (file,) = hub.iterdir()
+    moved = file.rename(tmp_path / file.name)
+    model = LitResNet(num_classes=3, variant="resnet18", weights=moved)
+    assert model.normalisation == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert "weights of ResNet18_Weights.IMAGENET1K_V1" in str(model.pretrained)
+
+
+def test_what_is_frozen_without_weights_and_what_weights_do_not_say_is_said(lit_cnn: Command, tmp_path: Path):
+    small = ["--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--model.freeze", "backbone"]
+    small += ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
+    assert "; what is frozen is random, without --model.weights" in lit_cnn("fit", *small).stdout
+    torch.save(build("lenet").state_dict(), tmp_path / "bare.pt")
+    done = lit_cnn("fit", *small, "--model.weights", "bare.pt")
+    assert "images normalised as this dataset's are, for they do not say how theirs were" in done.stdout
+    assert "random" not in done.stdout
+
+
+def test_the_name_of_a_variant_leads_to_its_class(lit_cnn: Command):
+    done = lit_cnn("fit", "--model", "resnet18", "--data", "Digits")
+    assert "unknown model resnet18; it is a variant: --model LitResNet --model.variant resnet18" in done.stderr
+    done = lit_cnn("fit", "--model", "LitResNet", "--data", "Digits", "--model.dropout", "0.5")
+    assert "unknown option dropout" in done.stderr
+    assert "did you mean dropout" not in done.stderr
+
+
+def test_predictions_are_not_made_for_a_folder_that_is_not_there(lit_cnn: Command):
+    done = lit_cnn("predict", "--run", "runs/x", "--images", ".", "--output", "nowhere/p.csv")
+    assert done.returncode == 2
+    assert "there is no folder for the output nowhere/p.csv" in done.stderr

@@ -25,8 +25,13 @@ for _found in pkgutil.iter_modules(__path__):
             __all__.append(_name)
             ARCHITECTURES[_found.name] = _value
             # LitVGG trains VGG.
-            _network = getattr(_module, _name.removeprefix("Lit"))
-            _VARIANTS.update({name: (_network, layout, _value) for name, layout in _module.VARIANTS.items()})
+            _kind, _file = _name.removeprefix("Lit"), _module.__file__
+            _network, _table = getattr(_module, _kind, None), getattr(_module, "VARIANTS", None)
+            if _network is None or _table is None:
+                raise ImportError(f"{_file} must define VARIANTS, and {_kind}, which {_name} trains")
+            if _twice := _VARIANTS.keys() & _table.keys():
+                raise ImportError(f"{_file} gives names to its variants that others have: {', '.join(_twice)}")
+            _VARIANTS.update({name: (_network, layout, _value) for name, layout in _table.items()})
 
 
 def list_variants() -> list[str]:

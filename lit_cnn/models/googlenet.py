@@ -158,9 +158,13 @@ class GoogLeNet(Network):
         return self.up_to_logits(self.up_to_4d(self.up_to_4a(x)))
 
     def forward_with_aux(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the classifier and of the two auxiliary heads, each (N, num_classes)."""
-        assert self.aux1 is not None
-        assert self.aux2 is not None
+        """Logits of the classifier and of the two auxiliary heads, each (N, num_classes).
+
+        Raises:
+            ValueError: If the network was built without them.
+        """
+        if self.aux1 is None or self.aux2 is None:
+            raise ValueError("this GoogLeNet was built without auxiliary heads: build it with aux_heads=True")
         x = self.up_to_4a(x)
         aux1 = self.aux1(x)
         x = self.up_to_4d(x)

@@ -94,8 +94,12 @@ def test_names_of_densenets_saved_long_ago_are_understood():
 @pytest.mark.parametrize(
     ("ours", "theirs", "match"),
     [
-        ("resnet18", "resnet34", "another architecture than ResNet: only the weights has layer1.2.conv1.weight"),
-        ("resnet18", "vgg11", "another architecture than ResNet: only the network has conv1.weight"),
+        (
+            "resnet18",
+            "resnet34",
+            "not of this ResNet's variant: only the weights have layer1.2.conv1.weight",
+        ),
+        ("resnet18", "vgg11", "not of this ResNet's variant: only the network has conv1.weight"),
         ("vgg11", "alexnet", r"do not fit this VGG: features\.0\.weight is \(64, 3, 11, 11\) in them and \(64, 3, 3, 3\)"),
     ],
 )
