@@ -19,9 +19,9 @@ from lit_cnn.models import ARCHITECTURES, build, describe, lightning_module_of
 from lit_cnn.network import Network
 
 KINDS = list(ARCHITECTURES.values())
-# Generating code takes seconds to minutes: two small networks are compiled to the end, one of each kind to its graph.
-COMPILED = [("lenet_bn", "inductor"), ("resnet20", "inductor")] + [
-    (name, "aot_eager")
+# Generating code takes seconds to minutes: small networks are compiled to the end, one of each kind to its graph.
+COMPILED = [pytest.param(name, "inductor", marks=pytest.mark.slow) for name in ("lenet_bn", "resnet20")] + [
+    pytest.param(name, "aot_eager")
     for name in ("mlp", "alexnet_half", "vgg8_bn_small", "nin_cifar", "googlenet", "preact_resnet20", "densenet_d2l")
 ]
 
