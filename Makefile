@@ -13,7 +13,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir '$(DATA_DIR)') \
           $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict dashboard test test-all lint format lock clean
+.PHONY: help setup train evaluate resume predict dashboard benchmark test test-all lint format lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN int
 
 dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
 	@$(BIN)/tensorboard --logdir runs --host localhost $(ARGS)
+
+benchmark: $(VENV)/installed ## Compare the speed of training with loops written by hand (half an hour; ARGS="--case lenet")
+	@$(BIN)/lit-cnn benchmark $(if $(DATA_DIR),--data_dir '$(DATA_DIR)') $(ARGS)
 
 test: $(VENV)/installed ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)

@@ -18,6 +18,7 @@ COMMANDS = {
         "classify new images with a run or torchvision's weights, into predictions.csv",
     ),
     "models": ("lit_cnn.catalogue", "list the networks with their parameters, multiply-adds and papers"),
+    "benchmark": ("lit_cnn.benchmark.command", "compare the speed of lit-cnn fit with loops written by hand"),
     "summary": ("lit_cnn.catalogue", "list a network's layers with shapes and counts"),
 }
 

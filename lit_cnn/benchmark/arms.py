@@ -1,0 +1,278 @@
+"""Four ways to train, or to evaluate, the same network on the same images; each is measured in a process of its own.
+
+``plain``: the loop that tutorials teach. ``lightning``: the same network and loader in a plain LightningModule.
+``lit_cnn``: the command, as users get it. ``ceiling``: a loop by hand on one batch that already lies on the device, in the
+precision and memory format that are fastest here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import resource
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets, transforms
+
+from lit_cnn.benchmark.stopwatch import Stopwatch, Timing, await_device
+from lit_cnn.data import FakeImages, FashionMNIST, ImageFolder
+from lit_cnn.data.base import ImageDataModule
+from lit_cnn.models import build, lightning_module_of
+
+# Training images of the synthetic data; evaluation looks at nine tenths of them.
+NUM_SYNTHETIC = 20_000
+VAL_FRACTION = {"train": 0.1, "eval": 0.9}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured.
+
+    Args:
+        model: Variant.
+        data: ``fashion_mnist``, ``synthetic`` (of its shape), or a folder with a folder of images for each class.
+        image_size: Height and width that the network sees, in pixels.
+        batch_size: Images in a step.
+        phase: ``train`` or ``eval``.
+        device: ``cpu`` or ``cuda``.
+        seconds: How long each measurement takes, warm-up and start left out.
+        data_dir: Where Fashion-MNIST lies.
+    """
+
+    model: str
+    data: str
+    image_size: int
+    batch_size: int
+    phase: str = "train"
+    device: str = "cpu"
+    seconds: float = 8.0
+    data_dir: str = "data"
+
+    @property
+    def is_folder(self) -> bool:
+        return self.data not in ("fashion_mnist", "synthetic")
+
+    def arguments(self) -> dict[str, Any]:
+        """Of the data module."""
+        arguments: dict[str, Any] = {"image_size": self.image_size, "batch_size": self.batch_size}
+        if self.data == "synthetic":
+            arguments["num_images"] = NUM_SYNTHETIC
+        else:
+            arguments["data_dir"] = self.data if self.is_folder else self.data_dir
+        return arguments | {"val_fraction": VAL_FRACTION[self.phase]}
+
+    @property
+    def data_class(self) -> type[ImageDataModule]:
+        return {"fashion_mnist": FashionMNIST, "synthetic": FakeImages}.get(self.data, ImageFolder)
+
+
+class PlainDataset(Dataset):
+    """Reads as torchvision's datasets do: one image at a time, through Pillow."""
+
+    def __init__(self, pixels: Tensor, labels: Tensor, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.pixels, self.labels, self.transform = pixels.squeeze(1).numpy(), labels.tolist(), transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.pixels[index])), self.labels[index]
+
+
+def plain_loader(case: Case, num_workers: int) -> tuple[DataLoader, int, int]:
+    """A DataLoader as tutorials make it, the number of classes, and the number of channels."""
+    resize = transforms.Resize((case.image_size, case.image_size))
+    if case.is_folder:
+        steps = [transforms.Resize(case.image_size), transforms.CenterCrop(case.image_size), transforms.ToTensor()]
+        steps += [transforms.RandomHorizontalFlip(), transforms.Normalize((0.5,) * 3, (0.25,) * 3)]
+        dataset: Any = datasets.ImageFolder(case.data, transforms.Compose(steps))
+        num_classes, channels = len(dataset.classes), 3
+    else:
+        data = case.data_class(**case.arguments())
+        images = data.read("train")
+        steps = [] if case.image_size == images.pixels.shape[-1] else [resize]
+        normalise = transforms.Normalize((0.5,), (0.25,))
+        dataset = PlainDataset(images.pixels, images.labels, transforms.Compose([*steps, transforms.ToTensor(), normalise]))
+        num_classes, channels = data.num_classes, 1
+    loader = DataLoader(
+        dataset,
+        case.batch_size,
+        shuffle=case.phase == "train",
+        num_workers=num_workers,
+        drop_last=True,
+        pin_memory=case.device != "cpu",
+        persistent_workers=num_workers > 0,
+    )
+    return loader, num_classes, channels
+
+
+def run_plain(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
+    loader, num_classes, channels = plain_loader(case, num_workers)
+    network = build(case.model, num_classes, channels).to(case.device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    training = case.phase == "train"
+    network.train(training)
+    correct = 0
+    with contextlib.nullcontext() if training else torch.no_grad():
+        for _ in itertools.count():
+            for batch in loader:
+                images, labels = (tensor.to(case.device) for tensor in batch)
+                logits = network(images)
+                if training:
+                    optimizer.zero_grad()
+                    F.cross_entropy(logits, labels).backward()
+                    optimizer.step()
+                else:
+                    correct += (logits.argmax(dim=1) == labels).sum().item()
+                if stopwatch.step(len(labels)):
+                    return
+            stopwatch.end_epoch()
+
+
+class PlainModule(pl.LightningModule):
+    """As tutorials of Lightning write it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        loss = F.cross_entropy(self.network(images), labels)
+        self.log("train_loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        logits = self.network(images)
+        self.log("val_loss", F.cross_entropy(logits, labels))
+        self.log("val_acc", (logits.argmax(dim=1) == labels).float().mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01, momentum=0.9)
+
+
+def run_lightning(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
+    loader, num_classes, channels = plain_loader(case, num_workers)
+    model = PlainModule(build(case.model, num_classes, channels))
+    Timing.stopwatch = stopwatch
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = pl.Trainer(
+            max_epochs=1000,
+            accelerator="cpu" if case.device == "cpu" else "gpu",
+            devices=1,
+            default_root_dir=folder,
+            callbacks=[Timing()],
+        )
+        if case.phase == "train":
+            trainer.fit(model, loader)
+        else:
+            trainer.validate(model, loader, verbose=False)
+
+
+def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
+    from lit_cnn.__main__ import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["fit", "--model", lightning_module_of(case.model).__name__, "--model.variant", case.model]
+        arguments += ["--data", case.data_class.__name__, "--runs_dir", folder]
+        arguments += [f"--data.{name}={value}" for name, value in case.arguments().items()]
+        arguments += ["--trainer.accelerator", "cpu" if case.device == "cpu" else "gpu", "--trainer.devices", "1"]
+        timing = [f"--trainer.callbacks+={Timing.__module__}.{Timing.__qualname__}"]
+        Timing.stopwatch = stopwatch
+        if case.phase == "train":
+            sys.argv = ["lit-cnn", *arguments, *timing, "--trainer.max_epochs", "1000", "--trainer.limit_val_batches", "0"]
+            main()
+            return
+        sys.argv = ["lit-cnn", *arguments, "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
+        main()
+        (run,) = Path(folder).glob("*/*/*")
+        sys.argv = ["lit-cnn", "validate", "--run", str(run), *timing, "--trainer.limit_val_batches", "1.0"]
+        main()
+
+
+def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> str:
+    """Returns which precision and memory format were fastest."""
+    channels, num_classes = (3, 10) if case.is_folder else (1, 10)
+    shape = (case.batch_size, channels, case.image_size, case.image_size)
+    labels = torch.randint(num_classes, (case.batch_size,), device=case.device)
+
+    def steps(dtype: torch.dtype, memory_format: torch.memory_format) -> Iterator[None]:
+        network = build(case.model, num_classes, channels).to(case.device, memory_format=memory_format)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+        images = torch.randn(shape, device=case.device).to(memory_format=memory_format)
+        autocast = torch.autocast(case.device, dtype, enabled=dtype != torch.float32)
+        network.train(case.phase == "train")
+        while True:
+            with autocast, torch.set_grad_enabled(case.phase == "train"):
+                loss = F.cross_entropy(network(images), labels)
+            if case.phase == "train":
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            yield
+
+    choices = list(itertools.product((torch.float32, torch.bfloat16), (torch.contiguous_format, torch.channels_last)))
+    speeds = []
+    for choice in choices:
+        trial = Stopwatch(seconds=min(1.0, case.seconds / 4))
+        for _step in steps(*choice):
+            if trial.step(case.batch_size):
+                break
+        speeds.append(trial.images_per_s)
+    best = choices[speeds.index(max(speeds))]
+    for _step in steps(*best):
+        if stopwatch.step(case.batch_size):
+            break
+    return ", ".join(str(name).removeprefix("torch.") for name in best)
+
+
+ARMS = {"plain": run_plain, "lightning": run_lightning, "lit_cnn": run_lit_cnn, "ceiling": run_ceiling}
+
+
+def measure(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
+    """Measures one arm in this process.
+
+    Returns:
+        Images per second, the time to the first step (and, of folders, the speed of the first epoch with all that prepares
+        it), peak memory in MB.
+    """
+    if case.phase == "eval" and arm in ("lightning", "lit_cnn"):
+        stopwatch = Stopwatch(seconds=float("inf"), warm_up=3)  # one pass over all images
+    else:
+        stopwatch = Stopwatch(case.seconds, skip_epoch=case.is_folder and arm != "ceiling" and case.phase == "train")
+    if case.device != "cpu":
+        torch.accelerator.empty_cache()
+    note = ARMS[arm](case, num_workers, stopwatch)
+    await_device()
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    kilobytes += num_workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    result = {
+        "images_per_s": stopwatch.images_per_s,
+        "first_step_s": stopwatch.first_step_s,
+        "first_epoch_images_per_s": stopwatch.first_epoch_images_per_s,
+        "peak_memory_mb": kilobytes / 1024,
+        "note": note,
+    }
+    if case.device != "cpu":
+        result["peak_device_memory_mb"] = torch.accelerator.max_memory_allocated() / 2**20
+    return result
+
+
+if __name__ == "__main__":
+    request = json.loads(sys.argv[1])
+    # What is measured talks to stdout; the result goes where it was asked for.
+    outcome = measure(request["arm"], Case(**request["case"]), request["num_workers"])
+    Path(request["result"]).write_text(json.dumps(outcome | {"case": asdict(Case(**request["case"]))}))
