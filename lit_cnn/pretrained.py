@@ -84,11 +84,7 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
 def _read(path: Path) -> Weights:
     try:
         if path.suffix == ".safetensors":
-            try:
-                from safetensors.torch import load_file
-            except ImportError as error:
-                raise ValueError(f"{path} needs the package safetensors: pip install 'lit-cnn[export]'") from error
-            content: dict[str, Any] = load_file(path)
+            content = _read_safetensors(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
         about = content.get("lit_cnn")
@@ -99,6 +95,7 @@ def _read(path: Path) -> Weights:
         state_dict = {_without_prefixes(name): tensor for name, tensor in state_dict.items()}
         if not state_dict or not all(isinstance(tensor, Tensor) for tensor in state_dict.values()):
             raise TypeError("no tensors by name")
+        made_by = (about["class_path"], content["hyper_parameters"]) if about else None
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path} holds more than tensors by name, or is no file of torch's: nothing of it is run"
@@ -106,13 +103,20 @@ def _read(path: Path) -> Weights:
     except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path} holds no weights that can be read ({type(error).__name__}: {reason})") from error
-    except Exception as error:
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
     known = {key: tuple(data[key]) for key in ("mean", "std", "class_names") if key in data}
-    made_by = (about["class_path"], content["hyper_parameters"]) if about else None
     return Weights(str(path), state_dict, image_size=data.get("image_size"), made_by=made_by, **known)
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise ValueError(f"{path} needs the package safetensors: pip install safetensors") from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error})") from error
 
 
 def _without_prefixes(name: str) -> str:
