@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
+from lit_cnn.allocator import keep_freed_memory
 from lit_cnn.benchmark.stopwatch import Stopwatch, Timing, await_device
 from lit_cnn.data import FakeImages, FashionMNIST, ImageFolder
 from lit_cnn.data.base import ImageDataModule
@@ -49,6 +50,7 @@ class Case:
         device: ``cpu`` or ``cuda``.
         seconds: How long each measurement takes, warm-up and start left out.
         data_dir: Where Fashion-MNIST lies.
+        compile: Whether ``lit_cnn`` and ``ceiling`` compile the network.
     """
 
     model: str
@@ -59,6 +61,7 @@ class Case:
     device: str = "cpu"
     seconds: float = 8.0
     data_dir: str = "data"
+    compile: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -101,10 +104,12 @@ def plain_loader(case: Case, num_workers: int) -> tuple[DataLoader, int, int]:
         num_classes, channels = len(dataset.classes), 3
     else:
         data = case.data_class(**case.arguments())
-        images = data.read("train")
-        steps = [] if case.image_size == images.pixels.shape[-1] else [resize]
-        normalise = transforms.Normalize((0.5,), (0.25,))
-        dataset = PlainDataset(images.pixels, images.labels, transforms.Compose([*steps, transforms.ToTensor(), normalise]))
+        data.setup("fit")
+        images = data.splits["train" if case.phase == "train" else "val"]
+        pixels = images.fetch(torch.arange(len(images.labels)))
+        steps = [] if case.image_size == pixels.shape[-1] else [resize]
+        normalise = transforms.Normalize(data.mean or (0.5,), data.std or (0.25,))
+        dataset = PlainDataset(pixels, images.labels, transforms.Compose([*steps, transforms.ToTensor(), normalise]))
         num_classes, channels = data.num_classes, 1
     loader = DataLoader(
         dataset,
@@ -178,7 +183,7 @@ def run_lightning(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
         )
         if case.phase == "train":
             trainer.fit(model, loader)
-        else:
+        while case.phase == "eval" and not stopwatch.done:
             trainer.validate(model, loader, verbose=False)
 
 
@@ -190,6 +195,7 @@ def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
         arguments += ["--data", case.data_class.__name__, "--runs_dir", folder]
         arguments += [f"--data.{name}={value}" for name, value in case.arguments().items()]
         arguments += ["--trainer.accelerator", "cpu" if case.device == "cpu" else "gpu", "--trainer.devices", "1"]
+        arguments += ["--compile"] if case.compile else []
         timing = [f"--trainer.callbacks+={Timing.__module__}.{Timing.__qualname__}"]
         Timing.stopwatch = stopwatch
         if case.phase == "train":
@@ -200,18 +206,22 @@ def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
         main()
         (run,) = Path(folder).glob("*/*/*")
         sys.argv = ["lit-cnn", "validate", "--run", str(run), *timing, "--trainer.limit_val_batches", "1.0"]
-        main()
+        while not stopwatch.done:
+            main()
 
 
-def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> str:
-    """Returns which precision and memory format were fastest."""
+def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> dict[str, Any]:
+    """Returns which precision and memory format are fastest, and how fast each was for a moment."""
+    keep_freed_memory()  # as the command does: the ceiling is what the machine can do, not what torch does by default
     channels, num_classes = (3, 10) if case.is_folder else (1, 10)
     shape = (case.batch_size, channels, case.image_size, case.image_size)
     labels = torch.randint(num_classes, (case.batch_size,), device=case.device)
 
     def steps(dtype: torch.dtype, memory_format: torch.memory_format) -> Iterator[None]:
         network = build(case.model, num_classes, channels).to(case.device, memory_format=memory_format)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+        if case.compile:
+            network.compile()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
         images = torch.randn(shape, device=case.device).to(memory_format=memory_format)
         autocast = torch.autocast(case.device, dtype, enabled=dtype != torch.float32)
         network.train(case.phase == "train")
@@ -224,19 +234,20 @@ def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> str:
                 optimizer.step()
             yield
 
-    choices = list(itertools.product((torch.float32, torch.bfloat16), (torch.contiguous_format, torch.channels_last)))
-    speeds = []
-    for choice in choices:
+    speeds: dict[str, float] = {}
+    choices = {}
+    for choice in itertools.product((torch.float32, torch.bfloat16), (torch.contiguous_format, torch.channels_last)):
         trial = Stopwatch(seconds=min(1.0, case.seconds / 4))
         for _step in steps(*choice):
             if trial.step(case.batch_size):
                 break
-        speeds.append(trial.images_per_s)
-    best = choices[speeds.index(max(speeds))]
-    for _step in steps(*best):
+        name = ", ".join(str(part).removeprefix("torch.") for part in choice)
+        speeds[name], choices[name] = trial.images_per_s, choice
+    best = max(speeds, key=speeds.__getitem__)
+    for _step in steps(*choices[best]):
         if stopwatch.step(case.batch_size):
             break
-    return ", ".join(str(name).removeprefix("torch.") for name in best)
+    return {"fastest": best, "trials_images_per_s": speeds}
 
 
 ARMS = {"plain": run_plain, "lightning": run_lightning, "lit_cnn": run_lit_cnn, "ceiling": run_ceiling}
@@ -249,13 +260,10 @@ def measure(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
         Images per second, the time to the first step (and, of folders, the speed of the first epoch with all that prepares
         it), peak memory in MB.
     """
-    if case.phase == "eval" and arm in ("lightning", "lit_cnn"):
-        stopwatch = Stopwatch(seconds=float("inf"), warm_up=3)  # one pass over all images
-    else:
-        stopwatch = Stopwatch(case.seconds, skip_epoch=case.is_folder and arm != "ceiling" and case.phase == "train")
+    stopwatch = Stopwatch(case.seconds, skip_epoch=case.is_folder and arm != "ceiling" and case.phase == "train")
     if case.device != "cpu":
         torch.accelerator.empty_cache()
-    note = ARMS[arm](case, num_workers, stopwatch)
+    found = ARMS[arm](case, num_workers, stopwatch)
     await_device()
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     kilobytes += num_workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -264,8 +272,7 @@ def measure(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
         "first_step_s": stopwatch.first_step_s,
         "first_epoch_images_per_s": stopwatch.first_epoch_images_per_s,
         "peak_memory_mb": kilobytes / 1024,
-        "note": note,
-    }
+    } | (found or {})
     if case.device != "cpu":
         result["peak_device_memory_mb"] = torch.accelerator.max_memory_allocated() / 2**20
     return result

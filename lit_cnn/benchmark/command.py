@@ -19,10 +19,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from lit_cnn.benchmark.accuracy import compare_accuracy
 from lit_cnn.benchmark.arms import ARMS, Case
+from lit_cnn.benchmark.growth import measure_growth, plot_growth
 from lit_cnn.catalogue import find
 from lit_cnn.console import one_line_errors, quiet
 from lit_cnn.layers.checks import require_positive
+from lit_cnn.run import source_commit
+from lit_cnn.training.precision import computes_in_bfloat16
 
 # What is measured if nothing is named: a name, the model, data, image size and batch size.
 CASES = {
@@ -120,7 +124,8 @@ def print_case(name: str, result: dict[str, Any], summary: dict[str, Any]) -> No
     ratios = [f"{key} {value:.2f}" for key, value in summary.items() if "/" in key]
     print(f"  {', '.join(ratios)}")
     print(
-        f"  workers of the loops by hand: {result['workers']}; ceiling: {result['arms']['ceiling'][0]['note']}", flush=True
+        f"  workers of the loops by hand: {result['workers']}; ceiling: {result['arms']['ceiling'][0]['fastest']}",
+        flush=True,
     )
 
 
@@ -131,10 +136,12 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "commit": source_commit(),
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "cpu_name": _cpu_name(),
+        "cpu_computes_in_bfloat16": computes_in_bfloat16("cpu"),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
@@ -151,6 +158,13 @@ def main(arguments: list[str]) -> int:
         prog="lit-cnn benchmark",
         description="Compare lit-cnn fit with loops written by hand: on the same network, images, batch and device.",
     )
+    parser.add_argument(
+        "--suite",
+        choices=("speed", "growth", "accuracy"),
+        default="speed",
+        help="speed: side by side; growth: time and memory of lit-cnn fit against images, size, batch, workers, processes; "
+        "accuracy: LeNet on Fashion-MNIST by hand and by lit-cnn fit, on the CPU (default: %(default)s)",
+    )
     parser.add_argument("--case", choices=CASES, action="append", help="one of the usual cases; repeatable (default: all)")
     parser.add_argument("--model", help="another case: a name of lit-cnn models")
     parser.add_argument(
@@ -160,15 +174,33 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--batch_size", "--batch-size", type=int, default=128, help="of it (default: %(default)s)")
     parser.add_argument("--phase", choices=("train", "eval"), default="train")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="torch.compile for lit_cnn and the ceiling")
     parser.add_argument("--data_dir", default="data", help="where Fashion-MNIST lies; without it, synthetic images")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds over the arms (default: %(default)s)")
-    parser.add_argument("--output", help="JSON file for all that was measured, with the environment")
+    parser.add_argument("--output", help="JSON file for all that was measured, with the environment; growth adds a .png")
     options = parser.parse_args(arguments[1:])
     quiet()
     with one_line_errors():
-        run(options)
+        if options.output and not Path(options.output).absolute().parent.is_dir():
+            raise ValueError(f"there is no folder for the output {options.output}")
+        if options.suite == "growth":
+            rows = measure_growth(options.device)
+            save(options.output, growth=rows)
+            if options.output:
+                plot_growth(rows, Path(options.output).with_suffix(".png"))
+        elif options.suite == "accuracy":
+            save(options.output, test_accuracy=compare_accuracy(options.data_dir))
+        else:
+            run(options)
     return 0
+
+
+def save(output: str | None, **measured: Any) -> None:
+    """Writes what was measured, with the environment, if a file was asked for."""
+    if output:
+        content = {"environment": environment(), "command": ["lit-cnn", *sys.argv[1:]], **measured}
+        Path(output).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -204,11 +236,11 @@ def run(options: argparse.Namespace) -> None:
                 phase=options.phase,
                 device=options.device,
                 seconds=options.seconds,
+                compile=options.compile,
             )
             result = run_case(measured, options.repeats)
+            result["case"]["data"] = case.data  # and not the folder that is gone by then
             result["summary"] = summarise(result)
             print_case(name, result, result["summary"])
             results[name] = result
-            if options.output:
-                content = {"environment": environment(), "command": ["lit-cnn", *sys.argv[1:]], "cases": results}
-                Path(options.output).write_text(json.dumps(content, indent=2) + "\n")
+            save(options.output, cases=results)

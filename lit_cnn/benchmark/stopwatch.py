@@ -11,11 +11,11 @@ from pytorch_lightning.callbacks import Callback
 
 
 class Stopwatch:
-    """Counts images from the first steady step until enough time has passed.
+    """Counts images from the first steady step until enough time has passed, in one go or in several.
 
     Args:
         seconds: How long to measure.
-        warm_up: Steps that are left out: caches fill, kernels are chosen.
+        warm_up: Steps that are left out of each go: caches fill, kernels are chosen.
         skip_epoch: Whether the first epoch is measured apart, with all that prepares it, and the steady steps come later.
     """
 
@@ -24,13 +24,22 @@ class Stopwatch:
         self.warm_up = warm_up
         self.first_step_s: float | None = None  # from the beginning to the end of the first step
         self.first_epoch_images_per_s: float | None = None  # preparations included
-        self.images_per_s: float | None = None
         self._in_first_epoch = skip_epoch
         self._began = time.perf_counter()
         self._seen = 0  # images in all
-        self._steps = 0  # that are counted or warm up
-        self._images = 0  # that are counted
+        self._steps = 0  # of this go, those that warm up among them
         self._started = 0.0
+        self._images = 0  # that are counted
+        self._measured = 0.0  # seconds, of the earlier goes
+
+    @property
+    def images_per_s(self) -> float:
+        return self._images / self._measured
+
+    @property
+    def done(self) -> bool:
+        """Whether enough has been measured."""
+        return self._measured >= self.seconds
 
     def step(self, num_images: int) -> bool:
         """Enters a step that is done; returns whether enough has been measured."""
@@ -38,17 +47,17 @@ class Stopwatch:
             await_device()
             self.first_step_s = time.perf_counter() - self._began
         self._seen += num_images
-        if self._in_first_epoch or self.images_per_s is not None:
-            return self.images_per_s is not None
+        if self._in_first_epoch or self.done:
+            return self.done
         self._steps += 1
         if self._steps == self.warm_up:
             await_device()
             self._started = time.perf_counter()
         elif self._steps > self.warm_up:
             self._images += num_images
-            if time.perf_counter() - self._started >= self.seconds:
+            if self._measured + time.perf_counter() - self._started >= self.seconds:
                 self.stop()
-        return self.images_per_s is not None
+        return self.done
 
     def end_epoch(self) -> None:
         """Enters the end of an epoch."""
@@ -58,10 +67,18 @@ class Stopwatch:
             self._in_first_epoch = False
 
     def stop(self) -> None:
-        """Ends the measurement, once the device has done what it was told."""
-        if self.images_per_s is None and self._images:
-            await_device()
-            self.images_per_s = self._images / (time.perf_counter() - self._started)
+        """Ends a go, once the device has done what it was told.
+
+        Raises:
+            ValueError: If it had no steps besides those that warm up.
+        """
+        if self.done:
+            return
+        if self._steps <= self.warm_up:
+            raise ValueError(f"{self._steps} batches are too few to be measured: it takes at least {self.warm_up + 1}")
+        await_device()
+        self._measured += time.perf_counter() - self._started
+        self._steps = 0
 
 
 def await_device() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from lit_cnn.classifier import LitClassifier
@@ -207,6 +208,11 @@ class LitGoogLeNet(LitClassifier):
         network = GoogLeNet(layout, num_classes, in_channels, aux_heads=aux_weight > 0)
         super().__init__(network, num_classes, in_channels, **kwargs)
         self.aux_weight = aux_weight
+
+    def compile_network(self, mode: str) -> None:
+        super().compile_network(mode)
+        if self.aux_weight:
+            self.network.forward_with_aux = torch.compile(self.network.forward_with_aux, mode=mode)
 
     def training_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         if not self.aux_weight:

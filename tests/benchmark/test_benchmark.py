@@ -30,6 +30,24 @@ def test_the_stopwatch_leaves_out_the_warm_up_and_stops_when_it_has_seen_enough(
     assert stopwatch.step(10)
 
 
+def test_goes_are_added_up_and_must_have_steps_besides_the_warm_up():
+    stopwatch = Stopwatch(seconds=0.05, warm_up=1)
+    goes = 0
+    while not stopwatch.done:
+        for _ in range(3):
+            stopwatch.step(10)
+            time.sleep(0.005)
+        stopwatch.stop()
+        goes += 1
+    assert goes > 2
+    assert 10 / 0.02 < stopwatch.images_per_s <= 10 / 0.005 * 2
+    stopwatch.stop()  # the rest of a go that was long enough
+    stopwatch = Stopwatch(seconds=1.0, warm_up=1)
+    stopwatch.step(10)
+    with pytest.raises(ValueError, match="batches are too few to be measured: it takes at least 2"):
+        stopwatch.stop()
+
+
 def test_the_first_epoch_can_be_measured_apart():
     stopwatch = Stopwatch(seconds=0.05, warm_up=1, skip_epoch=True)
     for _ in range(5):
