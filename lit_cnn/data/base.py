@@ -115,7 +115,9 @@ class ImageDataModule(pl.LightningDataModule):
         crop_padding: Pixels by which an image is shifted at most in training, at the dataset's own size; 0 for none.
         flip: Whether training mirrors every other image.
         num_workers: Threads that prepare batches ahead.
-        seed: Of the validation split, the order and the augmentation; that of ``seed_everything`` if not given, else 0.
+        seed: Of the order, the augmentation and the validation split; that of ``seed_everything`` if not given, else 0.
+        augmentation_seed: Of the augmentation alone.
+        split_seed: Of the validation split alone.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -139,6 +141,8 @@ class ImageDataModule(pl.LightningDataModule):
         flip: bool = False,
         num_workers: int = 0,
         seed: int | None = None,
+        augmentation_seed: int | None = None,
+        split_seed: int | None = None,
     ) -> None:
         super().__init__()
         for argument, value, least in (
@@ -147,6 +151,8 @@ class ImageDataModule(pl.LightningDataModule):
             ("crop_padding", crop_padding, 0),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
+            ("augmentation_seed", augmentation_seed, 0),
+            ("split_seed", split_seed, 0),
         ):
             if value is not None and value < least:
                 raise ValueError(f"{argument} must be at least {least}, got {value}")
@@ -162,6 +168,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.flip = flip
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
+        self.augmentation_seed = self.seed if augmentation_seed is None else augmentation_seed
+        self.split_seed = self.seed if split_seed is None else split_seed
         self.splits: dict[Split, Images] = {}
         self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
@@ -198,7 +206,7 @@ class ImageDataModule(pl.LightningDataModule):
             return
         train, val = self.read("train"), self.read("val")
         if val is None:
-            kept, held_out = stratified_split(train.labels, self.val_fraction, self.seed)
+            kept, held_out = stratified_split(train.labels, self.val_fraction, self.split_seed)
             train, val = Subset(train, kept), Subset(train, held_out)
         self.splits["train"], self.splits["val"] = train, val
 
@@ -213,13 +221,16 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _loader(self, split: Split) -> Loader:
         trainer = self.trainer
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current if trainer and split == "train" else None
         return Loader(
             self.splits[split],
             self.batch_size,
             # The few batches that a user wants to overfit must be the same in each epoch.
             shuffle=split == "train" and not (trainer and trainer.overfit_batches),
             seed=self.seed,
+            augmentation_seed=self.augmentation_seed,
             epoch=lambda: trainer.current_epoch if trainer else 0,
+            position=lambda: progress.ready if progress and trainer.training else 0,
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             num_workers=self.num_workers,
@@ -249,7 +260,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _split_arguments(self) -> dict[str, float]:
         """What decides which images train and which validate."""
-        return {"seed": self.seed, "val_fraction": self.val_fraction}
+        return {"split_seed": self.split_seed, "val_fraction": self.val_fraction}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         saved = tuple(state_dict["class_names"])
@@ -260,10 +271,12 @@ class ImageDataModule(pl.LightningDataModule):
             )
         # A test does not mind how training and validation images were told apart.
         testing = self.trainer is not None and self.trainer.state.fn == "test"
+        before = state_dict["split"]
+        before = {"split_seed": before.get("seed"), **before}  # as checkpoints named it once
         for name, value in self._split_arguments().items():
-            if value != state_dict["split"][name] and not (testing and name in ("seed", "val_fraction")):
+            if value != before[name] and not (testing and name in ("split_seed", "val_fraction")):
                 raise ValueError(
-                    f"the checkpoint was trained with data.{name}={state_dict['split'][name]}; with {value}, "
+                    f"the checkpoint was trained with data.{name}={before[name]}; with {value}, "
                     f"images that trained it would be used to judge it"
                 )
         self.normalise_with((tuple(state_dict["mean"]), tuple(state_dict["std"])))

@@ -33,20 +33,21 @@ class DownloadedDataModule(ImageDataModule):
         raise NotImplementedError(f"{type(self).__name__} must implement torchvision_dataset()")
 
     def prepare_data(self) -> None:
-        for train in (True, False):
-            missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
-            try:
-                # Its progress goes to stderr; its talk of mirrors, to stdout, would bury the error.
-                with contextlib.redirect_stdout(io.StringIO()):
-                    self.torchvision_dataset(train, download=True)
-            except (OSError, RuntimeError) as error:
-                for folder in missing:
-                    if folder.is_dir() and not any(folder.iterdir()):
-                        folder.rmdir()
-                raise OSError(
-                    f"{type(self).__name__} is not in {self._folder} and could not be downloaded ({error}): "
-                    f"put {', '.join(self.files)} there, or name another folder with --data.data_dir"
-                ) from error
+        # Both parts come in one download. To train, the test images are not even read.
+        testing = self.trainer is not None and self.trainer.state.fn == "test"
+        missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
+        try:
+            # Its progress goes to stderr; its talk of mirrors, to stdout, would bury the error.
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.torchvision_dataset(not testing, download=True)
+        except (OSError, RuntimeError) as error:
+            for folder in missing:
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+            raise OSError(
+                f"{type(self).__name__} is not in {self._folder} and could not be downloaded ({error}): "
+                f"put {', '.join(self.files)} there, or name another folder with --data.data_dir"
+            ) from error
 
     def read(self, split: Split) -> ArrayImages | None:
         if split == "val":

@@ -32,9 +32,22 @@ class FakeImages(ImageDataModule):
         flip: bool = False,
         num_workers: int = 0,
         seed: int | None = None,
+        augmentation_seed: int | None = None,
+        split_seed: int | None = None,
     ) -> None:
         self.native_size = native_size
-        super().__init__(data_dir, image_size, batch_size, val_fraction, crop_padding, flip, num_workers, seed)
+        super().__init__(
+            data_dir,
+            image_size,
+            batch_size,
+            val_fraction,
+            crop_padding,
+            flip,
+            num_workers,
+            seed,
+            augmentation_seed,
+            split_seed,
+        )
         self.channels = channels
         self.class_names = tuple(f"class {i}" for i in range(num_classes))
         self.num_images = num_images
@@ -47,5 +60,8 @@ class FakeImages(ImageDataModule):
         num_images = self.num_images if split == "train" else max(self.num_classes, self.num_images // 4)
         noise = torch.Generator().manual_seed(1 if split == "train" else 2)
         labels = torch.arange(num_images) % self.num_classes
-        pixels = patterns[labels] * 200 + torch.rand(num_images, *shape, generator=noise) * 55
-        return ArrayImages(pixels.to(torch.uint8), labels)
+        pixels = torch.empty(num_images, *shape, dtype=torch.uint8)
+        # A part at a time: as floats, all of them would take many times the memory.
+        for part, of_part in zip(pixels.split(1000), labels.split(1000), strict=True):
+            part.copy_(patterns[of_part] * 200 + torch.rand(part.shape, generator=noise) * 55)
+        return ArrayImages(pixels, labels)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -46,8 +47,10 @@ class Loader:
         batch_size: Images in a global batch, over all processes.
         shuffle: Training order: a new permutation each epoch, whole batches only, random numbers attached. Otherwise the
             images come once each in their own order, spread evenly over the processes.
-        seed: Of order and augmentation.
+        seed: Of the order.
+        augmentation_seed: Of the augmentation's random numbers; ``seed`` if not given.
         epoch: Returns the current epoch when the first batch is asked for.
+        position: Returns then how many of its batches were trained on already: a run that goes on gets the others.
         rank: This process's number.
         world_size: How many processes share the images.
         num_workers: Threads that fetch ahead; 0 fetches in the loop.
@@ -63,7 +66,9 @@ class Loader:
         *,
         shuffle: bool,
         seed: int = 0,
+        augmentation_seed: int | None = None,
         epoch: Callable[[], int] = lambda: 0,
+        position: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
@@ -80,7 +85,9 @@ class Loader:
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
+        self.augmentation_seed = seed if augmentation_seed is None else augmentation_seed
         self.epoch = epoch
+        self.position = position
         self.rank = rank
         self.world_size = world_size
         self.num_workers = num_workers
@@ -94,17 +101,29 @@ class Loader:
         return min(-(-num_images // self.batch_size), num_images // self.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = self._training_plan() if self.shuffle else self._evaluation_plan()
         if self.num_workers == 0:
-            return map(self._fetch, plan)
-        return self._fetch_ahead(plan)
+            return map(self._fetch, self._plan())
+        return self._fetch_ahead(self._plan())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: tells Lightning that an epoch can be gone on with in its middle."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Nothing is needed: see ``epoch`` and ``position``."""
+
+    def _plan(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        # Epoch and position are asked for when the first batch is: Lightning makes the iterator of a resumed run before it
+        # restores them.
+        plan = self._training_plan() if self.shuffle else self._evaluation_plan()
+        yield from islice(plan, self.position(), None)
 
     def _training_plan(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         num_images = len(self.images.labels)
-        # Asked when the first batch is: Lightning makes the iterator of a resumed run before it restores the epoch.
-        generator = np.random.default_rng([self.seed, self.epoch()])
-        order = torch.from_numpy(generator.permutation(num_images))
-        draws = torch.from_numpy(generator.random((num_images, NUM_DRAWS), dtype=np.float32))
+        epoch = self.epoch()
+        order, draws = _draw(self.seed, epoch, num_images)
+        if self.augmentation_seed != self.seed:
+            _, draws = _draw(self.augmentation_seed, epoch, num_images)
         size = min(self.batch_size, num_images - num_images % self.world_size)
         for start in range(0, len(self) * size, size):
             share = slice(start + self.rank, start + size, self.world_size)
@@ -133,3 +152,10 @@ class Loader:
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+def _draw(seed: int, epoch: int, num_images: int) -> tuple[Tensor, Tensor]:
+    """The order of an epoch's images, (N,), and the random numbers of their augmentation, (N, NUM_DRAWS)."""
+    generator = np.random.default_rng([seed, epoch])
+    order = torch.from_numpy(generator.permutation(num_images))
+    return order, torch.from_numpy(generator.random((num_images, NUM_DRAWS), dtype=np.float32))

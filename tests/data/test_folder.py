@@ -41,7 +41,9 @@ def test_own_split_folders_are_used_and_missing_ones_carved(tmp_path: Path):
 
 
 def test_files_in_memory_and_on_disk_are_the_same_images(photos: Path):
-    in_memory, on_disk = (ImageFolder(str(photos), image_size=16, memory_gb=gb, flip=False) for gb in (1.0, 0.0))
+    in_memory, on_disk = (
+        ImageFolder(str(photos), image_size=16, memory_gb=gb, cache_dir=None, flip=False) for gb in (1.0, 0.0)
+    )
     for data in (in_memory, on_disk):
         data.setup("fit")
     assert isinstance(on_disk.splits["train"].images, FileImages)
@@ -133,7 +135,7 @@ def test_classes_must_be_the_same_in_every_split(tmp_path: Path):
 def test_a_broken_file_is_named(photos: Path, content: bytes | None):
     victim = photos / "bee" / "5.jpg"
     victim.write_bytes(victim.read_bytes()[:200] if content is None else content)
-    data = ImageFolder(str(photos), image_size=16, memory_gb=0)
+    data = ImageFolder(str(photos), image_size=16, memory_gb=0, cache_dir=None)
 
     def read_everything() -> None:
         assert data.channels == 3

@@ -1,0 +1,115 @@
+"""Archives of images, unpacked without trust."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+from uuid import uuid4
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+# Images hardly shrink; an archive that grows more than this was made to fill a disk.
+LARGEST_RATIO = 100
+LARGEST_NUM_FILES = 10_000_000
+CHUNK = 2**20
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is called as archives are."""
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def unpack(archive: Path, below: Path) -> Path:
+    """Unpacks an archive into a folder of its own, once: it is found again as long as the archive has the same bytes.
+
+    Args:
+        archive: A file with one of :data:`SUFFIXES`.
+        below: Where the folder is made.
+
+    Returns:
+        The folder; where all of the archive lies in one folder, that one.
+
+    Raises:
+        ValueError: If the archive is damaged, holds links, devices or paths that lead out of it, or grows beyond
+            :data:`LARGEST_RATIO` times its size or the free space. Nothing of it is left then.
+    """
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "blake2b").hexdigest()[:12]
+    target = below / f"unpacked-{digest}"
+    if not target.is_dir():
+        below.mkdir(parents=True, exist_ok=True)
+        partial = below / f".unpacking-{uuid4().hex}"
+        partial.mkdir()
+        try:
+            _unpack(archive, partial, min(LARGEST_RATIO * archive.stat().st_size, shutil.disk_usage(below).free))
+            if not target.is_dir():  # another process may have been quicker
+                _rename(partial, target)
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
+            raise ValueError(f"the archive {archive} cannot be unpacked ({error})") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    inside = [path for path in target.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    one_class_folder_above = len(inside) == 1 and inside[0].is_dir()
+    return inside[0] if one_class_folder_above else target
+
+
+def _rename(partial: Path, target: Path) -> None:
+    try:
+        partial.replace(target)
+    except OSError:
+        if not target.is_dir():  # else another process was quicker
+            raise
+
+
+def _unpack(archive: Path, target: Path, most: int) -> None:
+    total = 0
+    for number, (name, size, content) in enumerate(_members(archive)):
+        total += size
+        if total > most or number >= LARGEST_NUM_FILES:
+            raise ValueError(
+                f"the archive {archive} is refused: it unpacks to more than {most / 1e9:.2f} GB, "
+                f"which is {LARGEST_RATIO} times its size or all that is free"
+            )
+        path = target / _inside(archive, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            left = size
+            while left and (chunk := content.read(min(CHUNK, left))):
+                file.write(chunk)
+                left -= len(chunk)
+        if left:
+            raise ValueError(f"the archive {archive} is damaged: {name} ends too early")
+
+
+def _inside(archive: Path, name: str) -> PurePosixPath:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise ValueError(f"the archive {archive} is refused: {name!r} leads out of it")
+    return path
+
+
+def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
+    """Name, size and content of each file; refuses what is neither file nor folder."""
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as opened:
+            for info in opened.infolist():
+                mode = info.external_attr >> 16
+                if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise ValueError(f"the archive {archive} is refused: {info.filename!r} is a link or a device")
+                if not info.is_dir():
+                    with opened.open(info) as content:
+                        yield info.filename, info.file_size, content
+        return
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            if not (member.isreg() or member.isdir()):
+                raise ValueError(f"the archive {archive} is refused: {member.name!r} is a link or a device")
+            if member.isreg():
+                yield member.name, member.size, opened.extractfile(member)

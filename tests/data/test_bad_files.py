@@ -1,0 +1,205 @@
+"""Images and archives that are broken or hostile."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from lit_cnn.data import ImageFolder
+from lit_cnn.data.archive import LARGEST_RATIO, unpack
+from lit_cnn.data.preprocess import read_image
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+def bomb(side: int) -> bytes:
+    """A small PNG file that says it is a large black square."""
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    rows = zlib.compress(bytes(10_000_000), 9)
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+BAD: dict[str, Callable[[bytes], bytes]] = {
+    "truncated.jpg": lambda whole: whole[: len(whole) // 2],
+    "empty.jpg": lambda _: b"",
+    "text.jpg": lambda _: b"I am not an image",
+    "header.png": lambda _: PNG,
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_file_that_is_no_image_is_named(photos: Path, lit_cnn: Command, name: str):
+    whole = next(photos.glob("bee/*.jpg")).read_bytes()
+    (photos / "bee" / name).write_bytes(BAD[name](whole))
+    data = ["--data", "ImageFolder", "--data.data_dir", photos, "--data.image_size", "28", "--data.channels", "3"]
+    done = lit_cnn("fit", "--model", "LitLeNet", *data, "--trainer.max_epochs", "1")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert str(photos / "bee" / name) in line
+
+
+def test_bad_files_can_be_left_out(photos: Path):
+    for name, spoil in BAD.items():
+        (photos / "bee" / name).write_bytes(spoil(next(photos.glob("bee/[0-9]*.jpg")).read_bytes()))
+    data = ImageFolder(str(photos), image_size=28, on_bad_image="skip", channels=3)
+    with pytest.warns(UserWarning, match=r"4 of 24 files are left out: .*bee") as said:
+        data.setup("fit")
+    assert len(said) == 1
+    data.setup("test")
+    assert sum(len(data.splits[split].labels) for split in ("train", "val", "test")) == 60
+
+
+def test_a_decompression_bomb_takes_little_memory(tmp_path: Path):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb(60_000))  # 10.8 GB of pixels
+    program = f"""
+import resource, pathlib
+from lit_cnn.data.preprocess import read_image
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    read_image(pathlib.Path({str(path)!r}), 28, 3)
+except ValueError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    said, kilobytes = done.stdout.splitlines()
+    assert str(path) in said
+    assert int(kilobytes) < 50_000
+
+
+# Archives
+
+
+def tar_of(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for info, content in members:
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def linked(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def test_an_archive_is_a_folder(photos: Path, tmp_path: Path):
+    with tarfile.open(tmp_path / "photos.tar.gz", "w:gz") as archive:
+        archive.add(photos, "photos")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in photos.rglob("*.*"):
+            archive.write(path, path.relative_to(photos))
+    for name in ("photos.tar.gz", "photos.zip"):
+        data = ImageFolder(str(tmp_path / name), image_size=28, cache_dir=str(tmp_path / "cache"))
+        data.setup("fit")
+        assert data.class_names == ("ant", "bee", "cat")
+        assert len(data.splits["train"].labels) + len(data.splits["val"].labels) == 54
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    again = unpack(tmp_path / "photos.zip", tmp_path / "cache")
+    assert again.parent == tmp_path / "cache"
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("member", "says"),
+    [
+        (tarfile.TarInfo("../outside.jpg"), "leads out of it"),
+        (tarfile.TarInfo("a/../../outside.jpg"), "leads out of it"),
+        (tarfile.TarInfo("/tmp/outside.jpg"), "leads out of it"),
+        (tarfile.TarInfo("..\\outside.jpg"), "leads out of it"),
+        (linked("inside.jpg", "/etc/passwd"), "is a link or a device"),
+        (linked("inside.jpg", "../outside", tarfile.LNKTYPE), "is a link or a device"),
+        (linked("pipe", "", tarfile.FIFOTYPE), "is a link or a device"),
+    ],
+    ids=lambda value: value.name if isinstance(value, tarfile.TarInfo) else "",
+)
+def test_a_tar_that_leads_out_is_refused(tmp_path: Path, member: tarfile.TarInfo, says: str):
+    target = tmp_path / "target"
+    archive = tar_of(tmp_path / "a.tar.gz", (tarfile.TarInfo("good.jpg"), b"good"), (member, b""))
+    with pytest.raises(ValueError, match=says):
+        unpack(archive, target)
+    assert list(target.iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "target"]
+
+
+@pytest.mark.parametrize("name", ["../outside.jpg", "/tmp/outside.jpg", "C:/outside.jpg"])
+def test_a_zip_that_leads_out_is_refused(tmp_path: Path, name: str):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(name, b"x" * 100)
+    with pytest.raises(ValueError, match="leads out of it"):
+        unpack(tmp_path / "a.zip", tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_a_zip_with_a_link_is_refused(tmp_path: Path):
+    info = zipfile.ZipInfo("link")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(ValueError, match="is a link or a device"):
+        unpack(tmp_path / "a.zip", tmp_path / "target")
+
+
+def test_an_archive_that_grows_too_much_is_refused(tmp_path: Path):
+    archive = tar_of(tmp_path / "a.tar.gz", (tarfile.TarInfo("zeros"), bytes(20_000_000)))
+    assert archive.stat().st_size * LARGEST_RATIO < 20_000_000
+    with pytest.raises(ValueError, match="is refused: it unpacks to more than"):
+        unpack(archive, tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_a_broken_archive_is_named(tmp_path: Path):
+    whole = tar_of(tmp_path / "a.tar.gz", (tarfile.TarInfo("noise"), os.urandom(100_000)))
+    whole.write_bytes(whole.read_bytes()[:50_000])
+    with pytest.raises(ValueError, match=r"a\.tar\.gz"):
+        unpack(whole, tmp_path / "target")
+
+
+# Fuzzing
+
+
+def encoded(kind: str) -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((40, 30)).convert("RGB").save(file, kind)
+    return file.getvalue()
+
+
+SEEDS = [encoded(kind) for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")]
+
+
+@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_a_file_holds_it_is_read_or_named(tmp_path: Path, data: st.DataObject):
+    content = bytearray(data.draw(st.sampled_from(SEEDS)))
+    for position, value in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=20)
+    ):
+        content[position] = value
+    cut = data.draw(st.integers(0, len(content)) | st.just(len(content)))
+    path = tmp_path / "mutated.jpg"
+    path.write_bytes(content[:cut])
+    try:
+        pixels = read_image(path, 16, data.draw(st.sampled_from([1, 3])))
+    except ValueError as error:
+        assert str(path) in str(error)  # noqa: PT017 - both outcomes are good
+    else:
+        assert pixels.shape[1:] == (16, 16)
