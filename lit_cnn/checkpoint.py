@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from lit_cnn import models  # defines the architectures that a checkpoint can name
 from lit_cnn.classifier import CHECKPOINT_KEY, LitClassifier
 from lit_cnn.data.preprocess import Preprocessing
+from lit_cnn.training.checkpoint_io import read_checkpoint
 
 
 @dataclass(frozen=True)
@@ -43,19 +40,16 @@ def load_trained(path: str | Path) -> Trained:
     Raises:
         ValueError: If the file is missing, broken, of something else, or of an architecture that is not known here.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"there is no checkpoint {path}")
+    checkpoint = read_checkpoint(path)
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         about, hyper_parameters = checkpoint[CHECKPOINT_KEY], checkpoint["hyper_parameters"]
         data = checkpoint[about["data_key"]]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{path} is not a whole checkpoint of lit-cnn ({type(error).__name__}: {reason})") from error
+    except KeyError as error:
+        raise ValueError(f"{path} is not a checkpoint of lit_cnn: it has no {error}") from error
     kinds = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _subclasses(LitClassifier)}
     if about["class_path"] not in kinds:
         raise ValueError(f"{path} holds a {about['class_path']}, but the architectures here are {', '.join(sorted(kinds))}")
-    classifier = kinds[about["class_path"]](**hyper_parameters)
+    classifier = kinds[about["class_path"]](**{**hyper_parameters, "weights": None})
     classifier.on_load_checkpoint(checkpoint)
     classifier.load_state_dict(checkpoint["state_dict"])
     return Trained(

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
-from inspect import signature
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
+from lit_cnn.errors import TrainingError
 from lit_cnn.finetuning import freeze as freeze_up_to
 from lit_cnn.finetuning import frozen_norms, parameter_groups
-from lit_cnn.input_size import describe_sizes, takes
 from lit_cnn.pretrained import Weights, find_weights, start_from
-from lit_cnn.provenance import compare_arguments, compare_tensors
+from lit_cnn.provenance import compare_arguments, compare_tensors, compare_with_data
+from lit_cnn.training.finite import FiniteLoss
+from lit_cnn.training.optimizer import fused, optimizer_factory
+from lit_cnn.training.resume import ExactResume
 from lit_cnn.training.schedule import Schedule, rate_factor
 
+# Logits that are kept before the metrics of an evaluation are updated with all of them: one update for many batches.
+NUM_PENDING_LOGITS = 2**20
 # Key of a checkpoint under which the classifier says what it is.
 CHECKPOINT_KEY = "lit_cnn"
-
-
-def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
-    """A class of ``torch.optim`` by its name.
-
-    Raises:
-        ValueError: If there is none of that name; offers the nearest.
-    """
-    found = getattr(torch.optim, name, None)
-    if isinstance(found, type) and issubclass(found, torch.optim.Optimizer):
-        return found
-    names = [
-        key
-        for key, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and key != "Optimizer"
-    ]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or sorted(names)
-    raise ValueError(f"optimizer {name!r} is not in torch.optim; did you mean {', '.join(near)}?")
 
 
 def is_log_step(trainer: pl.Trainer) -> bool:
@@ -113,17 +98,9 @@ class LitClassifier(pl.LightningModule):
         if backbone_lr_scale <= 0:
             raise ValueError(f"backbone_lr_scale must be above 0, got {backbone_lr_scale}; to stop it, freeze the backbone")
         rate_factor(schedule, 1, warmup_ratio)
-        optimizer_class = find_optimizer(optimizer)
+        self._make_optimizer = optimizer_factory(optimizer, lr, weight_decay, optimizer_args)
         # Captures the subclass's arguments too.
         self.save_hyperparameters(ignore=["network"], logger=False)
-        if optimizer_args is None:
-            optimizer_args = {"momentum": 0.9, "nesterov": True} if optimizer == "SGD" else {}
-        decay = {"weight_decay": weight_decay} if "weight_decay" in signature(optimizer_class).parameters else {}
-        self._make_optimizer = partial(optimizer_class, lr=lr, **decay | optimizer_args)
-        try:
-            self._make_optimizer([nn.Parameter(torch.zeros(1, 1))])
-        except TypeError as error:
-            raise ValueError(f"optimizer_args do not fit torch.optim.{optimizer}: {error}") from error
 
         self.pretrained: Weights | None = None
         # Mean and standard deviation of the images that the weights want; None for those of the data.
@@ -164,7 +141,11 @@ class LitClassifier(pl.LightningModule):
             # Without groups: torchmetrics takes metrics for one that merely agree on the first batch.
             self.metrics[split] = MetricCollection(metrics, prefix=f"{split}/", compute_groups=False).clone()
             self.metrics[f"{split}_loss"] = MeanMetric(nan_strategy="disable")
+        self._pending: list[tuple[Tensor, Tensor]] = []  # logits and labels of the last batches
         self.num_tested = SumMetric(nan_strategy="disable")
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        return [ExactResume(), FiniteLoss()]
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)
@@ -179,6 +160,10 @@ class LitClassifier(pl.LightningModule):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, in_channels, H, W)."""
         return self.network(images)
+
+    def compile_network(self, mode: str) -> None:
+        """Compiles what training and evaluation call, in place: the names of the weights stay."""
+        self.network.compile(mode=mode)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Training loss of one set of logits."""
@@ -199,11 +184,19 @@ class LitClassifier(pl.LightningModule):
         if self._logs_epoch != self.current_epoch:
             # Lightning computes and resets them when the epoch ends; naming them once is enough, and cheaper.
             self._logs_epoch = self.current_epoch
-            self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
-            self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
+            self._name_training_metrics()
         if is_log_step(self.trainer):
             self.log("train/loss_step", loss.detach())
         return loss
+
+    def _name_training_metrics(self) -> None:
+        self.log("train/loss", self.train_loss, on_step=False, on_epoch=True)
+        self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
+
+    def on_train_start(self) -> None:
+        # An epoch that is gone on with may have had all its batches.
+        if self.trainer.fit_loop.restarted_mid_epoch:
+            self._name_training_metrics()
 
     def on_fit_start(self) -> None:
         self._logs_epoch = -1
@@ -223,10 +216,25 @@ class LitClassifier(pl.LightningModule):
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
         images, labels = batch[0].to(self.dtype), batch[1]
-        logits = self(images).float()
-        self.metrics[f"{split}_loss"].update(F.cross_entropy(logits, labels, reduction="none"))
-        self.metrics[split].update(logits, labels)
+        # A copy: a network that replays a CUDA graph overwrites its logits when it is called again.
+        logits = self(images).to(torch.float32, copy=True)
+        self._pending.append((logits, labels))
+        if len(self._pending) * self._pending[0][0].numel() >= NUM_PENDING_LOGITS:
+            self._update_metrics(split)
         return logits
+
+    def _update_metrics(self, split: str) -> None:
+        if self._pending:
+            logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+            self._pending.clear()
+            self.metrics[f"{split}_loss"].update(F.cross_entropy(logits, labels, reduction="none"))
+            self.metrics[split].update(logits, labels)
+
+    def on_validation_epoch_start(self) -> None:
+        self._pending.clear()
+
+    def on_test_epoch_start(self) -> None:
+        self._pending.clear()
 
     def on_validation_epoch_end(self) -> None:
         self._log_evaluation("val")
@@ -237,15 +245,19 @@ class LitClassifier(pl.LightningModule):
         self.num_tested.reset()
 
     def _log_evaluation(self, split: str) -> None:
+        self._update_metrics(split)
+        loss = self.metrics[f"{split}_loss"].compute()
+        if self.trainer.state.fn == "fit" and not torch.isfinite(loss):
+            raise TrainingError(f"the validation loss is {float(loss)} after epoch {self.current_epoch}: lower --model.lr")
         # compute() has gathered from all processes; sync_dist averages equal values and keeps Lightning from warning.
-        self.log(f"{split}/loss", self.metrics[f"{split}_loss"].compute(), sync_dist=True)
+        self.log(f"{split}/loss", loss, sync_dist=True)
         self.log_dict(self.metrics[split].compute(), sync_dist=True)
         self.metrics[f"{split}_loss"].reset()
         self.metrics[split].reset()
 
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
-        optimizer = self._make_optimizer(groups)
+        optimizer = self._make_optimizer(groups, **fused(self._make_optimizer, self.device, self.trainer))
         num_steps = self.trainer.estimated_stepping_batches
         schedule = self.hparams["schedule"]
         if num_steps == float("inf"):
@@ -262,35 +274,7 @@ class LitClassifier(pl.LightningModule):
         Raises:
             ValueError: If channels, classes or image size do not fit; says what would.
         """
-        data = self.trainer.datamodule
-        name = type(self).__name__
-        channels = getattr(data, "channels", self.in_channels)
-        if channels != self.in_channels:
-            raise ValueError(
-                f"{name} takes {self.in_channels} channels, but the images of {data.name} have {channels}: "
-                f"build it with in_channels={channels}"
-            )
-        num_classes = getattr(data, "num_classes", self.num_classes)
-        if num_classes > self.num_classes:
-            raise ValueError(
-                f"{name} has {self.num_classes} outputs, but {data.name} has {num_classes} classes: "
-                f"build it with num_classes={num_classes}"
-            )
-        if hasattr(data, "normalise_with"):
-            data.normalise_with(self.normalisation)
-        names = self.pretrained.class_names if self.pretrained else None
-        if names and tuple(getattr(data, "class_names", names)) != names:
-            rank_zero_warn(
-                f"the last layer is that of {self.pretrained.source}, whose {len(names)} classes "
-                f"({', '.join(names[:3])}, …) are not those of {data.name}: it learns them anew"
-            )
-        size = getattr(data, "image_size", None)
-        takes_size = partial(takes, self.network, self.in_channels)
-        if size is not None and not takes_size(size):
-            raise ValueError(
-                f"{name} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}: "
-                f"set image_size (--data.image_size)"
-            )
+        compare_with_data(self, self.trainer.datamodule)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = type(self)

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-import warnings
-from typing import Any, NoReturn
+from typing import Any
 
+import torch
+from jsonargparse import Namespace
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, LambdaCallback, ProgressBar
+from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
+from lit_cnn.allocator import keep_freed_memory
+from lit_cnn.catalogue import count_multiply_adds
 from lit_cnn.classifier import LitClassifier
-from lit_cnn.console import DEBUG, arguments_of_run, explain, model_options, one_line_errors, print_results, quiet
+from lit_cnn.console import (
+    RUN_FOLDER,
+    arguments_of_run,
+    import_nothing_foreign,
+    model_options,
+    one_line_errors,
+    print_results,
+    quiet,
+    silence_own_doing,
+)
 from lit_cnn.data import ImageDataModule
+from lit_cnn.errors import Interrupted
+from lit_cnn.input_size import takes
+from lit_cnn.parser import Parser
+from lit_cnn.processes import end_with_parent, started_by_a_launcher
 from lit_cnn.run import Run
+from lit_cnn.training.checkpoint_io import SafeCheckpointIO, read_checkpoint
 from lit_cnn.training.checkpoints import Best, Last
+from lit_cnn.training.compile import Compile, Mode
 from lit_cnn.training.dashboard import Dashboard, RunLogger
-from lit_cnn.training.progress import progress_bar
+from lit_cnn.training.interrupts import Interrupts
+from lit_cnn.training.precision import AutoTrainer, choose_precision
+from lit_cnn.training.progress import Introduction, progress_bar
 from lit_cnn.training.record import Recorder, with_interval
 
-# Processes that a launcher starts for the other devices find the folder of their run here.
-RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
+# Processes that a launcher starts for the other devices find here the precision that the first process chose.
+PRECISION = "LIT_CNN_PRECISION"
 # What belongs to a command, not to the run that its configuration describes.
 COMMAND_KEYS = ("config", "run", "runs_dir", "test_after_fit", "ckpt_path", "weights_only", "verbose")
+SAVING_KEYS = ("save_every_minutes", "save_every_steps")
 TRAINER_DEFAULTS = {
     "max_epochs": 10,
     "enable_model_summary": False,
@@ -37,16 +57,6 @@ QUIETLY = {"verbose": False, "weights_only": True}
 LINKED = {"num_classes": "data.num_classes", "in_channels": "data.channels"}
 
 
-class Parser(LightningArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if ex is not None and os.environ.get(DEBUG):
-            raise ex
-        print(f"lit-cnn: error: {explain(message)}", file=sys.stderr)
-        sys.exit(2)
-
-
 class CLI(LightningCLI):
     """Finds models and datasets by their names and keeps each training in a folder of its own."""
 
@@ -54,9 +64,13 @@ class CLI(LightningCLI):
         self.folder: Run | None = None
         self.made_folder = False
         self.recorder: Recorder | None = None
+        self.started_by_peer = PRECISION in os.environ
+        if self.started_by_peer:
+            end_with_parent()
         super().__init__(
             LitClassifier,
             ImageDataModule,
+            trainer_class=AutoTrainer,
             subclass_mode_model=True,
             subclass_mode_data=True,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -81,6 +95,26 @@ class CLI(LightningCLI):
             action="store_true",
             help="After fit, look at the test images once with the best checkpoint.",
         )
+        parser.add_argument(
+            "--save_every_minutes",
+            type=float | None,
+            default=10.0,
+            help="Save last.ckpt this often within an epoch, besides at its end.",
+        )
+        parser.add_argument(
+            "--save_every_steps",
+            type=int | None,
+            default=None,
+            help="Save last.ckpt after so many optimiser steps, besides at the end of an epoch.",
+        )
+        parser.add_argument(
+            "--compile",
+            type=Mode | None,
+            nargs="?",
+            const="default",
+            default=None,
+            help="Compile the network with torch.compile; reduce-overhead, on a GPU, is for small networks.",
+        )
         for target, source in LINKED.items():
             parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
 
@@ -91,6 +125,8 @@ class CLI(LightningCLI):
             if name in LINKED:
                 parser.error(f"{name} of the model follows from the data and cannot be set")
         self.config = parser.parse_args(arguments)
+        if not isinstance(self.options.trainer, Namespace):
+            parser.error(f"trainer: expected its settings by name, got {self.options.trainer}")
         if "://" in str(self.options.ckpt_path):
             parser.error(f"a checkpoint must be a file, got {self.options.ckpt_path}")
 
@@ -127,16 +163,28 @@ class CLI(LightningCLI):
         theirs = given.callbacks or []
         ours: list[Callback] = [self.recorder]
         if fitting:
-            ours.append(LambdaCallback(on_fit_start=self._introduce))
+            ours.append(Introduction(self.options.seed_everything))
         if fitting and given.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in theirs):
             ours.append(progress_bar())
+        if self.options.compile:
+            ours.append(Compile(self.options.compile))
+        last = Last(self.folder) if fitting and self.folder and given.enable_checkpointing is not False else None
         if fitting and self.folder:
             ours.append(Dashboard())
-            if given.enable_checkpointing is not False:
-                ours += [Best(self.folder), Last(self.folder)]
+        if last:
+            ours += [Best(self.folder), last]
+        ours.append(Interrupts(last, self.options.save_every_minutes, self.options.save_every_steps))
         settings: dict[str, Any] = {"callbacks": [*theirs, *ours], "use_distributed_sampler": False}
+        plugins = given.plugins or []
+        settings["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), SafeCheckpointIO()]
+        if given.precision == "auto" and not given.plugins:  # one of which may be a precision
+            # Saved with the run: it goes on, and is evaluated, in the precision that it began in.
+            settings["precision"] = self.options.trainer.precision = self._choose_precision(given.accelerator)
         if given.logger in (None, True):
-            settings["logger"] = RunLogger(self.folder.path) if self.folder and self.subcommand != "validate" else False
+            settings["logger"] = self._logger() if self.folder and self.subcommand != "validate" else False
+        if self.folder and given.default_root_dir is None:
+            # Lightning goes on from a hpc_ckpt_….ckpt that it finds there, of whatever training it is.
+            settings["default_root_dir"] = self.folder.path
         if not fitting:
             settings |= {"enable_progress_bar": False, "enable_checkpointing": False}
         elif self.folder is None:
@@ -145,6 +193,27 @@ class CLI(LightningCLI):
             return super().instantiate_trainer(**settings)
         except TypeError as error:
             raise ValueError(f"the Trainer cannot be made with devices={given.devices}: {error}") from error
+
+    def _logger(self) -> RunLogger:
+        checkpoint = self.options.ckpt_path
+        # What was shown after the checkpoint was saved will be shown again.
+        step = read_checkpoint(checkpoint)["global_step"] if checkpoint and self.subcommand == "fit" else None
+        return RunLogger(self.folder.path, purge_step=step)
+
+    def _choose_precision(self, accelerator: Any) -> str:
+        if PRECISION in os.environ:
+            return os.environ[PRECISION]
+        on_cpu = accelerator == "cpu" or not torch.accelerator.is_available()
+        if on_cpu and started_by_a_launcher():
+            return "32-true"  # each process measures for itself what it gains, and all must agree
+        device = "cpu" if on_cpu else torch.accelerator.current_accelerator().type
+        network, channels, size = self.model.network, self.model.in_channels, self.datamodule.image_size
+        # LBFGS needs differences of gradients that bfloat16 would round away. Where the size does not fit, the model says so
+        # when it meets the data.
+        if self.model.hparams["optimizer"] == "LBFGS" or not takes(network, channels, size):
+            return "32-true"
+        image = torch.zeros(1, channels, size, size)
+        return choose_precision(device, self.datamodule.batch_size * count_multiply_adds(network, image))
 
     def _find_folder(self) -> None:
         options = self.options
@@ -157,7 +226,7 @@ class CLI(LightningCLI):
         elif RUN_FOLDER in os.environ:
             self.folder = Run(os.environ[RUN_FOLDER])
             self.folder.path.mkdir(parents=True, exist_ok=True)
-        elif "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        elif started_by_a_launcher():
             raise ValueError(f"processes that were not started by lit-cnn need a common folder: set {RUN_FOLDER}=runs/…")
         elif not options.trainer.fast_dev_run:
             model = type(self.model).__module__.rpartition(".")[2]
@@ -172,37 +241,31 @@ class CLI(LightningCLI):
     # Commands
 
     def _silence_own_doing(self) -> None:
-        """Silences what Lightning warns of because of this command, not because of what the user gave."""
-        about: list[str] = []
-        if self.subcommand != "fit":
-            about.append(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
-        elif self.options.trainer.log_every_n_steps is None:
-            # The metrics of an epoch are logged all the same.
-            about.append(r"The number of training batches \(\d+\) is smaller than the logging interval")
-        if self.options.run:
-            own = re.escape(str(self.folder.checkpoints.resolve()))
-            about.append(rf"Checkpoint directory {own} exists and is not empty")
-        for message in about:
-            warnings.filterwarnings("ignore", message, UserWarning)
+        interval_given = self.options.trainer.log_every_n_steps is not None
+        own = self.folder.checkpoints if self.options.run else None
+        silence_own_doing(fitting=self.subcommand == "fit", interval_given=interval_given, checkpoints=own)
 
     def fit(self, **kwargs: Any) -> None:
         self._silence_own_doing()
         if self.made_folder and self.folder:
             os.environ[RUN_FOLDER] = str(self.folder.path)
+        os.environ[PRECISION] = str(self.options.trainer.precision)
         if self.trainer.is_global_zero:
             self._save_config()
         try:
             self.trainer.fit(**kwargs | {"weights_only": True})
             if self.trainer.global_step == 0:
                 raise ValueError("nothing was trained: the Trainer was told to make no step")
-        except BaseException:
+        except BaseException as error:
             self._discard_folder()
+            if isinstance(error, Interrupted) and self.started_by_peer:
+                sys.exit(0)  # the first process gives the exit status; it would take another for a crash of this one
             if self.trainer.interrupted and self.trainer.is_global_zero and self.folder and self.folder.last.is_file():
-                print(f"interrupted; go on with: lit-cnn fit --run {self.folder.path}", flush=True)
+                print(f"stopped; go on with: lit-cnn fit --run {self.folder.path}", flush=True)
             raise
         finally:
-            if self.made_folder:
-                del os.environ[RUN_FOLDER]
+            for name in (RUN_FOLDER, PRECISION):
+                os.environ.pop(name, None)
 
     def _save_config(self) -> None:
         if self.folder:
@@ -210,31 +273,9 @@ class CLI(LightningCLI):
             for key in COMMAND_KEYS:
                 config.pop(key, None)
             # A run that goes on under other settings is described by those.
-            self._parser("fit").save(config, self.folder.config, skip_none=True, skip_validation=True, overwrite=True)
-
-    def _introduce(self, trainer: Trainer, model: LitClassifier) -> None:
-        """Says what begins to train, once all of it has been found to fit."""
-        if not trainer.is_global_zero:
-            return
-        size = sum(parameter.numel() for parameter in model.network.parameters())
-        device = trainer.strategy.root_device.type
-        print(
-            f"{type(model).__name__} ({model.hparams.get('variant', 'no variants')}, {size:,} parameters) on "
-            f"{self.datamodule.name} at {self.datamodule.image_size}×{self.datamodule.image_size}; "
-            f"{trainer.world_size} × {device}, {trainer.precision}; seed {self.options.seed_everything}",
-            flush=True,
-        )
-        if model.pretrained:
-            theirs = "theirs were" if model.normalisation else "this dataset's are, for they do not say how theirs were"
-            print(f"{model.pretrained}; images normalised as {theirs}")
-        if model.hparams["freeze"] != "none":
-            learning = sum(parameter.numel() for parameter in model.network.parameters() if parameter.requires_grad)
-            started = model.pretrained or trainer.ckpt_path
-            print(
-                f"freeze={model.hparams['freeze']}: {learning:,} of the parameters learn"
-                + ("" if started else "; what is frozen is random, without --model.weights"),
-                flush=True,
-            )
+            partial = self.folder.config.with_suffix(".partial")
+            self._parser("fit").save(config, partial, skip_none=True, skip_validation=True, overwrite=True)
+            partial.replace(self.folder.config)
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)
@@ -264,6 +305,8 @@ class CLI(LightningCLI):
 
     def _report(self, results: dict[str, float]) -> None:
         if self.trainer.is_global_zero:
+            if "test/acc" in results and self.folder:
+                results = results | {"test/looks": self.folder.read_results().get("test/looks", 0)}
             trained_here = self.folder.checkpoint if self.folder and self.subcommand == "fit" else None
             print_results(results, trained_here or self.options.ckpt_path, self.folder.path if self.folder else None)
 
@@ -271,6 +314,8 @@ class CLI(LightningCLI):
 def main(_: list[str]) -> int:
     """Runs a subcommand and returns the exit status; LightningCLI reads the arguments from ``sys.argv`` itself."""
     quiet()
+    keep_freed_memory()
     with one_line_errors():
+        import_nothing_foreign()
         CLI()
     return 0

@@ -14,10 +14,27 @@ from pathlib import Path
 
 import yaml
 
+from lit_cnn.errors import TrainingError
 from lit_cnn.run import Run
 
+# Processes that a launcher starts for the other devices, and jobs that are started again, find the folder of their run here.
+RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
 # Set to anything, errors come with their traceback.
 DEBUG = "LIT_CNN_DEBUG"
+# Packages whose classes a configuration may name, and the variable that adds others, with commas between them.
+ALLOWED = (
+    "lit_cnn",
+    *(f"pytorch_lightning.{part}" for part in ("callbacks", "loggers", "plugins", "profilers", "strategies")),
+    "pytorch_lightning.accelerators",
+    "lightning_fabric.plugins",
+)
+ALLOW = "LIT_CNN_ALLOW"
+# Exit status after Ctrl-C, as shells have it.
+INTERRUPTED = 130
+# How gloo and NCCL say that there is nobody at the other end.
+LOST_PEER = re.compile(
+    r"Connection (closed|reset) by peer|Broken pipe|gloo.*(closed|reset|refused)|NCCL.*(abort|remote)", re.I | re.S
+)
 
 
 def arguments_of_run(arguments: list[str]) -> list[str]:
@@ -26,20 +43,83 @@ def arguments_of_run(arguments: list[str]) -> list[str]:
     Raises:
         ValueError: If the folder is not a run or has no such checkpoint.
     """
-    folder = None
-    for position, argument in enumerate(arguments):
-        if argument.startswith("--run="):
-            folder = argument.removeprefix("--run=")
-        elif argument == "--run" and position + 1 < len(arguments):
-            folder = arguments[position + 1]
-    if folder is None or not arguments:
+    folder: str | Path | None = next(reversed(_values(arguments, "--run")), None)
+    if folder is None and "last" in _values(arguments, "--ckpt_path"):
+        configs = [Path(value) for value in _values(arguments, "--config", "-c")]
+        folder = next((path.parent for path in configs if path.name == "config.yaml"), None)
+        if folder is None:
+            raise ValueError("--ckpt_path last goes with the config.yaml in a run's folder: --run FOLDER says both")
+        arguments = _without(arguments, "--ckpt_path")
+    if not arguments:
         return arguments
+    if folder is None:
+        restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+        begun = Run(os.environ[RUN_FOLDER]) if restarted and RUN_FOLDER in os.environ else None
+        checkpoint = _to_go_on_from(begun) if begun and arguments[0] == "fit" else None
+        return [*arguments, f"--ckpt_path={checkpoint}"] if checkpoint else arguments
     command, *rest = arguments
     run = Run.open(folder)
-    checkpoint = run.last if command == "fit" else run.checkpoint
-    if checkpoint is None or not checkpoint.is_file():
+    checkpoint = _to_go_on_from(run) if command == "fit" else run.checkpoint
+    if checkpoint is None:
         raise ValueError(f"the run {folder} has no checkpoint in {run.checkpoints} yet")
-    return [command, f"--config={run.config}", f"--ckpt_path={checkpoint}", *rest]
+    # Runs from before there was a choice name no precision.
+    precision = ["--trainer.precision=32-true"] if command in ("fit", "validate", "test") else []
+    return [command, *precision, f"--config={run.config}", f"--ckpt_path={checkpoint}", f"--run={run.path}", *rest]
+
+
+def _values(arguments: list[str], *options: str) -> list[str]:
+    """What is given to an option, as ``--option value`` or ``--option=value``, each time that it is."""
+    values: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        option, equals, attached = argument.partition("=")
+        if option in options and (equals or following is not None):
+            values.append(attached if equals else str(following))
+    return values
+
+
+def _without(arguments: list[str], option: str) -> list[str]:
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if not skip and argument.partition("=")[0] != option:
+            kept.append(argument)
+        skip = argument == option and not skip
+    return kept
+
+
+def _to_go_on_from(run: Run) -> Path | None:
+    """The last checkpoint of a run; where it is damaged, the one before, which is said.
+
+    Raises:
+        ValueError: If neither is whole: what was trained is not to be lost without a word.
+    """
+    from lit_cnn.training.checkpoint_io import find_damage, previous
+
+    there = [path for path in (run.last, previous(run.last)) if path.is_file() or path.is_symlink()]
+    damage = {path: find_damage(path) for path in there}
+    whole = next((path for path in there if damage[path] is None), None)
+    found = "; ".join(f"{path} is damaged ({what})" for path, what in damage.items() if what)
+    if whole is None:
+        if found:
+            raise ValueError(f"the run {run.path} cannot go on: {found}")
+        return None
+    if whole != run.last:
+        if run.last.is_symlink() or run.last.exists():
+            run.last.replace(run.last.with_name("last.damaged.ckpt"))  # lest it becomes the predecessor of the next
+        print(f"lit-cnn: warning: {found or f'{run.last} is missing'}; going on from {whole}", file=sys.stderr, flush=True)
+    return whole
+
+
+def import_nothing_foreign() -> None:
+    """Lets configurations and options name classes of :data:`ALLOWED` packages alone; others are not even imported."""
+    from jsonargparse import set_parsing_settings
+
+    added = [name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()]
+    set_parsing_settings(
+        import_path_denylist=["*"],
+        import_path_allowlist=[*ALLOWED, *added],
+        instantiate_subclass_spec_in_any=False,  # what may be anything is no place for a class
+    )
 
 
 def model_options(arguments: list[str]) -> set[str]:
@@ -68,21 +148,41 @@ def model_options(arguments: list[str]) -> set[str]:
 def one_line_errors() -> Iterator[None]:
     """Ends the program with one line for what a user can mend; anything else keeps its traceback.
 
-    The exit status is 2 for what the user gave, 1 for what the machine could not do.
+    The exit status is 2 for what the user gave, 1 for what the machine could not do, 130 after Ctrl-C.
     """
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     try:
         yield
-    except (ValueError, OSError, MisconfigurationException) as error:
+    except SystemExit as stopped:
+        # Lightning answers Ctrl-C, where it gets it, with the status of a failure.
+        if isinstance(stopped.__context__, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        raise
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (ValueError, OSError, MisconfigurationException, TrainingError) as error:
         if os.environ.get(DEBUG):
             raise
         print(f"lit-cnn: error: {explain(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError) else 1)
+    except RuntimeError as error:
+        if os.environ.get(DEBUG) or not LOST_PEER.search(str(error)):
+            raise
+        print("lit-cnn: error: another process of this training has ended; what it said of it stands above", file=sys.stderr)
+        sys.exit(1)
 
 
 def explain(message: str) -> str:
     """jsonargparse's account of what it could not parse, in one line that says what would do."""
+    denied = re.search(r"Importing '([\w.]+)' is not allowed", message)
+    if denied:
+        package = denied[1].partition(".")[0]
+        return (
+            f"{denied[1]} is not imported: a configuration may name what is in lit_cnn, and callbacks, "
+            f"loggers, plugins, profilers, strategies and accelerators of pytorch_lightning; "
+            f"if you trust it, set the environment variable {ALLOW}={package}"
+        )
     key = re.search(r'Parser key "([^"]+)"', message)
     given = re.search(r"Given value: (.+)|Got value: (.+)", message)
     unknown = re.search(r"Given value: (?:\{'class_path': ')?([\w.]+)", message)
@@ -163,6 +263,8 @@ def print_results(results: dict[str, float], checkpoint: str | Path | None, fold
     if "test/acc" in results:
         interval = f"95 % interval {share('test/acc_low')} to {share('test/acc_high')}"
         rows.append(("test accuracy", f"{share('test/acc')} ({interval}, {results['test/images']:,.0f} images)"))
+    if results.get("test/looks"):
+        rows.append(("looks at the test set", f"{results['test/looks']:,.0f}, see ledger.jsonl"))
     if "val/acc" in results:
         rows.append(("validation accuracy", share("val/acc")))
     for split, title in (("test", "test"), ("val", "validation")):
@@ -193,5 +295,27 @@ def quiet() -> None:
     # "GPU available", "Tip", "Seed set to 0", "Restoring states from": said better, or not worth saying.
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # torch.compile without a GPU, on a machine that has CUDA's compiler.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # Lightning 2.6.6 asks torch for the kind of a tree's node in a way that torch is about to drop.
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+
+
+def silence_own_doing(fitting: bool, interval_given: bool, checkpoints: Path | None) -> None:
+    """Silences what Lightning warns of because of the command, not because of what the user gave.
+
+    Args:
+        fitting: Whether the command trains.
+        interval_given: Whether the user chose how often steps are logged.
+        checkpoints: The folder of a run that goes on.
+    """
+    about: list[str] = []
+    if not fitting:
+        about.append(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+    elif not interval_given:
+        # The metrics of an epoch are logged all the same.
+        about.append(r"The number of training batches \(\d+\) is smaller than the logging interval")
+    if checkpoints:
+        about.append(rf"Checkpoint directory {re.escape(str(checkpoints.resolve()))} exists and is not empty")
+    for message in about:
+        warnings.filterwarnings("ignore", message, UserWarning)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from lit_cnn.allocator import keep_freed_memory
 from lit_cnn.checkpoint import Trained, load_pretrained, load_trained
 from lit_cnn.console import one_line_errors, quiet
 from lit_cnn.data.folder import SUFFIXES, FileImages, find_images
@@ -72,6 +73,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time (default: %(default)s)")
     options = parser.parse_args(arguments[1:])
     quiet()
+    keep_freed_memory()
     with one_line_errors():
         if not options.images:
             raise ValueError("which images? --images FOLDER")

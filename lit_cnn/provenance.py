@@ -1,9 +1,14 @@
-"""Whether weights belong to a network: said in one line, before torch lists every key."""
+"""Whether weights and data belong to a network: said in one line, before torch lists every key."""
 
 from __future__ import annotations
 
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+
+from lit_cnn.input_size import describe_sizes, takes
 
 if TYPE_CHECKING:
     from lit_cnn.classifier import LitClassifier
@@ -43,6 +48,42 @@ def compare_tensors(classifier: LitClassifier, class_path: str, state_dict: dict
         there, here = tuple(state_dict[name].shape), tuple(own[name].shape)
         if there != here:
             _refuse(classifier, class_path, f"{name} is {there} there and {here} here")
+
+
+def compare_with_data(classifier: LitClassifier, data: Any) -> None:
+    """Compares a network with the data that it is to see, and has these normalised as its weights want.
+
+    Raises:
+        ValueError: If channels, classes or image size do not fit; says what would.
+    """
+    name = type(classifier).__name__
+    channels = getattr(data, "channels", classifier.in_channels)
+    if channels != classifier.in_channels:
+        raise ValueError(
+            f"{name} takes {classifier.in_channels} channels, but the images of {data.name} have {channels}: "
+            f"build it with in_channels={channels}"
+        )
+    num_classes = getattr(data, "num_classes", classifier.num_classes)
+    if num_classes > classifier.num_classes:
+        raise ValueError(
+            f"{name} has {classifier.num_classes} outputs, but {data.name} has {num_classes} classes: "
+            f"build it with num_classes={num_classes}"
+        )
+    if hasattr(data, "normalise_with"):
+        data.normalise_with(classifier.normalisation)
+    names = classifier.pretrained.class_names if classifier.pretrained else None
+    if names and tuple(getattr(data, "class_names", names)) != names:
+        rank_zero_warn(
+            f"the last layer is that of {classifier.pretrained.source}, whose {len(names)} classes "
+            f"({', '.join(names[:3])}, …) are not those of {data.name}: it learns them anew"
+        )
+    size = getattr(data, "image_size", None)
+    takes_size = partial(takes, classifier.network, classifier.in_channels)
+    if size is not None and not takes_size(size):
+        raise ValueError(
+            f"{name} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}: "
+            f"set image_size (--data.image_size)"
+        )
 
 
 def _refuse(classifier: LitClassifier, class_path: str, what: str) -> NoReturn:

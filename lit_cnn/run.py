@@ -71,7 +71,7 @@ class Run:
 
     def discard_unless_begun(self) -> None:
         """Removes the folder, and those above it that only held it, if no epoch was finished."""
-        if self.metrics.exists() or self.checkpoints.exists():
+        if self.metrics.exists() or any(self.checkpoints.glob("*.ckpt")):
             return
         shutil.rmtree(self.path)
         for folder in list(self.path.parents)[:3]:
@@ -110,7 +110,7 @@ class Run:
         environment = {
             "time": _now(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "commit": _commit(),
+            "commit": source_commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "device": device,
@@ -164,7 +164,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
+def source_commit() -> str | None:
     """Commit of this source, with ``-dirty`` if it was changed since; None where it is not under version control."""
 
     def git(*arguments: str) -> str:

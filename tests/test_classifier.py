@@ -24,7 +24,11 @@ def logits_and_labels(classifier: LitClassifier, data: FakeImages, split: str) -
         return classifier.eval()(pixels), images.labels
 
 
-def test_metrics_are_those_of_all_images_whatever_the_batches(trainer: MakeTrainer):
+@pytest.mark.parametrize("num_pending_logits", [1, 2**20])
+def test_metrics_are_those_of_all_images_whatever_the_batches(
+    trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, num_pending_logits: int
+):
+    monkeypatch.setattr("lit_cnn.classifier.NUM_PENDING_LOGITS", num_pending_logits)
     # 50 validation images in batches of 33 and of 17: means of batches would differ from the mean of images.
     data = FakeImages(num_images=200, batch_size=33, val_fraction=0.25, seed=0)
     classifier = LitLeNet(lr=0.05)
@@ -272,13 +276,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(checkpoint: Path,
 
 
 def test_files_that_are_no_checkpoints_are_refused(checkpoint: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match="there is no checkpoint"):
+    with pytest.raises(ValueError, match=r"none\.ckpt is not a whole checkpoint: there is no such file"):
         load_trained(tmp_path / "none.ckpt")
     (tmp_path / "half.ckpt").write_bytes(checkpoint.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"half\.ckpt is not a whole checkpoint of lit-cnn"):
+    with pytest.raises(ValueError, match=r"half\.ckpt is not a whole checkpoint: File is not a zip file"):
         load_trained(tmp_path / "half.ckpt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match=r"other\.ckpt is not a whole checkpoint of lit-cnn"):
+    with pytest.raises(ValueError, match=r"other\.ckpt is not a checkpoint of lit_cnn: it has no 'lit_cnn'"):
         load_trained(tmp_path / "other.ckpt")
     foreign = torch.load(checkpoint, weights_only=True)
     foreign["lit_cnn"]["class_path"] = "os.system"
@@ -307,3 +311,31 @@ def test_double_precision(trainer: MakeTrainer):
     classifier = LitLeNet()
     trainer(precision="64-true").fit(classifier, datamodule=FakeImages(num_images=64))
     assert classifier.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "fused"),
+    [
+        ({}, {}, True),
+        ({"optimizer": "AdamW"}, {"precision": "bf16-mixed"}, True),
+        ({"optimizer_args": {"foreach": True}}, {}, None),
+        ({"optimizer_args": {"fused": False}}, {}, False),
+        ({}, {"gradient_clip_val": 1.0, "precision": "bf16-mixed"}, None),
+    ],
+)
+def test_one_kernel_updates_all_parameters_where_nothing_forbids_it(
+    trainer: MakeTrainer, arguments: dict, settings: dict, fused: bool | None
+):
+    fitted = trainer(**settings)
+    fitted.fit(LitLeNet(**arguments), datamodule=FakeImages(num_images=64))
+    assert fitted.optimizers[0].param_groups[0]["fused"] is fused
+
+
+def test_fused_and_plain_updates_agree(trainer: MakeTrainer):
+    trained = []
+    for optimizer_args in (None, {"momentum": 0.9, "nesterov": True, "foreach": False}):
+        torch.manual_seed(0)
+        classifier = LitLeNet(optimizer_args=optimizer_args)
+        trainer().fit(classifier, datamodule=FakeImages(num_images=200, seed=0))
+        trained.append(classifier.network.state_dict())
+    torch.testing.assert_close(trained[0], trained[1], rtol=1e-4, atol=1e-6)

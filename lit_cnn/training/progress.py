@@ -6,9 +6,45 @@ import sys
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import ProgressBar
+from pytorch_lightning.callbacks import Callback, ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Introduction(Callback):
+    """Says what begins to train, once all of it has been found to fit.
+
+    Args:
+        seed: That of the run.
+    """
+
+    def __init__(self, seed: int | bool | None) -> None:
+        self.seed = seed
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Says what begins to train, once all of it has been found to fit."""
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule
+        size = sum(parameter.numel() for parameter in pl_module.network.parameters())
+        device = trainer.strategy.root_device.type
+        print(
+            f"{type(pl_module).__name__} ({pl_module.hparams.get('variant', 'no variants')}, {size:,} parameters) on "
+            f"{data.name} at {data.image_size}×{data.image_size}; "
+            f"{trainer.world_size} × {device}, {trainer.precision}; seed {self.seed}",
+            flush=True,
+        )
+        if pl_module.pretrained:
+            theirs = "theirs were" if pl_module.normalisation else "this dataset's are, for they do not say how theirs were"
+            print(f"{pl_module.pretrained}; images normalised as {theirs}")
+        if pl_module.hparams["freeze"] != "none":
+            learning = sum(parameter.numel() for parameter in pl_module.network.parameters() if parameter.requires_grad)
+            started = pl_module.pretrained or trainer.ckpt_path
+            print(
+                f"freeze={pl_module.hparams['freeze']}: {learning:,} of the parameters learn"
+                + ("" if started else "; what is frozen is random, without --model.weights"),
+                flush=True,
+            )
 
 
 class EpochLines(ProgressBar):

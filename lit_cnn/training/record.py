@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from lit_cnn.run import Run
 from lit_cnn.training.checkpoints import Best
+from lit_cnn.training.compile import Compile
 
 # Metrics of a step, that say nothing about its epoch.
 OF_A_STEP = ("train/loss_step", "train/lr", "train/gradient_norm")
@@ -39,6 +40,7 @@ class Recorder(Callback):
         self._fit_began = 0.0
         self._validated = False
         self._lr = float("nan")
+        self._unfinished = (0, 0.0, self._lr)  # images, seconds and rate of an epoch that was stopped
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._fit_began = time.perf_counter() - self.wall_seconds
@@ -46,6 +48,12 @@ class Recorder(Callback):
             device = trainer.strategy.root_device
             name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
             self.run.write_environment(name, str(trainer.precision), trainer.world_size)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Of an epoch that is gone on with; another starts from nothing.
+        self._epoch_images, before, self._lr = self._unfinished
+        self._batch_ended = time.perf_counter()
+        self._epoch_began = self._batch_ended - before
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_images = 0
@@ -110,6 +118,8 @@ class Recorder(Callback):
         if self.seconds:
             results["train/images_per_s"] = round(self.images / self.seconds, 1)
         for callback in trainer.callbacks:
+            if isinstance(callback, Compile) and callback.seconds is not None:
+                results["first_step_s"] = round(callback.seconds, 2)  # in images_per_s too
             if isinstance(callback, Best) and callback.best_model_score is not None:
                 results["val/acc"] = float(callback.best_model_score)
         return results
@@ -127,11 +137,13 @@ class Recorder(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         wall_seconds = time.perf_counter() - self._fit_began
-        return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds}
+        unfinished = (self._epoch_images, self._batch_ended - self._epoch_began, self._lr)
+        return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
         self.wall_seconds = state_dict["wall_seconds"]
+        self._unfinished = state_dict.get("unfinished", self._unfinished)
 
 
 def with_interval(scores: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,153 @@
+"""Checkpoints that are either whole or not there."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+# Files whose predecessor is kept beside them.
+KEPT_ONCE_MORE = ("last.ckpt",)
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it; reads files alone, and runs no code from them.
+
+    Whenever the machine stops, the file of that name is the old one or the new one, whole. Before ``last.ckpt`` is replaced
+    it becomes ``last.previous.ckpt``.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            OSError: If it cannot be written; says how much room it takes and how much there is. What was there stays.
+        """
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.name in KEPT_ONCE_MORE and path.is_file():
+                _keep(path)
+            partial.replace(path)
+            _sync_folder(path.parent)
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter
+            partial.unlink(missing_ok=True)
+            raise OSError(
+                f"the checkpoint {path} cannot be written ({_reason(error)}): it takes {size(num_bytes(checkpoint))}, "
+                f"{_room(path.parent)}; the one before it is unchanged"
+            ) from error
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Removes a file."""
+        Path(path).unlink(missing_ok=True)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Callable | None = lambda storage, _: storage, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Reads a checkpoint, always as one of tensors and plain values.
+
+        Raises:
+            ValueError: If the path is no file, or the file is not a whole checkpoint of tensors and plain values.
+        """
+        return read_checkpoint(path, map_location)
+
+
+def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint file, checks that it is whole, and runs no code from it.
+
+    Raises:
+        ValueError: If the path is no file, or the file is no whole checkpoint or holds more than tensors and plain values.
+    """
+    problem = find_damage(path)
+    if problem:
+        raise ValueError(f"{path} is not a whole checkpoint: {problem}")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"{path} is refused: it holds more than tensors and plain values, none of which was run") from error
+    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a whole checkpoint: {_reason(error)}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
+    return content
+
+
+def find_damage(path: str | Path) -> str | None:
+    """Says why a file cannot be a checkpoint of torch's; None if its parts are all there and have their checksums."""
+    if "://" in str(path):
+        return "it must be a file, not an address"
+    path = Path(path)
+    if not path.is_file():
+        return f"the link to {path.readlink()} leads nowhere" if path.is_symlink() else "there is no such file"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+        with path.open("rb") as file:
+            old_format = file.read(2) == b"\x80\x02"
+        return None if old_format else _reason(error)  # that has no checksums: torch.load must judge
+    return f"{broken} in it is damaged" if broken else None
+
+
+def previous(path: Path) -> Path:
+    """Where the predecessor of a checkpoint is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def num_bytes(content: Any) -> int:
+    """Size of all tensors in nested mappings and sequences."""
+    if isinstance(content, Tensor):
+        return content.numel() * content.element_size()
+    if isinstance(content, Mapping):
+        return sum(map(num_bytes, content.values()))
+    return sum(map(num_bytes, content)) if isinstance(content, (list, tuple)) else 0
+
+
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _keep(path: Path) -> None:
+    """Gives a file a second name in one step; where the file system has no links, moves it."""
+    link = path.with_name(f".{path.name}.link")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+        link.replace(previous(path))
+    except OSError:
+        path.replace(previous(path))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last beyond a power failure."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _room(folder: Path) -> str:
+    try:
+        return f"{size(shutil.disk_usage(folder).free)} are free"
+    except OSError:
+        return "the folder is not there"
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,295 @@
+"""What is promised of faults and abuse, tried on real processes."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Command
+
+from lit_cnn.run import Run
+
+# A network with dropout, and a pause in each step, so that a signal finds the training under way.
+MODULE = """
+import os, time
+from pytorch_lightning.callbacks import Callback
+from torch import nn
+from lit_cnn.classifier import LitClassifier
+
+class LitSmall(LitClassifier):
+    def __init__(self, num_classes: int = 10, in_channels: int = 1):
+        network = nn.Sequential(nn.Conv2d(in_channels, 4, 5, stride=2), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(),
+                                nn.Dropout(0.5), nn.Linear(576, num_classes))
+        super().__init__(network, num_classes, in_channels, lr=0.05, schedule="one_cycle")
+
+class Slow(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 2 or "SOON" in os.environ:
+            open("under_way", "w").close()
+        time.sleep(float(os.environ.get("PAUSE", "0")))
+
+class Fails(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_rank == 1 and batch_idx == 3:
+            raise ValueError("this is the root of it")
+"""
+# 96 images train in 12 batches, 32 validate in 4.
+FIT = ["fit", "--model", "small.LitSmall", "--data", "FakeImages", "--data.num_images", "128", "--data.batch_size", "8"]
+FIT += ["--data.crop_padding", "2", "--data.flip", "true", "--trainer.max_epochs", "3", "--trainer.accelerator", "cpu"]
+FIT += ["--trainer.callbacks+=small.Slow", "--save_every_steps", "1", "--trainer.log_every_n_steps", "1"]
+STEPS = 36
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the module above, which configurations may name."""
+    (tmp_path / "small.py").write_text(MODULE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", ""))))
+    monkeypatch.setenv("LIT_CNN_ALLOW", "small")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("small", None)
+
+
+def start(folder: Path, *arguments: str | Path, pause: float = 0.1) -> subprocess.Popen[str]:
+    """Starts ``lit-cnn`` in a session of its own, where its processes can be counted."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lit_cnn", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PAUSE": str(pause)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_until_under_way(folder: Path) -> None:
+    """Waits for the third step of a training, and forgets it for the next."""
+    end = time.monotonic() + 120
+    while not (folder / "under_way").exists():
+        assert time.monotonic() < end, "nothing was trained"
+        time.sleep(0.02)
+    (folder / "under_way").unlink()
+
+
+def wait_for_step(folder: Path, step: int) -> Run:
+    """Waits until a run has saved this many steps."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        for path in folder.glob("runs/*/*/*/checkpoints/last.ckpt"):
+            run = Run(path.parent.parent)
+            # It is replaced all the time, but never half of it is there.
+            if torch.load(path, weights_only=True)["global_step"] >= step:
+                return run
+        time.sleep(0.02)
+    raise AssertionError(f"no checkpoint of step {step}")
+
+
+def processes_of(session: int) -> list[int]:
+    """Processes of a session that have not ended."""
+
+    def is_in_it(pid: str) -> bool:
+        try:
+            state, _, _, of_session = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            return False
+        return int(of_session) == session and state != "Z"
+
+    names = [path.name for path in Path("/proc").iterdir()]
+    return [int(pid) for pid in names if pid.isdigit() and is_in_it(pid)]
+
+
+def digest(run: Run) -> str:
+    """SHA-256 of the last checkpoint's weights, optimiser and schedule."""
+    state = torch.load(run.last, weights_only=True)
+    whole = hashlib.sha256(repr(state["lr_schedulers"]).encode())
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            whole.update(value.numpy().tobytes())
+        elif isinstance(value, dict):
+            for key in value:
+                whole.update(repr(key).encode())
+                add(value[key])
+        elif isinstance(value, list):
+            for item in value:
+                add(item)
+        else:
+            whole.update(repr(value).encode())
+
+    add(state["state_dict"])
+    add(state["optimizer_states"])
+    return whole.hexdigest()
+
+
+def metrics(run: Run) -> list[dict[str, str]]:
+    """Rows of the run's metrics, less what the clock says."""
+    with run.metrics.open() as file:
+        return [{k: v for k, v in row.items() if k not in ("seconds", "train/images_per_s")} for row in csv.DictReader(file)]
+
+
+def shown_steps(run: Run) -> list[int]:
+    """Steps of which TensorBoard shows a loss."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path), {"scalars": 0})
+    events.Reload()
+    return [event.step for event in events.Scalars("train/loss_step")]
+
+
+def only_run(folder: Path) -> Run:
+    (path,) = folder.glob("runs/*/*/*")
+    return Run(path)
+
+
+@pytest.fixture
+def whole(workplace: Path, lit_cnn: Command) -> tuple[str, list[dict[str, str]]]:
+    """What a run ends with that was never stopped."""
+    done = lit_cnn(*FIT, "--runs_dir", "never_stopped/runs")
+    assert done.returncode == 0, done.stderr
+    (workplace / "under_way").unlink()
+    run = only_run(workplace / "never_stopped")
+    assert shown_steps(run) == list(range(STEPS))
+    return digest(run), metrics(run)
+
+
+def check(run: Run, whole: tuple[str, list[dict[str, str]]], resumed: subprocess.CompletedProcess[str]) -> None:
+    assert resumed.returncode == 0, resumed.stderr
+    assert metrics(run) == whole[1]
+    assert digest(run) == whole[0]
+    assert shown_steps(run) == list(range(STEPS))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_amid_an_epoch(workplace: Path, lit_cnn: Command, whole: tuple, workers: int):
+    process = start(workplace, *FIT, "--data.num_workers", str(workers))
+    run = wait_for_step(workplace, 16)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert 16 <= torch.load(run.last, weights_only=True)["global_step"] < STEPS
+    check(run, whole, lit_cnn("fit", "--run", run.path))
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_told_to_stop(workplace: Path, lit_cnn: Command, whole: tuple, signum: int, status: int):
+    process = start(workplace, *FIT, "--save_every_steps", "1000")  # nothing is saved but for the signal
+    wait_until_under_way(workplace)
+    process.send_signal(signum)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, out + err
+    run = only_run(workplace)
+    assert f"stopped; go on with: lit-cnn fit --run {run.path.relative_to(workplace)}" in out
+    assert "Traceback" not in err
+    state = torch.load(run.last, weights_only=True)
+    assert 0 < state["global_step"] < STEPS
+    check(run, whole, lit_cnn("fit", "--config", run.config, "--ckpt_path", "last"))
+
+
+def test_a_second_ctrl_c_quits_at_once(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOON", "1")
+    process = start(workplace, *FIT, pause=30)
+    wait_until_under_way(workplace)  # it sleeps in its first step
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert time.monotonic() - began < 5
+    assert "once more to quit at once" in err
+
+
+TWO = [*FIT, "--trainer.devices", "2", "--trainer.strategy", "ddp"]
+
+
+@pytest.mark.slow
+def test_two_processes_told_to_stop_and_resumed(workplace: Path):
+    done = start(workplace, *TWO, "--runs_dir", "never_stopped/runs", pause=0)
+    out, err = done.communicate(timeout=120)
+    assert done.returncode == 0, out + err
+    (workplace / "under_way").unlink()
+    never_stopped = only_run(workplace / "never_stopped")
+    process = start(workplace, *TWO, "--save_every_steps", "1000")
+    wait_until_under_way(workplace)
+    other = next(pid for pid in processes_of(process.pid) if pid != process.pid)
+    os.kill(other, signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, out + err
+    run = only_run(workplace)
+    resumed = start(workplace, "fit", "--run", run.path, pause=0)
+    out, err = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, out + err
+    assert metrics(run) == metrics(never_stopped)
+    assert digest(run) == digest(never_stopped)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies", ["the first", "the second", "raises", "is told to stop"])
+def test_no_process_outlives_another(workplace: Path, dies: str):
+    raising = ["--trainer.callbacks+=small.Fails"] if dies == "raises" else []
+    process = start(workplace, *TWO, *raising)
+    run = wait_for_step(workplace, 2)
+    (other,) = [pid for pid in processes_of(process.pid) if pid != process.pid]
+    if dies == "the first":
+        process.kill()
+    elif dies == "the second":
+        os.kill(other, signal.SIGKILL)
+    elif dies == "is told to stop":
+        process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=20)
+    while processes_of(process.pid) and time.monotonic() - began < 20:
+        time.sleep(0.1)
+    assert processes_of(process.pid) == []
+    assert time.monotonic() - began < 20
+    assert process.returncode != 0
+    if dies == "raises":
+        assert "lit-cnn: error: this is the root of it" in err
+        assert process.returncode in (1, 2)
+    if dies == "is told to stop":
+        assert process.returncode == 143
+    assert torch.load(run.last, weights_only=True)["global_step"] >= 2
+
+
+def test_two_runs_begun_at_once_have_two_folders(workplace: Path):
+    both = [start(workplace, *FIT, "--trainer.max_epochs", "1", pause=0) for _ in range(2)]
+    for process in both:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, out + err
+    runs = [Run(path) for path in workplace.glob("runs/*/*/*")]
+    assert len(runs) == 2
+    assert digest(runs[0]) == digest(runs[1])
+
+
+def test_slurms_requeue_signal(workplace: Path, lit_cnn: Command, whole: tuple, monkeypatch: pytest.MonkeyPatch):
+    (workplace / "scontrol").write_text('#!/bin/sh\necho "$@" >> requeued\n')
+    (workplace / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join((str(workplace), os.environ["PATH"])))
+    for name, value in {"JOB_ID": "123", "NTASKS": "1", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    run = Run(workplace / "runs" / "of_the_job")
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", str(run.path))
+    process = start(workplace, *FIT, "--save_every_steps", "1000")
+    wait_until_under_way(workplace)
+    process.send_signal(signal.SIGUSR1)
+    while not (workplace / "requeued").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert (workplace / "requeued").read_text() == "requeue 123\n"
+    assert 0 < torch.load(run.last, weights_only=True)["global_step"] < STEPS
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    check(run, whole, lit_cnn(*FIT))

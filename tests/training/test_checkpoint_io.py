@@ -1,0 +1,357 @@
+"""Checkpoints that are whole or not there, and that bring no code along."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Command
+from pytorch_lightning import Trainer
+
+from lit_cnn.checkpoint import load_trained
+from lit_cnn.data import FakeImages
+from lit_cnn.models.lenet import LitLeNet
+from lit_cnn.run import Run
+from lit_cnn.training.checkpoint_io import SafeCheckpointIO, find_damage, previous, read_checkpoint
+from lit_cnn.training.checkpoints import check_room, checkpoint_bytes
+
+FIT = ["fit", "--model", "LitLeNet", "--data", "FakeImages", "--trainer.max_epochs", "2", "--trainer.accelerator", "cpu"]
+
+
+class Touches:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.fixture
+def run(lit_cnn: Command, tmp_path: Path) -> Run:
+    """A run of two epochs."""
+    done = lit_cnn(*FIT)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("runs/*/*/*")
+    return Run(path)
+
+
+# Writing
+
+
+def test_the_last_keeps_its_predecessor(tmp_path: Path):
+    io, path = SafeCheckpointIO(), tmp_path / "deep" / "last.ckpt"
+    for number in range(3):
+        io.save_checkpoint({"number": number}, path)
+    assert io.load_checkpoint(path) == {"number": 2}
+    assert io.load_checkpoint(previous(path)) == {"number": 1}
+    assert {file.name for file in path.parent.iterdir()} == {"last.ckpt", "last.previous.ckpt"}
+
+
+def test_where_there_are_no_links_the_predecessor_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    for number in range(2):
+        SafeCheckpointIO().save_checkpoint({"number": number}, tmp_path / "last.ckpt")
+    assert read_checkpoint(previous(tmp_path / "last.ckpt")) == {"number": 0}
+    assert read_checkpoint(tmp_path / "last.ckpt") == {"number": 1}
+
+
+@pytest.mark.parametrize("megabytes", [1, 20])
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, megabytes: int):
+    # A limit on the size of files makes the kernel refuse to write, as a full disk does.
+    program = f"""
+import resource, signal, torch
+from lit_cnn.training.checkpoint_io import SafeCheckpointIO
+SafeCheckpointIO().save_checkpoint({{"number": 1}}, "last.ckpt")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({megabytes} * 10**6, resource.RLIM_INFINITY))
+try:
+    SafeCheckpointIO().save_checkpoint({{"weights": torch.zeros(6_000_000), "more": [torch.ones(9)] * 9}}, "last.ckpt")
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the checkpoint last.ckpt cannot be written" in done.stdout
+    assert "it takes 24.0 MB, " in done.stdout
+    assert " are free; the one before it is unchanged" in done.stdout
+    assert read_checkpoint(tmp_path / "last.ckpt") == {"number": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's namespaces")
+def test_a_disk_that_is_really_full(tmp_path: Path):
+    program = """
+import torch
+from lit_cnn.training.checkpoint_io import SafeCheckpointIO
+SafeCheckpointIO().save_checkpoint({"number": 1}, "disk/last.ckpt")
+try:
+    SafeCheckpointIO().save_checkpoint({"weights": torch.zeros(6_000_000)}, "disk/last.ckpt")
+except OSError as error:
+    print(error)
+print(SafeCheckpointIO().load_checkpoint("disk/last.ckpt"))
+"""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "program.py").write_text(program)
+    mount = f"mount -t tmpfs -o size=4m tmpfs disk && {sys.executable} program.py"
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no namespaces here: {done.stderr}")
+    assert "it takes 24.0 MB, 4." in done.stdout, done.stderr
+    assert "{'number': 1}" in done.stdout
+
+
+def test_killed_while_it_writes_it_is_the_old_or_the_new(tmp_path: Path):
+    program = """
+import torch
+from lit_cnn.training.checkpoint_io import SafeCheckpointIO
+number = 0
+while True:
+    SafeCheckpointIO().save_checkpoint({"number": number, "weights": torch.full((2_000_000,), float(number))}, "last.ckpt")
+    print(number, flush=True)
+    number += 1
+"""
+    environment = {**os.environ, "TMPDIR": "/dev/shm"}  # another file system: nothing may pass through it
+    for wait in (0.0, 0.013, 0.031, 0.05):
+        command = [sys.executable, "-c", program]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            for _ in range(2):
+                process.stdout.readline()
+            time.sleep(wait)
+            process.kill()
+            saved = 1 + len(process.stdout.read().splitlines())
+        content = read_checkpoint(tmp_path / "last.ckpt")
+        assert saved <= content["number"] <= saved + 1
+        assert torch.equal(content["weights"], torch.full((2_000_000,), float(content["number"])))
+        assert find_damage(previous(tmp_path / "last.ckpt")) is None
+
+
+# Room
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_training(lit_cnn: Command, tmp_path: Path):
+    done = lit_cnn(*FIT, "--runs_dir", "/proc/runs")
+    assert done.returncode == 1
+    assert "/proc/runs" in done.stderr
+    assert "epoch" not in done.stdout
+    (tmp_path / "checkpoints").touch()
+    with pytest.raises(OSError, match=r"checkpoints cannot be written to .*checkpoints \("):
+        check_room(tmp_path / "checkpoints", 1)
+
+
+def test_too_little_room_is_found_before_training(tmp_path: Path):
+    check_room(tmp_path, 10**6)
+    with pytest.raises(OSError, match=r"will take 4000000\.0 GB, but .* GB are free"):
+        check_room(tmp_path, 10**15)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW", "RMSprop"])
+def test_the_size_of_a_checkpoint_is_known_before(trainer: Callable[..., Trainer], tmp_path: Path, optimizer: str):
+    fitted = trainer()
+    classifier = LitLeNet(optimizer=optimizer, lr=1e-3)
+    fitted.fit(classifier, datamodule=FakeImages(num_images=64))
+    path = tmp_path / "a.ckpt"
+    fitted.save_checkpoint(path)
+    assert checkpoint_bytes(classifier, fitted.optimizers) == pytest.approx(path.stat().st_size, rel=0.1)
+
+
+# Damage
+
+
+def test_a_truncated_last_is_said_and_the_one_before_goes_on(run: Run, lit_cnn: Command):
+    whole = torch.load(run.last, weights_only=True)["state_dict"]
+    content = run.last.read_bytes()
+    run.last.write_bytes(content[: len(content) // 2])
+    done = lit_cnn("fit", "--run", run.path)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: {run.last} is damaged (File is not a zip file); going on from {previous(run.last)}" in done.stderr
+    assert "epoch 2/2" in done.stdout
+    again = torch.load(run.last, weights_only=True)["state_dict"]
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_a_dangling_last_is_said(run: Run, lit_cnn: Command):
+    run.last.unlink()
+    run.last.symlink_to("gone.ckpt")
+    done = lit_cnn("fit", "--run", run.path)
+    assert done.returncode == 0, done.stderr
+    assert "the link to gone.ckpt leads nowhere" in done.stderr
+
+
+def test_without_a_whole_checkpoint_nothing_starts_again(run: Run, lit_cnn: Command):
+    before = run.metrics.read_bytes()
+    for path in (run.last, previous(run.last)):
+        path.write_bytes(path.read_bytes()[:1000])
+    done = lit_cnn("fit", "--run", run.path)
+    assert done.returncode == 2
+    assert "cannot go on: " in done.stderr
+    assert str(run.last) in done.stderr
+    assert str(previous(run.last)) in done.stderr
+    assert run.metrics.read_bytes() == before
+
+
+def test_a_flipped_bit_is_found(run: Run, lit_cnn: Command):
+    content = bytearray(run.best.read_bytes())
+    content[len(content) // 2] ^= 1
+    run.best.write_bytes(content)
+    with pytest.raises(ValueError, match=r"best\.ckpt is not a whole checkpoint: .* is damaged"):
+        load_trained(run.best)
+    done = lit_cnn("test", "--run", run.path)
+    assert done.returncode == 2
+    assert "best.ckpt is not a whole checkpoint" in done.stderr
+
+
+# Code
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    path = tmp_path / "hostile.ckpt"
+    torch.save({"state_dict": Touches(tmp_path / "it_ran"), "loops": {}}, path)
+    return path
+
+
+@pytest.mark.parametrize("way", ["fit", "test", "weights", "run", "predict"])
+def test_code_in_a_checkpoint_does_not_run(run: Run, hostile: Path, lit_cnn: Command, tmp_path: Path, way: str):
+    if way == "run":
+        shutil.copy(hostile, run.last)
+    arguments = {
+        "fit": [*FIT, "--ckpt_path", hostile],
+        "test": ["test", *FIT[1:], "--ckpt_path", hostile],
+        "weights": [*FIT, "--model.weights", hostile],
+        "run": ["fit", "--run", run.path, "--trainer.max_epochs", "3"],
+        "predict": ["predict", "--ckpt_path", hostile, "--images", tmp_path],
+    }[way]
+    done = lit_cnn(*arguments)
+    assert done.returncode == 2, done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lit-cnn: error: ")
+    assert "more than tensors" in line
+    assert not (tmp_path / "it_ran").exists()
+
+
+@pytest.fixture
+def address(hostile: Path) -> Iterator[tuple[str, list[str]]]:
+    """A server that has the hostile checkpoint, and what it was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(hostile.read_bytes())
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hostile.ckpt", asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_checkpoint_is_never_fetched(address: tuple[str, list[str]], lit_cnn: Command, tmp_path: Path):
+    url, asked = address
+    for arguments in (
+        [*FIT, "--ckpt_path", url],
+        ["test", *FIT[1:], "--ckpt_path", url],
+        [*FIT, "--model.weights", url],
+        ["predict", "--ckpt_path", url, "--images", tmp_path],
+    ):
+        done = lit_cnn(*arguments)
+        assert done.returncode == 2
+        assert url in done.stderr
+    with pytest.raises(ValueError, match="must be a file, not an address"):
+        SafeCheckpointIO().load_checkpoint(url)
+    assert asked == []
+    assert not (tmp_path / "it_ran").exists()
+
+
+@pytest.mark.parametrize("way", ["config", "option", "inside a callback"])
+def test_a_foreign_class_is_not_imported(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str):
+    (tmp_path / "foreign.py").write_text("import os\nos.mkdir('it_ran')\nclass Thing: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("LIT_CNN_ALLOW", raising=False)
+    inner = {"class_path": "pytorch_lightning.callbacks.LambdaCallback", "init_args": {"on_fit_start": "foreign.Thing"}}
+    callbacks = [inner] if way == "inside a callback" else [{"class_path": "foreign.Thing"}]
+    if way == "option":
+        done = lit_cnn(*FIT, "--trainer.callbacks+=foreign.Thing")
+    else:
+        (tmp_path / "hostile.yaml").write_text(json.dumps({"trainer": {"callbacks": callbacks}}))
+        done = lit_cnn(*FIT, "--config", "hostile.yaml")
+    assert done.returncode == 2
+    assert "foreign.Thing is not imported" in done.stderr
+    assert not (tmp_path / "it_ran").exists()
+    assert "foreign" not in sys.modules
+
+
+@pytest.mark.parametrize("class_path", ["somebody.elses.LitNet", "lit_cnn.models.lenet.LitLeNet5000"])
+def test_an_unknown_architecture_is_one_line(run: Run, lit_cnn: Command, tmp_path: Path, class_path: str):
+    content = torch.load(run.best, weights_only=True)
+    content["lit_cnn"]["class_path"] = class_path
+    content["state_dict"] = {name.replace("features", "other"): value for name, value in content["state_dict"].items()}
+    torch.save(content, tmp_path / "unknown.ckpt")
+    done = lit_cnn("predict", "--ckpt_path", "unknown.ckpt", "--images", tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "unknown.ckpt" in line
+    assert class_path in line
+    assert "lit_cnn.models.lenet.LitLeNet" in line
+
+
+def test_the_limit_on_files_is_for_the_child_alone():
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"class_path": "pytorch_lightning.cli.instantiate_class", "init_args": {"args": "x", "init": {}}},
+        {"class_path": "pytorch_lightning.core.saving._load_from_checkpoint", "init_args": {}},
+        "os.system",
+    ],
+)
+def test_a_callback_of_a_callback_brings_no_code(lit_cnn: Command, tmp_path: Path, inner: object):
+    outer = {"class_path": "pytorch_lightning.callbacks.LambdaCallback", "init_args": {"on_fit_start": inner}}
+    (tmp_path / "hostile.yaml").write_text(json.dumps({"trainer": {"callbacks": [outer]}}))
+    done = lit_cnn(*FIT, "--config", "hostile.yaml")
+    assert done.returncode == 2
+    assert "is not imported" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_checkpoint_names_nothing_to_remove(run: Run, lit_cnn: Command, tmp_path: Path):
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    content = torch.load(run.last, weights_only=True)
+    for state in content["callbacks"].values():
+        if "best_k_models" in state:
+            paths = {"best_model_path": str(precious), "kth_best_model_path": f"local://{precious}"}
+            state.update(paths, best_model_score=None, best_k_models={f"local://{precious}": torch.tensor(-1.0)})
+    torch.save(content, run.last)
+    done = lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "4")
+    assert done.returncode == 0, done.stderr
+    assert precious.is_dir()
+
+
+def test_a_damaged_last_does_not_become_the_predecessor(run: Run, lit_cnn: Command):
+    run.last.write_bytes(run.last.read_bytes()[:1000])
+    assert lit_cnn("fit", "--run", run.path).returncode == 0
+    assert find_damage(run.last) is None
+    assert find_damage(previous(run.last)) is None
+    assert run.last.with_name("last.damaged.ckpt").stat().st_size == 1000
