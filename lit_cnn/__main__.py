@@ -17,6 +17,7 @@ COMMANDS = {
         "lit_cnn.predict",
         "classify new images with a run or torchvision's weights, into predictions.csv",
     ),
+    "doctor": ("lit_cnn.doctor", "look at data, network and machine before a long training"),
     "models": ("lit_cnn.catalogue", "list the networks with their parameters, multiply-adds and papers"),
     "benchmark": ("lit_cnn.benchmark.command", "compare the speed of lit-cnn fit with loops written by hand"),
     "summary": ("lit_cnn.catalogue", "list a network's layers with shapes and counts"),
