@@ -13,7 +13,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir '$(DATA_DIR)') \
           $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict dashboard benchmark test test-all lint format lock clean
+.PHONY: help setup train evaluate resume predict doctor dashboard benchmark test test-all lint format audit lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -23,7 +23,7 @@ help: ## Show this help
 	@echo "  DATA=fashion_mnist       a folder of experiments/ (default: digits)"
 	@echo "  DATA_DIR=path            where the dataset's files are, or are downloaded to (default: data)"
 	@echo "  DEVICES=2                how many processors or GPUs"
-	@echo "  PRECISION=bf16-mixed     32-true, bf16-mixed, 16-mixed"
+	@echo "  PRECISION=32-true        32-true, bf16-mixed, 16-mixed (default: auto, by device and size of the network)"
 	@echo "  EPOCHS=3   SEED=1        instead of the recipe's"
 	@echo '  ARGS="--model.lr 0.02"   handed to lit-cnn as it is (also by the other commands)'
 	@echo
@@ -68,10 +68,13 @@ images:
 predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
 	@$(BIN)/lit-cnn predict --run '$(RUN)' --images '$(IMAGES)' $(ARGS)
 
+doctor: $(VENV)/installed ## Look at the folder or dataset DATA, a network and this machine before a long training
+	@$(BIN)/lit-cnn doctor --data '$(DATA)' $(if $(MODEL),--model $(MODEL)) $(ARGS)
+
 dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
 	@$(BIN)/tensorboard --logdir runs --host localhost $(ARGS)
 
-benchmark: $(VENV)/installed ## Compare the speed of training with loops written by hand (half an hour; ARGS="--case lenet")
+benchmark: $(VENV)/installed ## Compare the speed of training with loops written by hand (half an hour; see ARGS=--help)
 	@$(BIN)/lit-cnn benchmark $(if $(DATA_DIR),--data_dir '$(DATA_DIR)') $(ARGS)
 
 test: $(VENV)/installed ## Run the tests
@@ -87,6 +90,11 @@ lint: $(VENV)/installed ## Check style and format
 format: $(VENV)/installed ## Mend what the linter can mend
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+audit: $(VENV)/installed ## Look up the locked packages in the database of known vulnerabilities (needs the internet)
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv-audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock $(ARGS)
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev \
