@@ -14,18 +14,10 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.allocator import keep_freed_memory
+from lit_cnn.arguments import RUN_FOLDER, arguments_of_run, import_nothing_foreign, model_options
 from lit_cnn.catalogue import count_multiply_adds
 from lit_cnn.classifier import LitClassifier
-from lit_cnn.console import (
-    RUN_FOLDER,
-    arguments_of_run,
-    import_nothing_foreign,
-    model_options,
-    one_line_errors,
-    print_results,
-    quiet,
-    silence_own_doing,
-)
+from lit_cnn.console import one_line_errors, print_results, quiet, silence_own_doing
 from lit_cnn.data import ImageDataModule
 from lit_cnn.errors import Interrupted
 from lit_cnn.input_size import takes

@@ -22,6 +22,12 @@ from lit_cnn.models import ARCHITECTURES, build, list_variants
 
 ROOT = Path(__file__).parent.parent
 
+# Where several processes test side by side, each of them, and what it starts, computes with its share of the processors.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ["OMP_NUM_THREADS"] = str(share)
+    torch.set_num_threads(share)
+
 
 # The variant that each architecture has if none is named.
 DEFAULTS = {signature(kind).parameters["variant"].default for kind in ARCHITECTURES.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, run_folder: str | Path, purge_step: int | None = None) -> None:
         super().__init__(save_dir=run_folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
+        if purge_step is not None:
+            _await_next_second(Path(run_folder))
 
     def save(self) -> None:
         """Writes out the events, and no hparams.yaml beside the run's config.yaml."""
@@ -156,6 +159,13 @@ class Dashboard(Callback):
             torch.distributed.all_gather_object(shares, rows)
             rows = torch.cat(shares)
         return self._keep_worst(rows)
+
+
+def _await_next_second(run_folder: Path) -> None:
+    """TensorBoard reads a run's files in the order of their names, which begin with the second in which each was made."""
+    seconds = [int(path.name.split(".")[3]) for path in run_folder.glob("events.out.tfevents.*")]
+    if max(seconds, default=0) == int(time.time()):
+        time.sleep(1)
 
 
 def _writer(trainer: pl.Trainer) -> SummaryWriter | None:

@@ -1,4 +1,5 @@
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,3 +77,20 @@ def test_a_dashboard_changes_no_weight(trainer: Callable[..., Trainer], tmp_path
         return classifier.state_dict()
 
     torch.testing.assert_close(weights(True), weights(False), rtol=0, atol=0)
+
+
+def test_what_goes_on_within_the_second_is_shown_after_what_it_goes_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # TensorBoard reads files by their names: the second, the host, the number of the process as text.
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: 999_999_999)
+        first = RunLogger(tmp_path)
+        for step in range(4):
+            first.log_metrics({"loss": 1.0}, step)
+        first.save()
+    second = RunLogger(tmp_path, purge_step=2)
+    for step in (2, 3, 4):
+        second.log_metrics({"loss": 2.0}, step)
+    second.save()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(0, 1), (1, 1), (2, 2), (3, 2), (4, 2)]
