@@ -77,11 +77,14 @@ dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
 benchmark: $(VENV)/installed ## Compare the speed of training with loops written by hand (half an hour; see ARGS=--help)
 	@$(BIN)/lit-cnn benchmark $(if $(DATA_DIR),--data_dir '$(DATA_DIR)') $(ARGS)
 
+# Processes that test side by side, one for each processor.
+PARALLEL = -n auto --dist worksteal
+
 test: $(VENV)/installed ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-all: $(VENV)/installed ## Run all tests, the slow ones too
-	@$(BIN)/python -m pytest -m '' $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m '' $(ARGS)
 
 lint: $(VENV)/installed ## Check style and format
 	@$(BIN)/ruff check .

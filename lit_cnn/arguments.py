@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lit_cnn.run import Run
 
@@ -45,11 +46,14 @@ def arguments_of_run(arguments: list[str]) -> list[str]:
     command, *rest = arguments
     run = Run.open(folder)
     checkpoint = _to_go_on_from(run) if command == "fit" else run.checkpoint
+    if checkpoint is None and (command != "fit" or run.metrics.exists()):
+        raise ValueError(f"the run {folder} has no checkpoint in {run.checkpoints}")
     if checkpoint is None:
-        raise ValueError(f"the run {folder} has no checkpoint in {run.checkpoints} yet")
+        _warn(f"the run {folder} was stopped before it saved anything; it begins anew")
     # Runs from before there was a choice name no precision.
     precision = ["--trainer.precision=32-true"] if command in ("fit", "validate", "test") else []
-    return [command, *precision, f"--config={run.config}", f"--ckpt_path={checkpoint}", f"--run={run.path}", *rest]
+    from_there = [f"--ckpt_path={checkpoint}"] if checkpoint else []
+    return [command, *precision, f"--config={run.config}", *from_there, f"--run={run.path}", *rest]
 
 
 def _values(arguments: list[str], *options: str) -> list[str]:
@@ -91,8 +95,13 @@ def _to_go_on_from(run: Run) -> Path | None:
     if whole != run.last:
         if run.last.is_symlink() or run.last.exists():
             run.last.replace(run.last.with_name("last.damaged.ckpt"))  # lest it becomes the predecessor of the next
-        print(f"lit-cnn: warning: {found or f'{run.last} is missing'}; going on from {whole}", file=sys.stderr, flush=True)
+        _warn(f"{found or f'{run.last} is missing'}; going on from {whole}")
     return whole
+
+
+@rank_zero_only
+def _warn(message: str) -> None:
+    print(f"lit-cnn: warning: {message}", file=sys.stderr, flush=True)
 
 
 def import_nothing_foreign() -> None:

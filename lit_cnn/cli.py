@@ -187,10 +187,12 @@ class CLI(LightningCLI):
             raise ValueError(f"the Trainer cannot be made with devices={given.devices}: {error}") from error
 
     def _logger(self) -> RunLogger:
+        if self.subcommand != "fit":
+            return RunLogger(self.folder.path)
+        # What was shown after the checkpoint was saved will be shown again; without one, all of it.
         checkpoint = self.options.ckpt_path
-        # What was shown after the checkpoint was saved will be shown again.
-        step = read_checkpoint(checkpoint)["global_step"] if checkpoint and self.subcommand == "fit" else None
-        return RunLogger(self.folder.path, purge_step=step)
+        before = 0 if self.options.run else None
+        return RunLogger(self.folder.path, purge_step=read_checkpoint(checkpoint)["global_step"] if checkpoint else before)
 
     def _choose_precision(self, accelerator: Any) -> str:
         if PRECISION in os.environ:

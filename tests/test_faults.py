@@ -20,8 +20,8 @@ from conftest import Command
 from lit_cnn.run import Run
 
 # A network with dropout, and a pause in each step, so that a signal finds the training under way.
-MODULE = """
-import os, time
+MODULE = '''
+import os, signal, time
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 from lit_cnn.classifier import LitClassifier
@@ -38,11 +38,24 @@ class Slow(Callback):
             open("under_way", "w").close()
         time.sleep(float(os.environ.get("PAUSE", "0")))
 
+class Dies(Callback):
+    """Kills the process at one moment: a hook, an epoch, and a batch where the hook is one of a batch."""
+
+    def __init__(self):
+        if "DIES" in os.environ:
+            hook, *self.moment = os.environ["DIES"].split()
+            setattr(self, hook, self.maybe)
+
+    def maybe(self, trainer, pl_module, *rest):
+        batch = [value for value in rest if isinstance(value, int)][:1]
+        if [str(value) for value in [trainer.current_epoch, *batch]] == self.moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
 class Fails(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if trainer.global_rank == 1 and batch_idx == 3:
             raise ValueError("this is the root of it")
-"""
+'''
 # 96 images train in 12 batches, 32 validate in 4.
 FIT = ["fit", "--model", "small.LitSmall", "--data", "FakeImages", "--data.num_images", "128", "--data.batch_size", "8"]
 FIT += ["--data.crop_padding", "2", "--data.flip", "true", "--trainer.max_epochs", "3", "--trainer.accelerator", "cpu"]
@@ -153,15 +166,23 @@ def only_run(folder: Path) -> Run:
     return Run(path)
 
 
+@pytest.fixture(scope="module")
+def of_the_whole() -> list[tuple[str, list[dict[str, str]]]]:
+    """What :func:`whole` found, once it has."""
+    return []
+
+
 @pytest.fixture
-def whole(workplace: Path, lit_cnn: Command) -> tuple[str, list[dict[str, str]]]:
+def whole(workplace: Path, lit_cnn: Command, of_the_whole: list) -> tuple[str, list[dict[str, str]]]:
     """What a run ends with that was never stopped."""
-    done = lit_cnn(*FIT, "--runs_dir", "never_stopped/runs")
-    assert done.returncode == 0, done.stderr
-    (workplace / "under_way").unlink()
-    run = only_run(workplace / "never_stopped")
-    assert shown_steps(run) == list(range(STEPS))
-    return digest(run), metrics(run)
+    if not of_the_whole:
+        done = lit_cnn(*FIT, "--runs_dir", "never_stopped/runs")
+        assert done.returncode == 0, done.stderr
+        (workplace / "under_way").unlink()
+        run = only_run(workplace / "never_stopped")
+        assert shown_steps(run) == list(range(STEPS))
+        of_the_whole.append((digest(run), metrics(run)))
+    return of_the_whole[0]
 
 
 def check(run: Run, whole: tuple[str, list[dict[str, str]]], resumed: subprocess.CompletedProcess[str]) -> None:
@@ -179,6 +200,30 @@ def test_killed_amid_an_epoch(workplace: Path, lit_cnn: Command, whole: tuple, w
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert 16 <= torch.load(run.last, weights_only=True)["global_step"] < STEPS
+    check(run, whole, lit_cnn("fit", "--run", run.path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "on_train_batch_start 0 0",
+        "on_train_batch_start 1 0",
+        "on_train_batch_start 1 11",
+        "on_train_epoch_end 1",
+        "on_train_epoch_start 2",
+        "on_validation_start 1",
+        "on_validation_batch_start 1 2",
+        "on_validation_end 2",
+    ],
+)
+def test_killed_at_any_moment(workplace: Path, lit_cnn: Command, whole: tuple, monkeypatch: pytest.MonkeyPatch, moment: str):
+    monkeypatch.setenv("DIES", moment)
+    process = start(workplace, *FIT, "--trainer.callbacks+=small.Dies", pause=0)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    monkeypatch.delenv("DIES")
+    run = only_run(workplace)
     check(run, whole, lit_cnn("fit", "--run", run.path))
 
 
@@ -215,19 +260,26 @@ TWO = [*FIT, "--trainer.devices", "2", "--trainer.strategy", "ddp"]
 
 
 @pytest.mark.slow
-def test_two_processes_told_to_stop_and_resumed(workplace: Path):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_two_processes_stopped_and_resumed(workplace: Path, signum: int):
     done = start(workplace, *TWO, "--runs_dir", "never_stopped/runs", pause=0)
     out, err = done.communicate(timeout=120)
     assert done.returncode == 0, out + err
     (workplace / "under_way").unlink()
     never_stopped = only_run(workplace / "never_stopped")
-    process = start(workplace, *TWO, "--save_every_steps", "1000")
-    wait_until_under_way(workplace)
-    other = next(pid for pid in processes_of(process.pid) if pid != process.pid)
-    os.kill(other, signal.SIGTERM)
+    if signum == signal.SIGTERM:
+        process = start(workplace, *TWO, "--save_every_steps", "1000")
+        wait_until_under_way(workplace)
+        run = only_run(workplace)
+        other = next(pid for pid in processes_of(process.pid) if pid != process.pid)
+        os.kill(other, signum)
+    else:
+        process = start(workplace, *TWO)
+        run = wait_for_step(workplace, 16)
+        process.kill()
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 143, out + err
-    run = only_run(workplace)
+    assert process.returncode == (-signum if signum == signal.SIGKILL else 128 + signum), out + err
+    assert 0 < torch.load(run.last, weights_only=True)["global_step"] < STEPS
     resumed = start(workplace, "fit", "--run", run.path, pause=0)
     out, err = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, out + err

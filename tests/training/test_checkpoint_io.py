@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,11 +38,19 @@ class Touches:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run of :func:`run` is made once."""
+    return tmp_path_factory.mktemp("trained")
+
+
 @pytest.fixture
-def run(lit_cnn: Command, tmp_path: Path) -> Run:
-    """A run of two epochs."""
-    done = lit_cnn(*FIT)
-    assert done.returncode == 0, done.stderr
+def run(lit_cnn: Command, tmp_path: Path, trained: Path) -> Run:
+    """A run of two epochs, to be spoilt."""
+    if not (trained / "runs").exists():
+        done = lit_cnn(*FIT, "--runs_dir", trained / "runs")
+        assert done.returncode == 0, done.stderr
+    shutil.copytree(trained / "runs", tmp_path / "runs")
     (path,) = tmp_path.glob("runs/*/*/*")
     return Run(path)
 
@@ -71,25 +78,28 @@ def test_where_there_are_no_links_the_predecessor_is_moved(tmp_path: Path, monke
     assert read_checkpoint(tmp_path / "last.ckpt") == {"number": 1}
 
 
-@pytest.mark.parametrize("megabytes", [1, 20])
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, megabytes: int):
-    # A limit on the size of files makes the kernel refuse to write, as a full disk does.
-    program = f"""
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path):
+    # A limit on the size of files makes the kernel refuse to write, as a full disk does: at once, or near the end.
+    program = """
 import resource, signal, torch
 from lit_cnn.training.checkpoint_io import SafeCheckpointIO
-SafeCheckpointIO().save_checkpoint({{"number": 1}}, "last.ckpt")
+SafeCheckpointIO().save_checkpoint({"number": 1}, "last.ckpt")
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({megabytes} * 10**6, resource.RLIM_INFINITY))
-try:
-    SafeCheckpointIO().save_checkpoint({{"weights": torch.zeros(6_000_000), "more": [torch.ones(9)] * 9}}, "last.ckpt")
-except OSError as error:
-    print(error)
+for megabytes in (1, 20):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (megabytes * 10**6, resource.RLIM_INFINITY))
+    try:
+        SafeCheckpointIO().save_checkpoint({"weights": torch.zeros(6_000_000), "more": [torch.ones(9)] * 9}, "last.ckpt")
+    except OSError as error:
+        print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "the checkpoint last.ckpt cannot be written" in done.stdout
-    assert "it takes 24.0 MB, " in done.stdout
-    assert " are free; the one before it is unchanged" in done.stdout
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith("the checkpoint last.ckpt cannot be written")
+        assert "it takes 24.0 MB, " in line
+        assert line.endswith(" are free; the one before it is unchanged")
     assert read_checkpoint(tmp_path / "last.ckpt") == {"number": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
@@ -118,28 +128,38 @@ print(SafeCheckpointIO().load_checkpoint("disk/last.ckpt"))
 
 
 def test_killed_while_it_writes_it_is_the_old_or_the_new(tmp_path: Path):
+    # One process imports torch; those that write and are killed are its children.
     program = """
-import torch
-from lit_cnn.training.checkpoint_io import SafeCheckpointIO
-number = 0
-while True:
-    SafeCheckpointIO().save_checkpoint({"number": number, "weights": torch.full((2_000_000,), float(number))}, "last.ckpt")
-    print(number, flush=True)
-    number += 1
+import os, signal, sys, time, torch
+from lit_cnn.training.checkpoint_io import SafeCheckpointIO, find_damage, previous, read_checkpoint
+from pathlib import Path
+for wait in (0.0, 0.013, 0.031, 0.05, 0.07):
+    told, tells = os.pipe()
+    child = os.fork()
+    if child == 0:
+        number = 0
+        while True:
+            weights = torch.full((2_000_000,), float(number))
+            SafeCheckpointIO().save_checkpoint({"number": number, "weights": weights}, "last.ckpt")
+            os.write(tells, b".")
+            number += 1
+    os.close(tells)
+    saved = len(os.read(told, 1)) + len(os.read(told, 1))
+    time.sleep(wait)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while more := os.read(told, 1000):
+        saved += len(more)
+    content = read_checkpoint("last.ckpt")
+    assert saved - 1 <= content["number"] <= saved, (content["number"], saved)
+    assert torch.equal(content["weights"], torch.full((2_000_000,), float(content["number"])))
+    assert find_damage(previous(Path("last.ckpt"))) is None
+    print("whole")
 """
     environment = {**os.environ, "TMPDIR": "/dev/shm"}  # another file system: nothing may pass through it
-    for wait in (0.0, 0.013, 0.031, 0.05):
-        command = [sys.executable, "-c", program]
-        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
-            for _ in range(2):
-                process.stdout.readline()
-            time.sleep(wait)
-            process.kill()
-            saved = 1 + len(process.stdout.read().splitlines())
-        content = read_checkpoint(tmp_path / "last.ckpt")
-        assert saved <= content["number"] <= saved + 1
-        assert torch.equal(content["weights"], torch.full((2_000_000,), float(content["number"])))
-        assert find_damage(previous(tmp_path / "last.ckpt")) is None
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["whole"] * 5, done.stderr
 
 
 # Room
