@@ -41,6 +41,10 @@ class Stopwatch:
         """Whether enough has been measured."""
         return self._measured >= self.seconds
 
+    def restart(self) -> None:
+        """Has the time to the first step begin now; what came before was no part of it."""
+        self._began = time.perf_counter()
+
     def step(self, num_images: int) -> bool:
         """Enters a step that is done; returns whether enough has been measured."""
         if self.first_step_s is None:

@@ -30,6 +30,14 @@ def test_the_stopwatch_leaves_out_the_warm_up_and_stops_when_it_has_seen_enough(
     assert stopwatch.step(10)
 
 
+def test_what_came_before_a_restart_is_not_part_of_the_first_step():
+    stopwatch = Stopwatch(seconds=0.1)
+    time.sleep(0.3)
+    stopwatch.restart()
+    stopwatch.step(1)
+    assert stopwatch.first_step_s < 0.3
+
+
 def test_goes_are_added_up_and_must_have_steps_besides_the_warm_up():
     stopwatch = Stopwatch(seconds=0.05, warm_up=1)
     goes = 0
