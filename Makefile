@@ -69,7 +69,7 @@ predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN int
 	@$(BIN)/lit-cnn predict --run '$(RUN)' --images '$(IMAGES)' $(ARGS)
 
 doctor: $(VENV)/installed ## Look at the folder or dataset DATA, a network and this machine before a long training
-	@$(BIN)/lit-cnn doctor --data '$(DATA)' $(if $(MODEL),--model $(MODEL)) $(ARGS)
+	@$(BIN)/lit-cnn doctor --data '$(DATA)' $(if $(DATA_DIR),--data_dir '$(DATA_DIR)') $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
 dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
 	@$(BIN)/tensorboard --logdir runs --host localhost $(ARGS)

@@ -23,6 +23,8 @@ INTERRUPTED = 130
 LOST_PEER = re.compile(
     r"Connection (closed|reset) by peer|Broken pipe|gloo.*(closed|reset|refused)|NCCL.*(abort|remote)", re.I | re.S
 )
+# How torch says that a GPU's memory, or the machine's, is too small.
+OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.I)
 
 
 @contextlib.contextmanager
@@ -48,10 +50,21 @@ def one_line_errors() -> Iterator[None]:
         print(f"lit-cnn: error: {explain(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError) else 1)
     except RuntimeError as error:
-        if os.environ.get(DEBUG) or not LOST_PEER.search(str(error)):
+        if os.environ.get(DEBUG):
             raise
-        print("lit-cnn: error: another process of this training has ended; what it said of it stands above", file=sys.stderr)
+        if LOST_PEER.search(str(error)):
+            says = "another process of this training has ended; what it said of it stands above"
+        elif OUT_OF_MEMORY.search(str(error)):
+            says = f"{out_of_memory(error)}: make --data.batch_size or --data.image_size smaller"
+        else:
+            raise
+        print(f"lit-cnn: error: {says}", file=sys.stderr)
         sys.exit(1)
+
+
+def out_of_memory(error: RuntimeError) -> str:
+    """torch's account of a memory that is too small, without what it advises programmers."""
+    return f"there is not enough memory ({str(error).partition('. ')[0].splitlines()[0]})"
 
 
 def explain(message: str) -> str:

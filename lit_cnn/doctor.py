@@ -18,9 +18,9 @@ from torch import Tensor
 from lit_cnn import data as datasets
 from lit_cnn import models
 from lit_cnn.allocator import keep_freed_memory
-from lit_cnn.catalogue import count_multiply_adds
+from lit_cnn.catalogue import count_multiply_adds, find
 from lit_cnn.classifier import LitClassifier
-from lit_cnn.console import one_line_errors, quiet
+from lit_cnn.console import OUT_OF_MEMORY, one_line_errors, out_of_memory, quiet
 from lit_cnn.data import ImageDataModule, ImageFolder
 from lit_cnn.data.scan import Finding, Level, about_files, scan
 from lit_cnn.input_size import describe_sizes, takes
@@ -36,24 +36,31 @@ MEASURED_STEPS = 3
 
 
 def examine(
-    data: str, model: str, image_size: int | None = None, batch_size: int = 32, runs_dir: str = "runs"
+    data: str,
+    model: str,
+    image_size: int | None = None,
+    batch_size: int = 32,
+    runs_dir: str = "runs",
+    data_dir: str = "data",
 ) -> Iterator[Finding]:
     """Looks at a dataset, a network and this machine.
 
     Args:
-        data: A folder of class folders, an archive of one, or the name of a dataset.
-        model: A name of :func:`lit_cnn.models.list_variants`.
+        data: A folder of class folders, an archive of one, or a dataset by its class or as its recipes' folder is called.
+        model: A variant, or an architecture, for its default variant.
         image_size: Height and width that the network is to see, in pixels; its own if not given.
         batch_size: Images in a training step.
         runs_dir: Where runs will be kept.
+        data_dir: Where the files of a dataset lie, or are downloaded to.
 
     Yields:
         One finding after another, errors and what is in order alike.
     """
-    variant = models.describe(model)
-    size = image_size or variant.image_size
+    model = find(model)
+    size = image_size or models.describe(model).image_size
+    free = _free_memory()
     try:
-        module = _data_module(data, size, batch_size)
+        module = _data_module(data, size, batch_size, data_dir)
         if isinstance(module, ImageFolder):
             files = list(scan(module))
             yield from about_files(files, module, size)
@@ -75,15 +82,17 @@ def examine(
         return
     precision, finding = _about_precision(classifier, channels, size, batch_size)
     yield finding
-    yield _about_cost(classifier, module, size, batch_size, precision)
+    yield _about_cost(classifier, module, size, batch_size, precision, free)
     yield _about_room(classifier, runs_dir)
 
 
-def _data_module(data: str, image_size: int, batch_size: int) -> ImageDataModule:
-    if data in datasets.__all__ and data not in ("ImageDataModule", "ImageFolder"):
-        return getattr(datasets, data)(image_size=image_size, batch_size=batch_size)
+def _data_module(data: str, image_size: int, batch_size: int, data_dir: str) -> ImageDataModule:
+    kinds = [getattr(datasets, name) for name in datasets.__all__ if name not in ("ImageDataModule", "ImageFolder")]
+    for kind in kinds:
+        if data in (kind.__name__, kind.name):
+            return kind(data_dir, image_size=image_size, batch_size=batch_size)
     if not Path(data).exists():
-        names = ", ".join(sorted(set(datasets.__all__) - {"ImageDataModule", "ImageFolder"}))
+        names = ", ".join(sorted(kind.name for kind in kinds))
         raise ValueError(f"there is no folder, archive or dataset {data}; the datasets are {names}")
     # In colour for now: to find out whether all are grey, all must be images.
     return ImageFolder(data, image_size=image_size, batch_size=batch_size, channels=3)
@@ -128,17 +137,21 @@ def _about_precision(classifier: LitClassifier, channels: int, size: int, batch_
     return precision, Finding("ok", "precision", text, {"precision": precision, "bfloat16_gain": gain})
 
 
-def _about_cost(classifier: LitClassifier, data: ImageDataModule, size: int, batch_size: int, precision: str) -> Finding:
-    labels = data.splits["train"].labels
-    num_images = sum(len(images.labels) for images in data.splits.values())
-    pixels = num_images * data.channels * data.native_size**2
-    seconds = _seconds_of_a_step(classifier, min(batch_size, len(labels)), size, precision)
-    epoch = seconds * max(1, len(labels) // batch_size)
-    peak = _peak_memory()
-    free = _free_memory()
-    text = f"about {_duration(epoch)} an epoch of {len(labels):,} images, {in_bytes(peak + pixels)} of memory"
-    details = {"seconds_per_epoch": round(epoch, 1), "memory_bytes": peak + pixels, "free_memory_bytes": free}
-    if free is not None and peak + pixels > free:
+def _about_cost(
+    classifier: LitClassifier, data: ImageDataModule, size: int, batch_size: int, precision: str, free: int | None
+) -> Finding:
+    num_images = len(data.splits["train"].labels)
+    try:
+        seconds = _seconds_of_a_step(classifier, min(batch_size, num_images), size, precision)
+    except RuntimeError as error:
+        if not OUT_OF_MEMORY.search(str(error)):
+            raise
+        return Finding("error", "cost", f"{out_of_memory(error)}: make --data.batch_size smaller")
+    epoch = seconds * max(1, num_images // batch_size)
+    peak = _peak_memory()  # the images are in it, unless they lie in a file
+    text = f"about {_duration(epoch)} an epoch of {num_images:,} images, {in_bytes(peak)} of memory"
+    details = {"seconds_per_epoch": round(epoch, 1), "memory_bytes": peak, "free_memory_bytes": free}
+    if free is not None and peak > free:
         return Finding("error", "cost", f"{text}, but {in_bytes(free)} are free: make --data.batch_size smaller", details)
     return Finding("ok", "cost", text, details)
 
@@ -216,7 +229,8 @@ def main(arguments: list[str]) -> int:
         prog="lit-cnn doctor", description="Look at data, network and machine before a long training."
     )
     parser.add_argument("--data", required=True, help="folder of class folders, archive of one, or name of a dataset")
-    parser.add_argument("--model", default="resnet18", help="a name of lit-cnn models (default: %(default)s)")
+    parser.add_argument("--data_dir", default="data", help="where the dataset's files are, or are downloaded to")
+    parser.add_argument("--model", default="resnet18", help="a variant, or an architecture (default: %(default)s)")
     parser.add_argument("--image_size", type=int, help="in pixels (default: the network's own)")
     parser.add_argument("--batch_size", type=int, default=32, help="images in a step (default: %(default)s)")
     parser.add_argument("--runs_dir", default="runs", help="where runs will be kept (default: %(default)s)")
@@ -226,7 +240,7 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     findings: list[Finding] = []
     with one_line_errors():
-        for finding in examine(options.data, options.model, options.image_size, options.batch_size, options.runs_dir):
+        for finding in examine(**{key: value for key, value in vars(options).items() if key != "json"}):
             findings.append(finding)
             if not options.json:
                 print(f"{finding.level:8} {finding.about:12} {finding.text}", flush=True)

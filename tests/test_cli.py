@@ -14,6 +14,7 @@ from PIL import Image
 
 from lit_cnn.checkpoint import load_trained
 from lit_cnn.data import Digits, FakeImages
+from lit_cnn.models import LitLeNet
 
 LENET = ROOT / "experiments" / "digits" / "lenet.yaml"
 
@@ -344,3 +345,12 @@ def test_help(lit_cnn: Command, arguments: list[str]):
     assert done.returncode == 0
     assert done.stdout
     assert done.stderr == ""
+
+
+def test_too_little_memory_is_said_in_one_line(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    def too_much(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has …")
+
+    monkeypatch.setattr(LitLeNet, "training_loss", too_much)
+    line = fails(lit_cnn(*FIT), 1)
+    assert "there is not enough memory (CUDA out of memory): make --data.batch_size or --data.image_size smaller" in line

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Command, write_photos
 from PIL import Image
 
@@ -15,7 +16,7 @@ from lit_cnn import doctor
 
 
 def findings(lit_cnn: Command, data: Path | str, *options: str, status: int = 0) -> dict[str, dict[str, Any]]:
-    arguments = ["doctor", "--data", data, "--json", "--model", "resnet18", "--image_size", "32", *options]
+    arguments = ["doctor", "--data", data, "--json", "--model", "resnet", "--image_size", "32", *options]
     done = lit_cnn(*arguments)
     assert done.returncode == status, done.stdout + done.stderr
     return {finding["about"]: finding for finding in json.loads(done.stdout)}
@@ -92,10 +93,24 @@ def test_what_would_fail(lit_cnn: Command, options: tuple[str, ...], about: str,
     assert says in found[about]["text"]
 
 
-def test_too_little_memory_and_room(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+def test_too_little_memory(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "_free_memory", lambda: 10**6)
     found = findings(lit_cnn, "Digits", status=1)
     assert "but 1.0 MB are free" in found["cost"]["text"]
+
+
+def test_a_batch_that_does_not_fit(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    def too_much(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nTry something else.")
+
+    monkeypatch.setattr(doctor, "_step", too_much)
+    found = findings(lit_cnn, "Digits", status=1)
+    assert found["cost"]["text"] == "there is not enough memory (CUDA out of memory): make --data.batch_size smaller"
+
+
+def test_datasets_and_networks_are_named_as_recipes_are(lit_cnn: Command):
+    found = findings(lit_cnn, "digits", "--model", "lenet", "--image_size", "28")
+    assert found["cost"]["level"] == "ok"
 
 
 def test_what_is_no_data(lit_cnn: Command, tmp_path: Path):

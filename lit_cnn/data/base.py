@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -25,14 +25,14 @@ TEST_SPLIT_SEED = 0
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images held in memory as one uint8 tensor (N, C, H, W) with labels (N,)."""
+    """Images held in memory, of the processor or of a GPU, as one uint8 tensor (N, C, H, W) with labels (N,)."""
 
     pixels: Tensor
     labels: Tensor
     names: tuple[str, ...] | None = None
 
     def fetch(self, positions: Tensor) -> Tensor:
-        return self.pixels.index_select(0, positions)
+        return self.pixels.index_select(0, positions.to(self.pixels.device))
 
     def name(self, position: int) -> str:
         return self.names[position] if self.names else f"#{position}"
@@ -51,6 +51,11 @@ class Subset:
 
     def name(self, position: int) -> str:
         return self.images.name(int(self.index[position]))
+
+
+def room_for_images(device: torch.device) -> int:
+    """Bytes that the images of a split may take on a device: a quarter of what is free on a GPU; none elsewhere."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -102,8 +107,9 @@ class ImageDataModule(pl.LightningDataModule):
     """Splits, loads and transforms a dataset of labelled images.
 
     The training images are divided once more, stratified and seeded, into those that train and those that validate. The
-    test images are read by ``Trainer.test`` alone. Batches travel as uint8; augmentation, resizing and normalisation run
-    on the device, on the whole batch.
+    test images are read by ``Trainer.test`` alone. Images that are held in memory lie on the GPU where there is room, as
+    uint8; others travel as uint8, batch by batch. Augmentation, resizing and normalisation run on the device, on the whole
+    batch.
 
     A subclass names its dataset and implements :meth:`read`.
 
@@ -199,16 +205,26 @@ class ImageDataModule(pl.LightningDataModule):
         if stage in ("fit", "validate"):
             self._set_up_training_splits()
         elif stage == "test" and "test" not in self.splits:
-            self.splits["test"] = self.read("test")
+            self.splits["test"] = self._on_device(self.read("test"))
 
     def _set_up_training_splits(self) -> None:
         if "train" in self.splits:
             return
-        train, val = self.read("train"), self.read("val")
+        train, val = self._on_device(self.read("train")), self._on_device(self.read("val"))
         if val is None:
             kept, held_out = stratified_split(train.labels, self.val_fraction, self.split_seed)
             train, val = Subset(train, kept), Subset(train, held_out)
         self.splits["train"], self.splits["val"] = train, val
+
+    def _on_device(self, images: Images | None) -> Images | None:
+        """Puts images where they are trained on, if there is room: batches are then assembled there."""
+        if isinstance(images, Subset):
+            return Subset(self._on_device(images.images), images.index)
+        if self.trainer is None or not isinstance(images, ArrayImages):
+            return images
+        device = self.trainer.strategy.root_device
+        fits = images.pixels.nbytes <= room_for_images(device)
+        return replace(images, pixels=images.pixels.to(device)) if fits else images
 
     def train_dataloader(self) -> Loader:
         return self._loader("train")

@@ -21,7 +21,7 @@ class Images(Protocol):
     labels: Tensor  # (N,) int64
 
     def fetch(self, positions: Tensor) -> Tensor:
-        """Images at ``positions`` (n,): uint8 (n, C, H, W)."""
+        """Images at ``positions`` (n,): uint8 (n, C, H, W), on the device where they are held."""
 
     def name(self, position: int) -> str:
         """What to call an image on the screen: its file, or its number."""

@@ -239,7 +239,7 @@ def _worst_figure(worst: Tensor, data: Any, names: list[str]) -> Figure:
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.axis("off")
     for axes, (_, label, predicted, confidence, position) in zip(figure.axes, worst.tolist(), strict=False):
-        pixels = images.fetch(torch.tensor([int(position)]))[0].permute(1, 2, 0)
+        pixels = images.fetch(torch.tensor([int(position)]))[0].permute(1, 2, 0).cpu()
         axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
         name = Path(images.name(int(position))).name
         title = f"{name}\nis {names[int(label)]}\n{names[int(predicted)]} {confidence:.0%}"

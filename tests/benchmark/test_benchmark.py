@@ -1,7 +1,6 @@
 """That the benchmark measures; never how fast anything is."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -13,59 +12,77 @@ from lit_cnn.benchmark.command import make_folder, summarise
 from lit_cnn.benchmark.stopwatch import Stopwatch
 
 
-def test_the_stopwatch_leaves_out_the_warm_up_and_stops_when_it_has_seen_enough():
-    stopwatch = Stopwatch(seconds=0.2, warm_up=2)
-    time.sleep(0.3)
+class Clock:
+    """A clock that goes when it is told to."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("lit_cnn.benchmark.stopwatch.time", clock)
+    return clock
+
+
+def test_the_stopwatch_leaves_out_the_warm_up_and_stops_when_it_has_seen_enough(clock: Clock):
+    stopwatch = Stopwatch(seconds=2, warm_up=2)
+    clock.now = 3
     assert not stopwatch.step(1000)
-    assert stopwatch.first_step_s >= 0.3
+    clock.now = 4
     assert not stopwatch.step(1000)
-    steps = 0
-    done = False
-    while not done:
-        time.sleep(0.02)
-        done = stopwatch.step(10)
-        steps += 1
-    # The thousands of the warm-up are not among them, nor is the time before it.
-    assert 0.2 <= steps * 10 / stopwatch.images_per_s < 0.3
+    assert stopwatch.first_step_s == 3
+    for clock.now in (4.5, 5.0, 5.5):
+        assert not stopwatch.step(10)
+    clock.now = 6
     assert stopwatch.step(10)
+    # The thousands of the warm-up are not among them, nor is the time before it.
+    assert stopwatch.images_per_s == 40 / 2
+    clock.now = 100
+    assert stopwatch.step(10)
+    assert stopwatch.images_per_s == 20
 
 
-def test_what_came_before_a_restart_is_not_part_of_the_first_step():
-    stopwatch = Stopwatch(seconds=0.1)
-    time.sleep(0.3)
+def test_what_came_before_a_restart_is_not_part_of_the_first_step(clock: Clock):
+    stopwatch = Stopwatch(seconds=1)
+    clock.now = 5
     stopwatch.restart()
+    clock.now = 7
     stopwatch.step(1)
-    assert stopwatch.first_step_s < 0.3
+    assert stopwatch.first_step_s == 2
 
 
-def test_goes_are_added_up_and_must_have_steps_besides_the_warm_up():
-    stopwatch = Stopwatch(seconds=0.05, warm_up=1)
-    goes = 0
-    while not stopwatch.done:
+def test_goes_are_added_up_and_must_have_steps_besides_the_warm_up(clock: Clock):
+    stopwatch = Stopwatch(seconds=4, warm_up=1)
+    for done in (False, True):
         for _ in range(3):
+            clock.now += 1
             stopwatch.step(10)
-            time.sleep(0.005)
+        clock.now += 0.5
         stopwatch.stop()
-        goes += 1
-    assert goes > 2
-    assert 10 / 0.02 < stopwatch.images_per_s <= 10 / 0.005 * 2
-    stopwatch.stop()  # the rest of a go that was long enough
-    stopwatch = Stopwatch(seconds=1.0, warm_up=1)
+        assert stopwatch.done is done
+    # Two steps of a second each in either go, and the half second until the first was stopped; the second stopped itself.
+    assert stopwatch.images_per_s == 40 / 4.5
+    stopwatch = Stopwatch(seconds=1, warm_up=1)
     stopwatch.step(10)
     with pytest.raises(ValueError, match="batches are too few to be measured: it takes at least 2"):
         stopwatch.stop()
 
 
-def test_the_first_epoch_can_be_measured_apart():
-    stopwatch = Stopwatch(seconds=0.05, warm_up=1, skip_epoch=True)
+def test_the_first_epoch_can_be_measured_apart(clock: Clock):
+    stopwatch = Stopwatch(seconds=2, warm_up=1, skip_epoch=True)
     for _ in range(5):
-        time.sleep(0.02)
+        clock.now += 2
         assert not stopwatch.step(10)
     stopwatch.end_epoch()
-    assert 50 / 0.3 < stopwatch.first_epoch_images_per_s <= 50 / 0.1
+    assert stopwatch.first_epoch_images_per_s == 50 / 10
+    clock.now += 1
     while not stopwatch.step(10):
-        time.sleep(0.01)
-    assert stopwatch.images_per_s > 0
+        clock.now += 1
+    assert stopwatch.images_per_s == 10
 
 
 def test_the_folder_is_of_jpegs_of_different_sizes_in_folders_of_classes(tmp_path: Path):

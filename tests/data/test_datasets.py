@@ -1,5 +1,6 @@
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -165,3 +166,24 @@ def test_mean_and_std_come_from_the_checkpoint():
     data.load_state_dict(data.state_dict() | {"mean": [0.25], "std": [0.125]})
     assert data.preprocessing.mean == (0.25,)
     assert data.preprocessing.std == (0.125,)
+
+
+@pytest.mark.parametrize("kind", [Digits, FakeImages])
+@pytest.mark.parametrize("room", [10**9, 10])
+def test_images_lie_where_they_are_trained_on_if_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ImageDataModule], room: int
+):
+    # The meta device stands for a GPU: it has shapes and no values.
+    gpu = torch.device("meta")
+    monkeypatch.setattr("lit_cnn.data.base.room_for_images", lambda device: room if device == gpu else 0)
+    data = kind(batch_size=16)
+    data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=gpu))
+    data.setup("fit")
+    data.setup("test")
+    for split in ("train", "val", "test"):
+        images = data.splits[split]
+        fetched = images.fetch(torch.tensor([2, 0]))
+        assert fetched.device.type == ("meta" if room > 10 else "cpu")
+        assert fetched.shape == (2, data.channels, data.native_size, data.native_size)
+        assert fetched.dtype == torch.uint8
+        assert images.labels.device.type == "cpu"
