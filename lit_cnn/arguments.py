@@ -26,34 +26,69 @@ ALLOW = "LIT_CNN_ALLOW"
 def arguments_of_run(arguments: list[str]) -> list[str]:
     """Adds what ``--run FOLDER`` stands for: its configuration, and the checkpoint to start from.
 
+    ``--ckpt_path last`` and ``best`` are those of the run, which ``--config FOLDER/config.yaml`` names too.
+
     Raises:
         ValueError: If the folder is not a run or has no such checkpoint.
     """
     folder: str | Path | None = next(reversed(_values(arguments, "--run")), None)
-    if folder is None and "last" in _values(arguments, "--ckpt_path"):
+    checkpoint: str | Path | None = next(reversed(_values(arguments, "--ckpt_path")), None)
+    named = checkpoint in ("last", "best")
+    if folder is None and named:
         configs = [Path(value) for value in _values(arguments, "--config", "-c")]
         folder = next((path.parent for path in configs if path.name == "config.yaml"), None)
         if folder is None:
-            raise ValueError("--ckpt_path last goes with the config.yaml in a run's folder: --run FOLDER says both")
-        arguments = _without(arguments, "--ckpt_path")
+            raise ValueError(f"--ckpt_path {checkpoint} goes with the config.yaml in a run's folder: --run FOLDER says both")
     if not arguments:
         return arguments
     if folder is None:
-        restarted = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
-        begun = Run(os.environ[RUN_FOLDER]) if restarted and RUN_FOLDER in os.environ else None
-        checkpoint = _to_go_on_from(begun) if begun and arguments[0] == "fit" else None
-        return [*arguments, f"--ckpt_path={checkpoint}"] if checkpoint else arguments
+        begun = _run_of_restarted_job() if arguments[0] == "fit" else None
+        whole = _to_go_on_from(begun) if begun else None
+        return [*arguments, f"--ckpt_path={whole}"] if whole else arguments
     command, *rest = arguments
     run = Run.open(folder)
-    checkpoint = _to_go_on_from(run) if command == "fit" else run.checkpoint
-    if checkpoint is None and (command != "fit" or run.metrics.exists()):
-        raise ValueError(f"the run {folder} has no checkpoint in {run.checkpoints}")
-    if checkpoint is None:
-        _warn(f"the run {folder} was stopped before it saved anything; it begins anew")
+    if named:
+        rest = _without(rest, "--ckpt_path")
+    if checkpoint is None or named:
+        checkpoint = _checkpoint_of(run, command, checkpoint)
     # Runs from before there was a choice name no precision.
     precision = ["--trainer.precision=32-true"] if command in ("fit", "validate", "test") else []
-    from_there = [f"--ckpt_path={checkpoint}"] if checkpoint else []
-    return [command, *precision, f"--config={run.config}", *from_there, f"--run={run.path}", *rest]
+    start = [f"--ckpt_path={checkpoint}"] if checkpoint else []
+    return [command, *precision, f"--config={run.config}", *start, f"--run={run.path}", *rest]
+
+
+def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:
+    """The checkpoint of a run that is named ``last`` or ``best``, or that a command takes if none is.
+
+    Raises:
+        ValueError: If there is none, unless the run was stopped before it saved anything and is to begin anew.
+    """
+    if name == "best":
+        found = run.best if run.best.is_file() else None
+    elif command == "fit":
+        found = _to_go_on_from(run)
+    elif name == "last":
+        found = run.last if run.last.is_file() else None
+    else:
+        found = run.checkpoint
+    if found is None and (name or command != "fit" or run.metrics.exists()):
+        raise ValueError(f"the run {run.path} has no checkpoint{f' {name}' if name else ''} in {run.checkpoints}")
+    if found is None:
+        _warn(f"the run {run.path} was stopped before it saved anything; it begins anew")
+    return found
+
+
+def is_restarted_job() -> bool:
+    """Whether SLURM or torchrun started this job once more, with the arguments of the first time."""
+    return any(int(os.environ.get(name, "0")) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+
+
+def _run_of_restarted_job() -> Run | None:
+    if not is_restarted_job():
+        return None
+    if RUN_FOLDER not in os.environ:
+        raise ValueError(f"the job was started again, but the folder of its run is not known: set {RUN_FOLDER}=runs/…")
+    return Run(os.environ[RUN_FOLDER])
 
 
 def _values(arguments: list[str], *options: str) -> list[str]:

@@ -17,7 +17,7 @@ from lit_cnn.errors import TrainingError
 from lit_cnn.finetuning import freeze as freeze_up_to
 from lit_cnn.finetuning import frozen_norms, parameter_groups
 from lit_cnn.pretrained import Weights, find_weights, start_from
-from lit_cnn.provenance import compare_arguments, compare_tensors, compare_with_data
+from lit_cnn.provenance import compare_arguments, compare_class, compare_tensors, compare_with_data
 from lit_cnn.training.finite import FiniteLoss
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.resume import ExactResume
@@ -291,6 +291,7 @@ class LitClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         about = checkpoint.get(CHECKPOINT_KEY, {})
         class_path = about.get("class_path", "an unknown network")
+        compare_class(self, class_path)
         compare_arguments(self, class_path, checkpoint.get("hyper_parameters", {}))
         compare_tensors(self, class_path, checkpoint["state_dict"])
         data = checkpoint.get(about.get("data_key"), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from jsonargparse import Namespace
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.allocator import keep_freed_memory
-from lit_cnn.arguments import RUN_FOLDER, arguments_of_run, import_nothing_foreign, model_options
+from lit_cnn.arguments import RUN_FOLDER, arguments_of_run, import_nothing_foreign, is_restarted_job, model_options
 from lit_cnn.catalogue import count_multiply_adds
 from lit_cnn.classifier import LitClassifier
 from lit_cnn.console import one_line_errors, print_results, quiet, silence_own_doing
@@ -22,7 +24,7 @@ from lit_cnn.data import ImageDataModule
 from lit_cnn.errors import Interrupted
 from lit_cnn.input_size import takes
 from lit_cnn.parser import Parser
-from lit_cnn.processes import end_with_parent, started_by_a_launcher
+from lit_cnn.processes import end_with_parent, handing_on, started_by_a_launcher
 from lit_cnn.run import Run
 from lit_cnn.training.checkpoint_io import SafeCheckpointIO, read_checkpoint
 from lit_cnn.training.checkpoints import Best, Last
@@ -35,6 +37,8 @@ from lit_cnn.training.record import Recorder, with_interval
 
 # Processes that a launcher starts for the other devices find here the precision that the first process chose.
 PRECISION = "LIT_CNN_PRECISION"
+# And here the number of that process.
+LAUNCHER = "LIT_CNN_LAUNCHER"
 # What belongs to a command, not to the run that its configuration describes.
 COMMAND_KEYS = ("config", "run", "runs_dir", "test_after_fit", "ckpt_path", "weights_only", "verbose")
 SAVING_KEYS = ("save_every_minutes", "save_every_steps")
@@ -56,9 +60,9 @@ class CLI(LightningCLI):
         self.folder: Run | None = None
         self.made_folder = False
         self.recorder: Recorder | None = None
-        self.started_by_peer = PRECISION in os.environ
+        self.started_by_peer = LAUNCHER in os.environ
         if self.started_by_peer:
-            end_with_parent()
+            end_with_parent(int(os.environ[LAUNCHER]))
         super().__init__(
             LitClassifier,
             ImageDataModule,
@@ -119,8 +123,9 @@ class CLI(LightningCLI):
         self.config = parser.parse_args(arguments)
         if not isinstance(self.options.trainer, Namespace):
             parser.error(f"trainer: expected its settings by name, got {self.options.trainer}")
-        if "://" in str(self.options.ckpt_path):
-            parser.error(f"a checkpoint must be a file, got {self.options.ckpt_path}")
+        checkpoint = self.options.ckpt_path
+        if checkpoint and not Path(checkpoint).is_file():
+            parser.error(f"a checkpoint must be a file, got {checkpoint}")
 
     def _parse_ckpt_path(self) -> None:
         """A checkpoint's arguments do not replace the configuration's: LitClassifier compares the two."""
@@ -149,7 +154,7 @@ class CLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         self._find_folder()
-        self.recorder = Recorder(self.folder)
+        self.recorder = Recorder(self.folder, self._save_config)
         fitting = self.subcommand == "fit"
         given = self._get(self.config_init, "trainer")
         theirs = given.callbacks or []
@@ -198,8 +203,6 @@ class CLI(LightningCLI):
         if PRECISION in os.environ:
             return os.environ[PRECISION]
         on_cpu = accelerator == "cpu" or not torch.accelerator.is_available()
-        if on_cpu and started_by_a_launcher():
-            return "32-true"  # each process measures for itself what it gains, and all must agree
         device = "cpu" if on_cpu else torch.accelerator.current_accelerator().type
         network, channels, size = self.model.network, self.model.in_channels, self.datamodule.image_size
         # LBFGS needs differences of gradients that bfloat16 would round away. Where the size does not fit, the model says so
@@ -219,6 +222,8 @@ class CLI(LightningCLI):
             self.folder = Run.of_checkpoint(options.ckpt_path)
         elif RUN_FOLDER in os.environ:
             self.folder = Run(os.environ[RUN_FOLDER])
+            if self.folder.config.exists() and not (self.started_by_peer or is_restarted_job()):
+                raise ValueError(f"{RUN_FOLDER}={self.folder.path} holds a run: go on with --run, or name another folder")
             self.folder.path.mkdir(parents=True, exist_ok=True)
         elif started_by_a_launcher():
             raise ValueError(f"processes that were not started by lit-cnn need a common folder: set {RUN_FOLDER}=runs/…")
@@ -241,13 +246,15 @@ class CLI(LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         self._silence_own_doing()
+        for_peers = {PRECISION: str(self.options.trainer.precision), LAUNCHER: str(os.getpid())}
         if self.made_folder and self.folder:
-            os.environ[RUN_FOLDER] = str(self.folder.path)
-        os.environ[PRECISION] = str(self.options.trainer.precision)
-        if self.trainer.is_global_zero:
-            self._save_config()
+            for_peers[RUN_FOLDER] = str(self.folder.path)
+            if SLURMEnvironment.detect():
+                says = f"SLURM may start this job again: set {RUN_FOLDER}=runs/…, so that it goes on with its run"
+                print(f"lit-cnn: warning: {says}", file=sys.stderr, flush=True)
         try:
-            self.trainer.fit(**kwargs | {"weights_only": True})
+            with handing_on(for_peers):
+                self.trainer.fit(**kwargs | {"weights_only": True})
             if self.trainer.global_step == 0:
                 raise ValueError("nothing was trained: the Trainer was told to make no step")
         except BaseException as error:
@@ -257,19 +264,15 @@ class CLI(LightningCLI):
             if self.trainer.interrupted and self.trainer.is_global_zero and self.folder and self.folder.last.is_file():
                 print(f"stopped; go on with: lit-cnn fit --run {self.folder.path}", flush=True)
             raise
-        finally:
-            for name in (RUN_FOLDER, PRECISION):
-                os.environ.pop(name, None)
 
     def _save_config(self) -> None:
-        if self.folder:
-            config = self.options.clone()
-            for key in COMMAND_KEYS:
-                config.pop(key, None)
-            # A run that goes on under other settings is described by those.
-            partial = self.folder.config.with_suffix(".partial")
-            self._parser("fit").save(config, partial, skip_none=True, skip_validation=True, overwrite=True)
-            partial.replace(self.folder.config)
+        config = self.options.clone()
+        for key in COMMAND_KEYS:
+            config.pop(key, None)
+        # A run that goes on under other settings is described by those.
+        partial = self.folder.config.with_suffix(".partial")
+        self._parser("fit").save(config, partial, skip_none=True, skip_validation=True, overwrite=True)
+        partial.replace(self.folder.config)
 
     def after_fit(self) -> None:
         results = self.recorder.training_results(self.trainer)

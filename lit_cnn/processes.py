@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 
 
-def end_with_parent() -> None:
-    """Has this process killed when the one that started it ends in whatever way; on Linux, elsewhere nothing."""
+def end_with_parent(parent: int) -> None:
+    """Has this process killed when the one that started it ends in whatever way; on Linux, elsewhere nothing.
+
+    Args:
+        parent: Number of that process; it may have ended while this one was starting.
+    """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it had ended by then
+    if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def handing_on(variables: dict[str, str]) -> Iterator[None]:
+    """Sets environment variables for the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def started_by_a_launcher() -> bool:

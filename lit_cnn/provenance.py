@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from lit_cnn.classifier import LitClassifier
 
 
+def compare_class(classifier: LitClassifier, class_path: str) -> None:
+    """Refuses the checkpoint of another class, whose network may compute otherwise with tensors of the same shapes.
+
+    Raises:
+        ValueError: If it is of another.
+    """
+    if class_path != _path_of(classifier):
+        _refuse(classifier, class_path, f"which is {_path_of(classifier)}")
+
+
+def _path_of(classifier: LitClassifier) -> str:
+    kind = type(classifier)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def compare_arguments(classifier: LitClassifier, class_path: str, arguments: dict[str, Any]) -> None:
     """Refuses weights that may fit by their shapes, but were trained in a network that computes something else.
 
@@ -25,10 +40,9 @@ def compare_arguments(classifier: LitClassifier, class_path: str, arguments: dic
     Raises:
         ValueError: If an argument differs that matters not in training alone.
     """
-    kind = type(classifier)
-    if class_path != f"{kind.__module__}.{kind.__qualname__}":
+    if class_path != _path_of(classifier):
         return  # of another class, whose tensors will tell
-    own = signature(kind.__init__).parameters.keys() - {"num_classes", "in_channels", *classifier.training_only}
+    own = signature(type(classifier).__init__).parameters.keys() - {"num_classes", "in_channels", *classifier.training_only}
     for name in sorted(own & classifier.hparams.keys() & arguments.keys()):
         there, here = arguments[name], classifier.hparams[name]
         if there != here:
@@ -86,9 +100,16 @@ def compare_with_data(classifier: LitClassifier, data: Any) -> None:
         )
 
 
+def _file_of(classifier: LitClassifier) -> str:
+    """Where a Trainer reads them from, if one does."""
+    trainer = getattr(classifier, "_trainer", None)
+    return f" in {trainer.ckpt_path}" if trainer is not None and trainer.ckpt_path else ""
+
+
 def _refuse(classifier: LitClassifier, class_path: str, what: str) -> NoReturn:
     hparams = classifier.hparams
     arguments = ", ".join(f"{key}={hparams[key]}" for key in ("variant", "num_classes", "in_channels") if key in hparams)
     raise ValueError(
-        f"the weights do not fit: they are of {class_path}, not of this {type(classifier).__name__}({arguments}); {what}"
+        f"the weights{_file_of(classifier)} do not fit: "
+        f"they are of {class_path}, not of this {type(classifier).__name__}({arguments}); {what}"
     )

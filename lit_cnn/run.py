@@ -58,8 +58,9 @@ class Run:
             ValueError: If the folder is missing or holds no run.
         """
         run = cls(path)
-        if not run.config.is_file():
-            problem = "holds no config.yaml" if run.path.is_dir() else "does not exist"
+        missing = [name for name in ("config.yaml", "environment.json") if not (run.path / name).is_file()]
+        if missing:
+            problem = f"holds no {missing[0]}" if run.path.is_dir() else "does not exist"
             raise ValueError(f"{path} is not a run folder: it {problem}; runs are like runs/digits/googlenet/…")
         return run
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -214,8 +215,31 @@ def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tm
 
 
 def test_a_run_cannot_go_on_with_other_validation_images(digits_run: tuple[Path, str], lit_cnn: Command):
+    kept = {name: (digits_run[0] / name).read_bytes() for name in ("config.yaml", "environment.json", "metrics.csv")}
     done = lit_cnn("fit", "--run", digits_run[0], "--data.val_fraction", "0.3")
     assert "images that trained it would be used to judge it" in fails(done, 2)
+    assert {name: (digits_run[0] / name).read_bytes() for name in kept} == kept
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_checkpoints_of_a_run_have_names(digits_run: tuple[Path, str], lit_cnn: Command, tmp_path: Path, name: str):
+    run = tmp_path / "run"
+    shutil.copytree(digits_run[0], run)
+    for way in (["--run", run], ["--config", run / "config.yaml"]):
+        done = lit_cnn("test", *way, "--ckpt_path", name)
+        assert done.returncode == 0, done.stderr
+        assert f"checkpoint              {run}/checkpoints/{name}.ckpt" in done.stdout
+    looks = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
+    assert [look["checkpoint"] for look in looks[-2:]] == [f"checkpoints/{name}.ckpt"] * 2
+    (run / "checkpoints" / f"{name}.ckpt").unlink()
+    assert f"has no checkpoint {name} in {run}/checkpoints" in fails(lit_cnn("test", "--run", run, "--ckpt_path", name), 2)
+
+
+def test_a_folder_that_is_no_run_is_not_taken_for_one(lit_cnn: Command, tmp_path: Path):
+    (tmp_path / "config.yaml").write_text(LENET.read_text())
+    done = lit_cnn("fit", "--config", "config.yaml", "--ckpt_path", "last")
+    assert "is not a run folder: it holds no environment.json" in fails(done, 2)
+    assert (tmp_path / "config.yaml").read_text() == LENET.read_text()
 
 
 def test_two_processes_train_as_one_and_count_every_image_once(lit_cnn: Command, tmp_path: Path):
@@ -329,7 +353,7 @@ def test_nonsense_is_one_line_and_leaves_nothing_behind(
 def test_a_checkpoint_of_another_network_is_refused(digits_run: tuple[Path, str], lit_cnn: Command):
     checkpoint = digits_run[0] / "checkpoints" / "best.ckpt"
     done = lit_cnn("test", "--config", LENET, "--model.variant", "lenet_bn", "--ckpt_path", checkpoint)
-    assert "the weights do not fit: they are of lit_cnn.models.lenet.LitLeNet" in fails(done, 2)
+    assert "best.ckpt do not fit: they are of lit_cnn.models.lenet.LitLeNet" in fails(done, 2)
 
 
 def test_a_saved_configuration_is_flat_and_names_classes(digits_run: tuple[Path, str]):

@@ -49,7 +49,7 @@ class Dies(Callback):
     def maybe(self, trainer, pl_module, *rest):
         batch = [value for value in rest if isinstance(value, int)][:1]
         if [str(value) for value in [trainer.current_epoch, *batch]] == self.moment:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(os.environ.get("BY", signal.SIGKILL)))
 
 class Fails(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -325,7 +325,9 @@ def test_two_runs_begun_at_once_have_two_folders(workplace: Path):
     assert digest(runs[0]) == digest(runs[1])
 
 
-def test_slurms_requeue_signal(workplace: Path, lit_cnn: Command, whole: tuple, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def slurm(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """What a job of SLURM finds, and where its run is to be."""
     (workplace / "scontrol").write_text('#!/bin/sh\necho "$@" >> requeued\n')
     (workplace / "scontrol").chmod(0o755)
     monkeypatch.setenv("PATH", os.pathsep.join((str(workplace), os.environ["PATH"])))
@@ -333,15 +335,51 @@ def test_slurms_requeue_signal(workplace: Path, lit_cnn: Command, whole: tuple, 
         monkeypatch.setenv(f"SLURM_{name}", value)
     run = Run(workplace / "runs" / "of_the_job")
     monkeypatch.setenv("LIT_CNN_RUN_FOLDER", str(run.path))
+    return run
+
+
+def test_slurms_requeue_signal(workplace: Path, lit_cnn: Command, whole: tuple, slurm: Run, monkeypatch: pytest.MonkeyPatch):
     process = start(workplace, *FIT, "--save_every_steps", "1000")
     wait_until_under_way(workplace)
     process.send_signal(signal.SIGUSR1)
     while not (workplace / "requeued").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
-    process.kill()
-    process.communicate()
+    process.send_signal(signal.SIGTERM)  # as SLURM does next
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
     assert (workplace / "requeued").read_text() == "requeue 123\n"
-    assert 0 < torch.load(run.last, weights_only=True)["global_step"] < STEPS
+    assert 0 < torch.load(slurm.last, weights_only=True)["global_step"] < STEPS
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    check(run, whole, lit_cnn(*FIT))
+    check(slurm, whole, lit_cnn(*FIT))
+
+
+@pytest.mark.usefixtures("slurm")
+def test_slurms_requeue_signal_in_the_last_validation(workplace: Path, lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DIES", "on_validation_batch_start 0 1")
+    monkeypatch.setenv("BY", str(int(signal.SIGUSR1)))
+    done = lit_cnn(*FIT, "--trainer.callbacks+=small.Dies", "--trainer.max_epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert (workplace / "requeued").read_text() == "requeue 123\n"
+
+
+def test_the_folder_of_a_run_is_not_taken_for_another(lit_cnn: Command, slurm: Run, monkeypatch: pytest.MonkeyPatch):
+    once = [*FIT, "--trainer.max_epochs", "1"]
+    assert lit_cnn(*once).returncode == 0
+    before = slurm.last.read_bytes()
+    done = lit_cnn(*once)
+    assert done.returncode == 2
+    assert "of_the_job holds a run: go on with --run, or name another folder" in done.stderr
+    assert slurm.last.read_bytes() == before
+    monkeypatch.delenv("LIT_CNN_RUN_FOLDER")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    done = lit_cnn(*once)
+    assert done.returncode == 2
+    assert "the folder of its run is not known: set LIT_CNN_RUN_FOLDER=runs/…" in done.stderr
+
+
+def test_a_process_whose_starter_has_ended_meanwhile_ends_too():
+    program = "from lit_cnn.processes import end_with_parent\nend_with_parent({parent})\nprint('goes on')"
+    for parent, status in ((os.getpid(), 0), (os.getpid() + 1, -signal.SIGKILL)):
+        done = subprocess.run([sys.executable, "-c", program.format(parent=parent)], capture_output=True, check=False)
+        assert done.returncode == status

@@ -11,10 +11,11 @@ import contextlib
 import itertools
 import json
 import resource
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,16 @@ from lit_cnn.benchmark.stopwatch import Stopwatch, Timing, await_device
 from lit_cnn.data import FakeImages, FashionMNIST, ImageFolder
 from lit_cnn.data.base import ImageDataModule
 from lit_cnn.models import build, lightning_module_of
-from lit_cnn.training.precision import computes_in_bfloat16
+from lit_cnn.training.precision import has_bfloat16
 
-# Training images of the synthetic data; evaluation looks at nine tenths of them.
+# The synthetic data's training images, as far as their pixels take no more bytes than this; most of them, in evaluation.
 NUM_SYNTHETIC = 20_000
+SYNTHETIC_BYTES = 10**9
 VAL_FRACTION = {"train": 0.1, "eval": 0.9}
+# Batches of an evaluation, which is measured as a whole, until it has been measured for long enough.
+EVAL_BATCHES = 50
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,18 @@ class Case:
 
     Args:
         model: Variant.
-        data: ``fashion_mnist``, ``synthetic`` (of its shape), or a folder with a folder of images for each class.
+        data: ``fashion_mnist``, ``synthetic``, or a folder with a folder of images for each class.
         image_size: Height and width that the network sees, in pixels.
         batch_size: Images in a step.
         phase: ``train`` or ``eval``.
         device: ``cpu`` or ``cuda``.
         seconds: How long each measurement takes, warm-up and start left out.
         data_dir: Where Fashion-MNIST lies.
-        compile: Whether ``lit_cnn`` and ``ceiling`` compile the network.
+        compile: How torch.compile compiles the network of ``lit_cnn`` and ``ceiling``; None for not at all.
+        channels: Of a synthetic image; as of the others, those of Fashion-MNIST are the default.
+        native_size: Its height and width, in pixels.
+        num_classes: Of the synthetic data.
+        ceiling: Precision and memory format of ``ceiling``, see :func:`find_ceiling`.
     """
 
     model: str
@@ -62,7 +72,11 @@ class Case:
     device: str = "cpu"
     seconds: float = 8.0
     data_dir: str = "data"
-    compile: bool = False
+    compile: str | None = None
+    channels: int = 1
+    native_size: int = 28
+    num_classes: int = 10
+    ceiling: str = "float32, channels last"
 
     @property
     def is_folder(self) -> bool:
@@ -72,7 +86,8 @@ class Case:
         """Of the data module."""
         arguments: dict[str, Any] = {"image_size": self.image_size, "batch_size": self.batch_size}
         if self.data == "synthetic":
-            arguments["num_images"] = NUM_SYNTHETIC
+            arguments["num_images"] = min(NUM_SYNTHETIC, SYNTHETIC_BYTES // (self.channels * self.native_size**2))
+            arguments |= {"channels": self.channels, "native_size": self.native_size, "num_classes": self.num_classes}
         else:
             arguments["data_dir"] = self.data if self.is_folder else self.data_dir
         return arguments | {"val_fraction": VAL_FRACTION[self.phase]}
@@ -86,7 +101,7 @@ class PlainDataset(Dataset):
     """Reads as torchvision's datasets do: one image at a time, through Pillow."""
 
     def __init__(self, pixels: Tensor, labels: Tensor, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.pixels, self.labels, self.transform = pixels.squeeze(1).numpy(), labels.tolist(), transform
+        self.pixels, self.labels, self.transform = pixels.permute(0, 2, 3, 1).squeeze(-1).numpy(), labels.tolist(), transform
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,9 +124,9 @@ def plain_loader(case: Case, num_workers: int) -> tuple[DataLoader, int, int]:
         images = data.splits["train" if case.phase == "train" else "val"]
         pixels = images.fetch(torch.arange(len(images.labels)))
         steps = [] if case.image_size == pixels.shape[-1] else [resize]
-        normalise = transforms.Normalize(data.mean or (0.5,), data.std or (0.25,))
+        normalise = transforms.Normalize(data.mean or (0.5,) * data.channels, data.std or (0.25,) * data.channels)
         dataset = PlainDataset(pixels, images.labels, transforms.Compose([*steps, transforms.ToTensor(), normalise]))
-        num_classes, channels = data.num_classes, 1
+        num_classes, channels = data.num_classes, data.channels
     loader = DataLoader(
         dataset,
         case.batch_size,
@@ -179,6 +194,7 @@ def run_lightning(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
             max_epochs=1000,
             accelerator="cpu" if case.device == "cpu" else "gpu",
             devices=1,
+            limit_val_batches=EVAL_BATCHES,
             default_root_dir=folder,
             callbacks=[Timing()],
         )
@@ -196,62 +212,66 @@ def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
         arguments += ["--data", case.data_class.__name__, "--runs_dir", folder]
         arguments += [f"--data.{name}={value}" for name, value in case.arguments().items()]
         arguments += ["--trainer.accelerator", "cpu" if case.device == "cpu" else "gpu", "--trainer.devices", "1"]
-        arguments += ["--compile"] if case.compile else []
+        arguments += ["--compile", case.compile] if case.compile else []
         timing = [f"--trainer.callbacks+={Timing.__module__}.{Timing.__qualname__}"]
         Timing.stopwatch = stopwatch
         if case.phase == "train":
             sys.argv = ["lit-cnn", *arguments, *timing, "--trainer.max_epochs", "1000", "--trainer.limit_val_batches", "0"]
             main()
             return
-        sys.argv = ["lit-cnn", *arguments, "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
-        main()
+        short = [sys.executable, "-m", "lit_cnn", *arguments, "--trainer.max_steps", "1", "--trainer.limit_val_batches", "0"]
+        subprocess.run(short, check=True, stdout=subprocess.DEVNULL)
+        stopwatch.restart()
         (run,) = Path(folder).glob("*/*/*")
-        sys.argv = ["lit-cnn", "validate", "--run", str(run), *timing, "--trainer.limit_val_batches", "1.0"]
+        sys.argv = ["lit-cnn", "validate", "--run", str(run), *timing, "--trainer.limit_val_batches", str(EVAL_BATCHES)]
         while not stopwatch.done:
             main()
 
 
-def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> dict[str, Any]:
-    """Returns which precision and memory format are fastest, and how fast each was for a moment."""
-    keep_freed_memory()  # as the command does: the ceiling is what the machine can do, not what torch does by default
-    channels, num_classes = (3, 10) if case.is_folder else (1, 10)
+def bare_steps(case: Case, ceiling: str) -> Iterator[None]:
+    """Steps of a loop by hand on one batch, in a precision and a memory format such as ``float32, channels last``."""
+    precision, memory_format = ceiling.split(", ")
+    dtype, layout = PRECISIONS[precision], MEMORY_FORMATS[memory_format]
+    channels, num_classes = (3, 10) if case.is_folder else (case.channels, case.num_classes)
     shape = (case.batch_size, channels, case.image_size, case.image_size)
     labels = torch.randint(num_classes, (case.batch_size,), device=case.device)
+    network = build(case.model, num_classes, channels).to(case.device, memory_format=layout)
+    if case.compile:
+        network.compile(mode=case.compile)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    images = torch.randn(shape, device=case.device).to(memory_format=layout)
+    autocast = torch.autocast(case.device, dtype, enabled=dtype != torch.float32)
+    network.train(case.phase == "train")
+    while True:
+        with autocast, torch.set_grad_enabled(case.phase == "train"):
+            loss = F.cross_entropy(network(images), labels)
+        if case.phase == "train":
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        yield
 
-    def steps(dtype: torch.dtype, memory_format: torch.memory_format) -> Iterator[None]:
-        network = build(case.model, num_classes, channels).to(case.device, memory_format=memory_format)
-        if case.compile:
-            network.compile()
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
-        images = torch.randn(shape, device=case.device).to(memory_format=memory_format)
-        autocast = torch.autocast(case.device, dtype, enabled=dtype != torch.float32)
-        network.train(case.phase == "train")
-        while True:
-            with autocast, torch.set_grad_enabled(case.phase == "train"):
-                loss = F.cross_entropy(network(images), labels)
-            if case.phase == "train":
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            yield
 
-    speeds: dict[str, float] = {}
-    choices = {}
+def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> None:
+    keep_freed_memory()  # as the command does: the ceiling is what the machine can do, not what torch does by default
+    for _step in bare_steps(case, case.ceiling):
+        if stopwatch.step(case.batch_size):
+            return
+
+
+def find_ceiling(case: Case) -> dict[str, float]:
+    """Images per second in each precision and memory format, the best of two short trials by turns."""
+    keep_freed_memory()
     # Where bfloat16 is emulated, a single step takes minutes.
-    precisions = [torch.float32, *([torch.bfloat16] if computes_in_bfloat16(case.device) else [])]
-    for choice in itertools.product(precisions, (torch.contiguous_format, torch.channels_last)):
+    precisions = [name for name in PRECISIONS if name == "float32" or has_bfloat16(case.device)]
+    speeds = {", ".join(choice): 0.0 for choice in itertools.product(precisions, MEMORY_FORMATS)}
+    for choice in [*speeds, *speeds]:
         trial = Stopwatch(seconds=min(1.0, case.seconds / 4))
-        for _step in steps(*choice):
+        for _step in bare_steps(case, choice):
             if trial.step(case.batch_size):
                 break
-        name = ", ".join(str(part).removeprefix("torch.") for part in choice)
-        speeds[name], choices[name] = trial.images_per_s, choice
-    best = max(speeds, key=speeds.__getitem__)
-    stopwatch.restart()
-    for _step in steps(*choices[best]):
-        if stopwatch.step(case.batch_size):
-            break
-    return {"fastest": best, "trials_images_per_s": speeds}
+        speeds[choice] = max(speeds[choice], trial.images_per_s)
+    return speeds
 
 
 ARMS = {"plain": run_plain, "lightning": run_lightning, "lit_cnn": run_lit_cnn, "ceiling": run_ceiling}
@@ -261,22 +281,20 @@ def measure(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
     """Measures one arm in this process.
 
     Returns:
-        Images per second, the time to the first step (and, of folders, the speed of the first epoch with all that prepares
-        it), peak memory in MB.
+        Images per second, the time from the end of the imports to the first step (and, of folders, the speed of the first
+        epoch with all that prepares it), peak memory of this process in MB, without those that load for it.
     """
-    stopwatch = Stopwatch(case.seconds, skip_epoch=case.is_folder and arm != "ceiling" and case.phase == "train")
-    if case.device != "cpu":
-        torch.accelerator.empty_cache()
-    found = ARMS[arm](case, num_workers, stopwatch)
+    skip_epoch = case.is_folder and arm != "ceiling" and case.phase == "train"
+    in_passes = case.phase == "eval" and arm in ("lightning", "lit_cnn")
+    stopwatch = Stopwatch(case.seconds, skip_epoch=skip_epoch, in_passes=in_passes)
+    ARMS[arm](case, num_workers, stopwatch)
     await_device()
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kilobytes += num_workers * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     result = {
         "images_per_s": stopwatch.images_per_s,
         "first_step_s": stopwatch.first_step_s,
         "first_epoch_images_per_s": stopwatch.first_epoch_images_per_s,
-        "peak_memory_mb": kilobytes / 1024,
-    } | (found or {})
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
     if case.device != "cpu":
         result["peak_device_memory_mb"] = torch.accelerator.max_memory_allocated() / 2**20
     return result
@@ -284,6 +302,7 @@ def measure(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
 
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
+    asked = Case(**request["case"])
+    outcome = find_ceiling(asked) if request["arm"] == "trials" else measure(request["arm"], asked, request["num_workers"])
     # What is measured talks to stdout; the result goes where it was asked for.
-    outcome = measure(request["arm"], Case(**request["case"]), request["num_workers"])
-    Path(request["result"]).write_text(json.dumps(outcome | {"case": asdict(Case(**request["case"]))}))
+    Path(request["result"]).write_text(json.dumps(outcome))

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from lit_cnn.catalogue import find
 from lit_cnn.console import one_line_errors, quiet
 from lit_cnn.layers.checks import require_positive
 from lit_cnn.run import source_commit
+from lit_cnn.training.compile import Mode
 from lit_cnn.training.precision import computes_in_bfloat16
 
 # What is measured if nothing is named: a name, the model, data, image size and batch size.
@@ -71,15 +72,20 @@ def run_arm(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
 
 def run_case(case: Case, repeats: int) -> dict[str, Any]:
     """Measures all arms of a case, one after the other and then again, so that a busy machine is busy for all of them."""
-    # The loops by hand get the number of workers with which they are fastest.
+    # The loops by hand get the number of workers with which they are fastest, the ceiling its precision and memory format.
     trial = replace(case, seconds=min(case.seconds, 4.0))
-    workers = {count: run_arm("plain", trial, count)["images_per_s"] for count in sorted({0, os.cpu_count() or 1})}
+    processors = os.cpu_count() or 1
+    counts = sorted({0, 1, 2, processors} | {2**power for power in range(processors.bit_length())})
+    workers = {count: run_arm("plain", trial, count)["images_per_s"] for count in counts if count <= processors}
     best = max(workers, key=workers.__getitem__)
+    ceilings = run_arm("trials", trial)
+    case = replace(case, ceiling=max(ceilings, key=ceilings.__getitem__))
     measured: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     for _ in range(repeats):
         for arm in ARMS:
             measured[arm].append(run_arm(arm, case, best if arm in ("plain", "lightning") else 0))
-    return {"case": asdict(case), "plain_images_per_s_by_workers": workers, "workers": best, "arms": measured}
+    trials = {"plain_images_per_s_by_workers": workers, "workers": best, "ceiling_images_per_s": ceilings}
+    return {"case": asdict(case), **trials, "arms": measured}
 
 
 def summarise(result: dict[str, Any]) -> dict[str, Any]:
@@ -95,6 +101,8 @@ def summarise(result: dict[str, Any]) -> dict[str, Any]:
             "first_step_s": statistics.median(one["first_step_s"] for one in rounds),
             "peak_memory_mb": max(one["peak_memory_mb"] for one in rounds),
         }
+        if "peak_device_memory_mb" in rounds[0]:
+            summary[arm]["peak_device_memory_mb"] = max(one["peak_device_memory_mb"] for one in rounds)
         if rounds[0]["first_epoch_images_per_s"]:
             summary[arm]["first_epoch_images_per_s"] = statistics.median(one["first_epoch_images_per_s"] for one in rounds)
     for arm in ("plain", "lightning", "ceiling"):
@@ -119,12 +127,12 @@ def print_case(name: str, result: dict[str, Any], summary: dict[str, Any]) -> No
         spread = f"{row['lowest']:,.0f} to {row['highest']:,.0f}"
         print(
             f"  {arm:10} {row['images_per_s']:>10,.0f} {spread:>19} {row['first_step_s']:>9.1f} s "
-            f"{row['peak_memory_mb']:>9,.0f} MB"
+            f"{row.get('peak_device_memory_mb', row['peak_memory_mb']):>9,.0f} MB"
         )
     ratios = [f"{key} {value:.2f}" for key, value in summary.items() if "/" in key]
     print(f"  {', '.join(ratios)}")
     print(
-        f"  workers of the loops by hand: {result['workers']}; ceiling: {result['arms']['ceiling'][0]['fastest']}",
+        f"  workers of the loops by hand: {result['workers']}; ceiling: {case['ceiling']}",
         flush=True,
     )
 
@@ -168,13 +176,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--case", choices=CASES, action="append", help="one of the usual cases; repeatable (default: all)")
     parser.add_argument("--model", help="another case: a name of lit-cnn models")
     parser.add_argument(
-        "--data", default="fashion_mnist", help="of it: fashion_mnist, synthetic, or a folder of class folders"
+        "--data",
+        default="fashion_mnist",
+        help="of it: fashion_mnist, synthetic (shaped as what the network was published for), or a folder of class folders",
     )
     parser.add_argument("--image_size", "--image-size", type=int, help="of it, in pixels (default: the variant's own)")
     parser.add_argument("--batch_size", "--batch-size", type=int, default=128, help="of it (default: %(default)s)")
     parser.add_argument("--phase", choices=("train", "eval"), default="train")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action="store_true", help="torch.compile for lit_cnn and the ceiling")
+    parser.add_argument(
+        "--compile",
+        nargs="?",
+        const="default",
+        choices=get_args(Mode),
+        help="torch.compile for lit_cnn and the ceiling, in one of its modes (default: %(const)s)",
+    )
     parser.add_argument("--data_dir", default="data", help="where Fashion-MNIST lies; without it, synthetic images")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds over the arms (default: %(default)s)")
@@ -213,10 +229,19 @@ def run(options: argparse.Namespace) -> None:
         from lit_cnn.models import describe
 
         variant = find(options.model)
-        image_size = options.image_size or describe(variant).image_size
-        cases = {variant: Case(variant, options.data, image_size, options.batch_size)}
+        about = describe(variant)
+        image_size = options.image_size or about.image_size
+        case = Case(variant, options.data, image_size, options.batch_size)
+        if options.data == "synthetic":
+            case = replace(case, channels=about.in_channels, native_size=image_size, num_classes=about.num_classes)
+        cases = {variant: case}
     else:
         cases = {name: CASES[name] for name in options.case or CASES}
+    if options.phase == "eval":
+        # lit-cnn decodes a folder before its first step, the loops by hand in each.
+        cases = {name: case for name, case in cases.items() if case.data in ("fashion_mnist", "synthetic")}
+        if not cases:
+            raise ValueError("the evaluation of a folder is not measured: its images would be decoded in one arm alone")
     has_fashion_mnist = (Path(options.data_dir) / "FashionMNIST").is_dir()
     results = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -239,7 +264,8 @@ def run(options: argparse.Namespace) -> None:
                 compile=options.compile,
             )
             result = run_case(measured, options.repeats)
-            result["case"]["data"] = case.data  # and not the folder that is gone by then
+            if case.data == "folder":
+                result["case"]["data"] = case.data  # and not the one that is gone by then
             result["summary"] = summarise(result)
             print_case(name, result, result["summary"])
             results[name] = result

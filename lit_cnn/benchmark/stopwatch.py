@@ -17,13 +17,15 @@ class Stopwatch:
         seconds: How long to measure.
         warm_up: Steps that are left out of each go: caches fill, kernels are chosen.
         skip_epoch: Whether the first epoch is measured apart, with all that prepares it, and the steady steps come later.
+        in_passes: Whether a go ends by :meth:`stop` alone, for what is done at its end belongs to it.
     """
 
-    def __init__(self, seconds: float, warm_up: int = 3, skip_epoch: bool = False) -> None:
+    def __init__(self, seconds: float, warm_up: int = 3, skip_epoch: bool = False, in_passes: bool = False) -> None:
         self.seconds = seconds
         self.warm_up = warm_up
         self.first_step_s: float | None = None  # from the beginning to the end of the first step
         self.first_epoch_images_per_s: float | None = None  # preparations included
+        self.in_passes = in_passes
         self._in_first_epoch = skip_epoch
         self._began = time.perf_counter()
         self._seen = 0  # images in all
@@ -59,7 +61,7 @@ class Stopwatch:
             self._started = time.perf_counter()
         elif self._steps > self.warm_up:
             self._images += num_images
-            if self._measured + time.perf_counter() - self._started >= self.seconds:
+            if not self.in_passes and self._measured + time.perf_counter() - self._started >= self.seconds:
                 self.stop()
         return self.done
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import lzma
 import shutil
@@ -15,6 +17,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+DECOMPRESSORS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # Images hardly shrink; an archive that grows more than this was made to fill a disk.
 LARGEST_RATIO = 100
 LARGEST_NUM_FILES = 10_000_000
@@ -51,7 +54,9 @@ def unpack(archive: Path, below: Path) -> Path:
             _unpack(archive, partial, min(LARGEST_RATIO * archive.stat().st_size, shutil.disk_usage(below).free))
             if not target.is_dir():  # another process may have been quicker
                 _rename(partial, target)
-        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
+            if getattr(error, "errno", None) is not None:
+                raise  # the disk's, not the archive's
             raise ValueError(f"the archive {archive} cannot be unpacked ({error})") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -70,13 +75,10 @@ def _rename(partial: Path, target: Path) -> None:
 
 def _unpack(archive: Path, target: Path, most: int) -> None:
     total = 0
-    for number, (name, size, content) in enumerate(_members(archive)):
+    for number, (name, size, content) in enumerate(_members(archive, most)):
         total += size
         if total > most or number >= LARGEST_NUM_FILES:
-            raise ValueError(
-                f"the archive {archive} is refused: it unpacks to more than {most / 1e9:.2f} GB, "
-                f"which is {LARGEST_RATIO} times its size or all that is free"
-            )
+            raise _too_large(archive, most)
         path = target / _inside(archive, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
@@ -88,6 +90,28 @@ def _unpack(archive: Path, target: Path, most: int) -> None:
             raise ValueError(f"the archive {archive} is damaged: {name} ends too early")
 
 
+def _too_large(archive: Path, most: int) -> ValueError:
+    return ValueError(
+        f"the archive {archive} is refused: it unpacks to more than {most / 1e9:.2f} GB, "
+        f"which is {LARGEST_RATIO} times its size or all that is free"
+    )
+
+
+class _Limited:
+    """Reads a decompressed tar, headers and all, until that is too much: headers can be as large as files."""
+
+    def __init__(self, file: BinaryIO, archive: Path, most: int) -> None:
+        self.file, self.archive, self.most = file, archive, most
+        self.total = 0
+
+    def read(self, size: int) -> bytes:
+        content = self.file.read(size)
+        self.total += len(content)
+        if self.total > self.most + CHUNK:  # of headers and padding a small archive has more than files
+            raise _too_large(self.archive, self.most)
+        return content
+
+
 def _inside(archive: Path, name: str) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
@@ -95,7 +119,7 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
-def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
+def _members(archive: Path, most: int) -> Iterator[tuple[str, int, BinaryIO]]:
     """Name, size and content of each file; refuses what is neither file nor folder."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
@@ -107,7 +131,8 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
                     with opened.open(info) as content:
                         yield info.filename, info.file_size, content
         return
-    with tarfile.open(archive) as opened:
+    decompress = DECOMPRESSORS.get(archive.suffix.lower(), open)
+    with decompress(archive, "rb") as file, tarfile.open(fileobj=_Limited(file, archive, most), mode="r|") as opened:
         for member in opened:
             if not (member.isreg() or member.isdir()):
                 raise ValueError(f"the archive {archive} is refused: {member.name!r} is a link or a device")

@@ -32,7 +32,7 @@ class ArrayImages:
     names: tuple[str, ...] | None = None
 
     def fetch(self, positions: Tensor) -> Tensor:
-        return self.pixels.index_select(0, positions.to(self.pixels.device))
+        return self.pixels.index_select(0, positions.to(self.pixels.device, non_blocking=True))
 
     def name(self, position: int) -> str:
         return self.names[position] if self.names else f"#{position}"

@@ -192,6 +192,9 @@ class ImageFolder(ImageDataModule):
 
     @cached_property
     def _training_files(self) -> tuple[list[Path], Tensor]:
+        for split in ("val", "test"):  # their names alone: a difference is not to be found when training has ended
+            if own := self._split_folder(split):
+                self._check_classes(own)
         return self._files_below(self._split_folder("train") or self.data_dir)
 
     def _split_folder(self, split: Split) -> Path | None:
@@ -218,7 +221,7 @@ class ImageFolder(ImageDataModule):
             )
         return names
 
-    def _files_below(self, folder: Path) -> tuple[list[Path], Tensor]:
+    def _check_classes(self, folder: Path) -> None:
         found = self._classes_below(folder)
         if found != self.class_names:
             missing, extra = set(self.class_names) - set(found), set(found) - set(self.class_names)
@@ -227,10 +230,13 @@ class ImageFolder(ImageDataModule):
                 + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
                 + (f"; not in training: {', '.join(sorted(extra))}" if extra else "")
             )
+
+    def _files_below(self, folder: Path) -> tuple[list[Path], Tensor]:
+        self._check_classes(folder)
         paths: list[Path] = []
         labels: list[int] = []
         direct = False
-        for label, name in enumerate(found):
+        for label, name in enumerate(self.class_names):
             files = self._readable(find_images(folder / name))
             if not files:
                 raise ValueError(f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)})")
@@ -239,7 +245,7 @@ class ImageFolder(ImageDataModule):
             labels += [label] * len(files)
         if not direct:
             raise ValueError(
-                f"the folders {', '.join(found)} in {folder} hold folders of images, not images: "
+                f"the folders {', '.join(self.class_names)} in {folder} hold folders of images, not images: "
                 f"are the classes one level deeper?"
             )
         return paths, torch.tensor(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F"}
 # What images are decoded from; Pillow knows formats that start other programs. Some phones' MPO is a JPEG here.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 Image.init()  # when formats are named, Pillow does not look for those that it has not loaded yet
+# Largest image, after a JPEG decoder has skipped what it can: in colour it takes 200 MB while it is decoded.
+MAX_PIXELS = 2**26
 # Raised when :func:`read_image` gives other pixels than before, so that what was decoded earlier is not taken for the same.
 DECODING = 1
 
@@ -44,9 +47,8 @@ class Preprocessing:
         size = (resized, resized)
         # x / 255 and (x - mean) / std as one multiplication and one addition, in place. The channels become the last in
         # memory afterwards: while the numbers of one channel lie together, this is several times as fast.
-        mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
-        images = images.to(torch.float32, copy=True).mul_(1 / (255 * std)).add_(-mean / std)
+        scale, shift = _scale_and_shift(self.mean, self.std, images.device)
+        images = images.to(torch.float32, copy=True).mul_(scale).add_(shift)
         if images.shape[-2:] != size:
             smaller = images.shape[-1] > resized
             images = F.interpolate(images, size, mode="bilinear", antialias=smaller)
@@ -61,6 +63,14 @@ class Preprocessing:
         mean = torch.tensor(self.mean, device=images.device).view(-1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(-1, 1, 1)
         return (images * std + mean).clamp(0, 1)
+
+
+@functools.lru_cache(maxsize=8)
+@torch.inference_mode(False)
+def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Made once for each device: to bring them there anew, a GPU would be waited for at every batch."""
+    means, stds = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (mean, std))
+    return 1 / (255 * stds), -means / stds
 
 
 def is_grey(path: Path) -> bool:
@@ -95,9 +105,11 @@ def read_image(path: Path, image_size: int, channels: int) -> Tensor:
         with Image.open(path, formats=FORMATS) as file:
             # Lets the JPEG decoder skip detail that the resize would discard.
             file.draft(mode, (image_size, image_size))
+            if file.width * file.height > MAX_PIXELS:
+                raise ValueError(f"{file.width}×{file.height} pixels are more than {MAX_PIXELS:,}")
             image = ImageOps.exif_transpose(file)
         if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip them to 8
-            image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+            image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
         square = ImageOps.fit(image.convert(mode), (image_size, image_size), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(square))
     except Exception as error:  # Pillow's decoders raise whatever they stumble over

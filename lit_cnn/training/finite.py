@@ -17,8 +17,8 @@ NUM_NAMED = 3
 class FiniteLoss(Callback):
     """Ends training when a loss is infinite or not a number.
 
-    On the processor before the weights change. On an accelerator one step later, so that the loss of a step is looked at
-    while the next is computed; before anything is saved in either case.
+    On the processor before the weights change. On an accelerator one step later, so that it need not be waited for; before
+    anything is saved in either case.
 
     Raises:
         TrainingError: Names epoch, batch and images.
@@ -26,14 +26,19 @@ class FiniteLoss(Callback):
 
     def __init__(self) -> None:
         self._batch: tuple[int, int, Any] | None = None  # epoch, index, batch of the step in progress
-        self._unseen: tuple[Tensor, tuple[int, int, Any]] | None = None  # a loss that was not looked at yet
+        # Of a loss that was not looked at yet: whether it is finite, when that is known, the loss, where it occurred.
+        self._unseen: tuple[Tensor, torch.cuda.Event | None, Tensor, tuple[int, int, Any]] | None = None
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         self._batch = trainer.current_epoch, batch_idx, batch
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         self._look(trainer)
-        self._unseen = loss.detach(), self._batch
+        finite, known = torch.isfinite(loss.detach()), None
+        if loss.device.type == "cuda":
+            finite, known = finite.to("cpu", non_blocking=True), torch.cuda.Event()
+            known.record()
+        self._unseen = finite, known, loss.detach(), self._batch
         if loss.device.type == "cpu":
             self._look(trainer)
 
@@ -51,12 +56,15 @@ class FiniteLoss(Callback):
                 raise TrainingError(f"the weights {name} are not finite after step {trainer.global_step}: lower --model.lr")
 
     def _look(self, trainer: pl.Trainer) -> None:
-        unseen, self._unseen = self._unseen, None
-        if unseen is None or torch.isfinite(unseen[0]):
+        if self._unseen is None:
             return
-        epoch, index, batch = unseen[1]
+        (finite, known, loss, (epoch, index, batch)), self._unseen = self._unseen, None
+        if known is not None:
+            known.synchronize()
+        if finite:
+            return
         raise TrainingError(
-            f"the training loss is {float(unseen[0])} in epoch {epoch}, batch {index}{_images(trainer, batch)}: "
+            f"the training loss is {float(loss)} in epoch {epoch}, batch {index}{_images(trainer, batch)}: "
             f"lower --model.lr, or clip gradients with --trainer.gradient_clip_val"
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lit_cnn.errors import Interrupted
@@ -26,8 +26,8 @@ class Interrupts(Callback):
     """On SIGINT (Ctrl-C) and SIGTERM ends the batch, saves ``last.ckpt`` and raises :class:`lit_cnn.errors.Interrupted`.
 
     A second signal quits at once. A signal to one process stops all of them. Under SLURM that requeues jobs, its signal
-    (SIGUSR1 if Lightning was told of no other) saves and has the job requeued, and SIGTERM, which follows, is left to
-    Lightning, which ignores it. A validation or test that does not belong to a training ends without saving.
+    (SIGUSR1 if Lightning was told of no other) saves and has the job requeued; SIGTERM follows. A validation or test that
+    does not belong to a training ends without saving.
 
     Args:
         last: Saves; None if nothing is to be saved.
@@ -64,11 +64,10 @@ class Interrupts(Callback):
             return
         environment = trainer._accelerator_connector.cluster_environment
         signal.signal(signal.SIGINT, self._notice)
+        signal.signal(signal.SIGTERM, self._notice)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             # Lightning would save in the middle of a step.
             signal.signal(environment.requeue_signal or signal.SIGUSR1, self._notice_requeue)
-        else:
-            signal.signal(signal.SIGTERM, self._notice)
 
     def _notice_requeue(self, signum: int, frame: Any) -> None:
         self._requeue = 1
@@ -120,10 +119,7 @@ class Interrupts(Callback):
         due = due or requeue or (self.every_steps is not None and trainer.global_step % self.every_steps == 0)
         if received or due:
             self._save(trainer)
-        if requeue:
-            self._requeue = 0
-            if trainer.is_global_zero:
-                _requeue_job()
+        self._have_requeued(trainer, requeue)
         # Not before the step is logged, which is next.
         self._ending = received
 
@@ -134,13 +130,22 @@ class Interrupts(Callback):
     on_train_batch_start = on_train_epoch_end = _end
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
-        (received,) = self._agree(self._received)
+        if not _has_averaged_weights(trainer):
+            self._end_validation(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if _has_averaged_weights(trainer):
+            self._end_validation(trainer)
+
+    def _end_validation(self, trainer: pl.Trainer) -> None:
+        received, requeue = self._agree(self._received, self._requeue)
         training = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if received and training and trainer.fit_loop._should_accumulate():
+        if training and trainer.fit_loop._should_accumulate():
             return  # the end of the optimiser step will do
+        if training and (received or requeue):
+            self._save(trainer)
+            self._have_requeued(trainer, requeue)
         if received:
-            if training:
-                self._save(trainer)
             raise Interrupted(received)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
@@ -153,10 +158,21 @@ class Interrupts(Callback):
         if received:
             raise Interrupted(received)
 
+    def _have_requeued(self, trainer: pl.Trainer, requeue: int) -> None:
+        if requeue:
+            self._requeue = 0
+            if trainer.is_global_zero:
+                _requeue_job()
+
     def _save(self, trainer: pl.Trainer) -> None:
         if self.last is not None:
             self.last.save(trainer)
         self._saved_at = time.monotonic()
+
+
+def _has_averaged_weights(trainer: pl.Trainer) -> bool:
+    """Whether the network has other weights while it validates: a checkpoint must wait until it has its own again."""
+    return any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)
 
 
 def _requeue_job() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ class Recorder(Callback):
 
     Args:
         run: The folder; None measures alone.
+        describe: Called once it is known that the training can begin, to write what else is to stand in the folder.
     """
 
-    def __init__(self, run: Run | None) -> None:
+    def __init__(self, run: Run | None, describe: Callable[[], None] | None = None) -> None:
         self.run = run
+        self.describe = describe
         self.trained = False  # since this object was made, not before a resume
         self.images = 0
         self.seconds = 0.0  # in training batches
@@ -44,12 +47,15 @@ class Recorder(Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._fit_began = time.perf_counter() - self.wall_seconds
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Not earlier: a checkpoint that does not fit the settings is refused, and they must not stay behind.
         if self.run and trainer.is_global_zero:
             device = trainer.strategy.root_device
             name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
             self.run.write_environment(name, str(trainer.precision), trainer.world_size)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            if self.describe:
+                self.describe()
         # Of an epoch that is gone on with; another starts from nothing.
         self._epoch_images, before, self._lr = self._unfinished
         self._batch_ended = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import subprocess
@@ -67,21 +68,23 @@ def test_bad_files_can_be_left_out(photos: Path):
 
 
 def test_a_decompression_bomb_takes_little_memory(tmp_path: Path):
-    path = tmp_path / "bomb.png"
-    path.write_bytes(bomb(60_000))  # 10.8 GB of pixels
-    program = f"""
+    for side in (8_300, 60_000):  # 207 MB of pixels, which Pillow would decode, and 10.8 GB
+        (tmp_path / f"{side}.png").write_bytes(bomb(side))
+    program = """
 import resource, pathlib
-from lit_cnn.data.preprocess import is_grey, read_image
+from lit_cnn.data.preprocess import read_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    read_image(pathlib.Path({str(path)!r}), 28, 3)
-except ValueError as error:
-    print(error)
+for name in ("8300.png", "60000.png"):
+    try:
+        read_image(pathlib.Path(name), 28, 3)
+    except ValueError as error:
+        print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    said, kilobytes = done.stdout.splitlines()
-    assert str(path) in said
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    small, large, kilobytes = done.stdout.splitlines()
+    assert small == "8300.png cannot be decoded as an image (8300×8300 pixels are more than 67,108,864)"
+    assert large.startswith("60000.png cannot be decoded as an image")
     assert int(kilobytes) < 50_000
 
 
@@ -165,6 +168,32 @@ def test_an_archive_that_grows_too_much_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="is refused: it unpacks to more than"):
         unpack(archive, tmp_path / "target")
     assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_an_archive_whose_headers_grow_too_much_is_refused(tmp_path: Path):
+    header = tarfile.TarInfo("header")
+    header.type, header.size = tarfile.XHDTYPE, 50_000_000
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as archive:
+        archive.write(header.tobuf() + bytes(header.size))
+    with pytest.raises(ValueError, match="is refused: it unpacks to more than"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"])
+def test_archives_of_every_kind(tmp_path: Path, suffix: str):
+    mode = {"tar": "w", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}.get(suffix, "w:gz")
+    content = os.urandom(3_000_000)
+    with tarfile.open(tmp_path / f"a.{suffix}", mode) as archive:
+        info = tarfile.TarInfo(f"photos/{'long' * 60}.jpg")  # a name that needs a header of its own
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    folder = unpack(tmp_path / f"a.{suffix}", tmp_path / "target")
+    assert [path.read_bytes() for path in folder.iterdir()] == [content]
+    broken = tmp_path / f"broken.{suffix}"
+    broken.write_bytes(b"x" * 5000)
+    with pytest.raises(ValueError, match=r"broken\.t"):
+        unpack(broken, tmp_path / "target")
 
 
 def test_a_broken_archive_is_named(tmp_path: Path):

@@ -131,6 +131,13 @@ def test_classes_must_be_the_same_in_every_split(tmp_path: Path):
         ImageFolder(str(tmp_path)).setup("fit")
 
 
+def test_other_classes_in_the_test_split_are_found_before_training(tmp_path: Path):
+    write_photos(tmp_path / "train", ("a", "b"), 20)
+    write_photos(tmp_path / "test", ("a", "b", "c"), 2)
+    with pytest.raises(ValueError, match=r"test differ .*; not in training: c"):
+        ImageFolder(str(tmp_path)).setup("fit")
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
 def test_a_broken_file_is_named(photos: Path, content: bytes | None):
     victim = photos / "bee" / "5.jpg"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -175,6 +174,31 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(lit_cnn: Comma
         check_room(tmp_path / "checkpoints", 1)
 
 
+def test_a_checkpoint_folder_that_is_none_is_found_before_training(run: Run, lit_cnn: Command, tmp_path: Path):
+    shutil.move(run.last, tmp_path / "kept.ckpt")
+    shutil.rmtree(run.checkpoints)
+    run.checkpoints.touch()
+    done = lit_cnn("fit", "--run", run.path, "--ckpt_path", "kept.ckpt", "--trainer.max_epochs", "3")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert f"checkpoints cannot be written to {run.checkpoints} (" in line
+    assert "epoch" not in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's namespaces")
+def test_a_disk_too_small_for_the_checkpoints_is_found_before_training(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    fit = " ".join([sys.executable, "-m", "lit_cnn", *FIT, "--runs_dir", "disk/runs"])
+    mount = f"mount -t tmpfs -o size=1m tmpfs disk && {fit}"
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"no namespaces here: {done.stderr}")
+    assert done.returncode == 1, done.stderr
+    assert "will take 2.0 MB, but " in done.stderr
+    assert "epoch" not in done.stdout
+
+
 def test_too_little_room_is_found_before_training(tmp_path: Path):
     check_room(tmp_path, 10**6)
     with pytest.raises(OSError, match=r"will take 4000000\.0 GB, but .* GB are free"):
@@ -235,6 +259,15 @@ def test_a_flipped_bit_is_found(run: Run, lit_cnn: Command):
     done = lit_cnn("test", "--run", run.path)
     assert done.returncode == 2
     assert "best.ckpt is not a whole checkpoint" in done.stderr
+
+
+def test_whatever_byte_is_damaged_it_is_said_and_no_error(tmp_path: Path):
+    path = tmp_path / "a.ckpt"
+    torch.save({"number": 1, "weights": torch.ones(3)}, path)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
+        assert isinstance(find_damage(path), str | None)
 
 
 # Code
@@ -321,21 +354,18 @@ def test_a_foreign_class_is_not_imported(lit_cnn: Command, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("class_path", ["somebody.elses.LitNet", "lit_cnn.models.lenet.LitLeNet5000"])
-def test_an_unknown_architecture_is_one_line(run: Run, lit_cnn: Command, tmp_path: Path, class_path: str):
+@pytest.mark.parametrize("command", ["predict", "test", "fit"])
+def test_an_unknown_architecture_is_one_line(run: Run, lit_cnn: Command, tmp_path: Path, command: str, class_path: str):
     content = torch.load(run.best, weights_only=True)
-    content["lit_cnn"]["class_path"] = class_path
-    content["state_dict"] = {name.replace("features", "other"): value for name, value in content["state_dict"].items()}
+    content["lit_cnn"]["class_path"] = class_path  # and tensors that would fit
     torch.save(content, tmp_path / "unknown.ckpt")
-    done = lit_cnn("predict", "--ckpt_path", "unknown.ckpt", "--images", tmp_path)
+    others = ["--images", tmp_path] if command == "predict" else FIT[1:]
+    done = lit_cnn(command, "--ckpt_path", "unknown.ckpt", *others)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "unknown.ckpt" in line
     assert class_path in line
     assert "lit_cnn.models.lenet.LitLeNet" in line
-
-
-def test_the_limit_on_files_is_for_the_child_alone():
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
 @pytest.mark.parametrize(

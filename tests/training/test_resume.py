@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from torch import nn
 
 from lit_cnn.classifier import LitClassifier
@@ -86,13 +86,15 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     save_every_steps: int | None = None
+    averaging: bool = False
 
     def run(self, stop: Callback | None = None, resume: bool = False) -> tuple[dict[str, Any], History]:
         torch.manual_seed(99 if resume else 0)
         run = Run(self.folder)
         history = History()
         last = Last(run)
-        callbacks = [history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
+        averaging = [EMAWeightAveraging(decay=0.8)] if self.averaging else []
+        callbacks = [*averaging, history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
         settings = {"max_epochs": EPOCHS, "enable_checkpointing": True} | self.settings
         fitted = self.trainer(**settings, callbacks=[*callbacks, *([stop] if stop else [])])
         images = {"num_images": 88, "val_fraction": 0.25, "batch_size": 11, "crop_padding": 2, "flip": True} | self.data
@@ -100,7 +102,9 @@ class Fit:
         checkpoint = str(run.last) if resume else None
         fitted.fit(module, datamodule=FakeImages(**images), ckpt_path=checkpoint, weights_only=True)
         state = torch.load(run.last, weights_only=True)
-        kept = {key: state[key] for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")}
+        names = ["state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"]
+        names += ["current_model_state", "averaging_state"] if self.averaging else []
+        kept = {key: state[key] for key in names}
         return kept | {"batches": fitted.fit_loop.epoch_loop._batches_that_stepped}, history
 
     def stopped_and_resumed(self, stop: Stop) -> tuple[dict[str, Any], History]:
@@ -171,6 +175,21 @@ def test_however_it_trains(tmp_path: Path, trainer: MakeTrainer, settings: dict[
         "amid validation": Stop("on_validation_batch_start", 1, 0),
     }[moment]
     check(tmp_path, trainer, stop, settings=settings)
+
+
+@pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation", "the end of an epoch"])
+def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str):
+    check(tmp_path, trainer, MOMENTS[moment], averaging=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_it_differs_by_rounding_alone(tmp_path: Path, trainer: MakeTrainer):
+    settings = {"accelerator": "gpu", "devices": 1}
+    whole, history = Fit(tmp_path / "whole", trainer, settings=settings).run()
+    stopped = Fit(tmp_path / "stopped", trainer, settings=settings)
+    resumed, rest = stopped.stopped_and_resumed(MOMENTS["amid an epoch"])
+    torch.testing.assert_close(resumed["state_dict"], whole["state_dict"], rtol=0, atol=1e-3)
+    assert [step for step, _ in rest.steps] == [step for step, _ in history.steps[-len(rest.steps) :]]
 
 
 @dataclass
