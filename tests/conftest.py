@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,21 @@ def write_photos(folder: Path, classes: tuple[str, ...], num_images: int, grey: 
             shape = (height, width) if grey else (height, width, 3)
             pixels = random.integers(0, 40, shape) + 200 * index // max(1, len(classes) - 1)
             Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.{'jpg' if number % 2 else 'png'}")
+
+
+def write_fashion_mnist(folder: Path, num_training: int, num_test: int) -> None:
+    """Noise in the files of Fashion-MNIST."""
+    raw = folder / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+
+    def write_idx(name: str, values: np.ndarray) -> None:
+        header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+        (raw / name).write_bytes(header + values.astype(np.uint8).tobytes())
+
+    for name, count in (("train", num_training), ("t10k", num_test)):
+        write_idx(f"{name}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
+        write_idx(f"{name}-labels-idx1-ubyte", np.arange(count) % 10)
 
 
 @pytest.fixture

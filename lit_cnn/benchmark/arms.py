@@ -62,6 +62,7 @@ class Case:
         native_size: Its height and width, in pixels.
         num_classes: Of the synthetic data.
         ceiling: Precision and memory format of ``ceiling``, see :func:`find_ceiling`.
+        without: A means of speed that ``lit_cnn`` does without, see :mod:`lit_cnn.benchmark.means`; none if empty.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Case:
     native_size: int = 28
     num_classes: int = 10
     ceiling: str = "float32, channels last"
+    without: str = ""
 
     @property
     def is_folder(self) -> bool:
@@ -206,6 +208,7 @@ def run_lightning(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
 
 def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
     from lit_cnn.__main__ import main
+    from lit_cnn.benchmark.means import leave_out
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["fit", "--model", lightning_module_of(case.model).__name__, "--model.variant", case.model]
@@ -213,7 +216,7 @@ def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
         arguments += [f"--data.{name}={value}" for name, value in case.arguments().items()]
         arguments += ["--trainer.accelerator", "cpu" if case.device == "cpu" else "gpu", "--trainer.devices", "1"]
         arguments += ["--compile", case.compile] if case.compile else []
-        timing = [f"--trainer.callbacks+={Timing.__module__}.{Timing.__qualname__}"]
+        timing = [f"--trainer.callbacks+={Timing.__module__}.{Timing.__qualname__}", *leave_out(case.without)]
         Timing.stopwatch = stopwatch
         if case.phase == "train":
             sys.argv = ["lit-cnn", *arguments, *timing, "--trainer.max_epochs", "1000", "--trainer.limit_val_batches", "0"]

@@ -22,6 +22,7 @@ from PIL import Image
 from lit_cnn.benchmark.accuracy import compare_accuracy
 from lit_cnn.benchmark.arms import ARMS, Case
 from lit_cnn.benchmark.growth import measure_growth, plot_growth
+from lit_cnn.benchmark.means import measure_means
 from lit_cnn.catalogue import find
 from lit_cnn.console import one_line_errors, quiet
 from lit_cnn.layers.checks import require_positive
@@ -168,10 +169,11 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "--suite",
-        choices=("speed", "growth", "accuracy"),
+        choices=("speed", "means", "growth", "accuracy"),
         default="speed",
-        help="speed: side by side; growth: time and memory of lit-cnn fit against images, size, batch, workers, processes; "
-        "accuracy: LeNet on Fashion-MNIST by hand and by lit-cnn fit, on the CPU (default: %(default)s)",
+        help="speed: side by side; means: lit-cnn fit without each means of speed; growth: time and memory of lit-cnn fit "
+        "against images, size, batch, workers, processes; accuracy: LeNet on Fashion-MNIST by hand and by lit-cnn fit, on "
+        "the CPU (default: %(default)s)",
     )
     parser.add_argument("--case", choices=CASES, action="append", help="one of the usual cases; repeatable (default: all)")
     parser.add_argument("--model", help="another case: a name of lit-cnn models")
@@ -263,6 +265,10 @@ def run(options: argparse.Namespace) -> None:
                 seconds=options.seconds,
                 compile=options.compile,
             )
+            if options.suite == "means":
+                results[name] = measure_means(measured, options.repeats, run_arm)
+                save(options.output, without=results)
+                continue
             result = run_case(measured, options.repeats)
             if case.data == "folder":
                 result["case"]["data"] = case.data  # and not the one that is gone by then

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from conftest import Command, write_fashion_mnist
 from PIL import Image
 
-from lit_cnn.benchmark.arms import ARMS
-from lit_cnn.benchmark.command import make_folder, summarise
+from lit_cnn.benchmark.arms import ARMS, Case
+from lit_cnn.benchmark.command import make_folder, run_arm, summarise
+from lit_cnn.benchmark.means import MEANS
 from lit_cnn.benchmark.stopwatch import Stopwatch
 
 
@@ -117,6 +118,7 @@ def test_ratios_are_medians_of_rounds():
         (["--model", "lenet", "--case", "lenet"], "--model is a case of its own: leave out --case"),
         (["--seconds", "0"], "seconds must be above 0, got 0.0"),
         (["--repeats", "0"], "repeats must be a whole number of at least 1, got 0"),
+        (["--case", "folder", "--phase", "eval"], "the evaluation of a folder is not measured"),
         (["--model", "lenet", "--data", "nowhere"], "data must be fashion_mnist, synthetic or a folder, got 'nowhere'"),
     ],
 )
@@ -125,6 +127,94 @@ def test_nonsense_ends_in_one_line(lit_cnn: Command, arguments: list[str], messa
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert message in line
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Case, int]]:
+    """What was to be measured, and never is: each arm has made-up figures."""
+    arms: list[tuple[str, Case, int]] = []
+
+    def pretend(arm: str, case: Case, num_workers: int = 0) -> dict:
+        arms.append((arm, case, num_workers))
+        if arm == "trials":
+            return {"float32, contiguous": 2.0, "float32, channels last": 1.0}
+        figures = dict.fromkeys(("images_per_s", "first_step_s", "peak_memory_mb"), 1.0 + (num_workers == 1))
+        return figures | {"first_epoch_images_per_s": None}
+
+    monkeypatch.setattr("lit_cnn.benchmark.command.run_arm", pretend)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    return arms
+
+
+def test_the_fastest_ceiling_and_number_of_workers_are_measured(lit_cnn: Command, asked: list):
+    assert lit_cnn("benchmark", "--case", "lenet", "--repeats", "2").returncode == 0
+    assert [workers for arm, _, workers in asked[:4] if arm == "plain"] == [0, 1, 2, 4]
+    assert [(arm, workers) for arm, _, workers in asked[5:]] == [
+        ("plain", 1),
+        ("lightning", 1),
+        ("lit_cnn", 0),
+        ("ceiling", 0),
+    ] * 2
+    assert {case.ceiling for _, case, _ in asked[5:]} == {"float32, contiguous"}
+
+
+def test_without_fashion_mnist_a_stand_in_of_its_shape_is_measured_and_named(lit_cnn: Command, tmp_path: Path, asked: list):
+    done = lit_cnn("benchmark", "--case", "lenet", "--repeats", "1", "--output", "result.json")
+    assert ", synthetic, train" in done.stdout
+    assert json.loads((tmp_path / "result.json").read_text())["cases"]["lenet"]["case"]["data"] == "synthetic"
+    case = asked[-1][1]
+    assert (case.channels, case.native_size, case.num_classes) == (1, 28, 10)
+
+
+def test_synthetic_images_are_as_the_network_was_published_for(lit_cnn: Command, asked: list):
+    lit_cnn("benchmark", "--model", "resnet50", "--data", "synthetic", "--compile", "reduce-overhead", "--repeats", "1")
+    case = asked[-1][1]
+    assert (case.channels, case.native_size, case.image_size, case.num_classes) == (3, 224, 224, 1000)
+    assert case.compile == "reduce-overhead"
+    assert case.arguments()["num_images"] * 3 * 224**2 <= 10**9
+
+
+def test_each_means_is_left_out_in_turn(lit_cnn: Command, tmp_path: Path, asked: list):
+    options = ["--suite", "means", "--case", "lenet", "--repeats", "2", "--device", "cpu", "--output", "means.json"]
+    done = lit_cnn("benchmark", *options)
+    assert done.returncode == 0, done.stderr
+    without = [case.without for _, case, _ in asked]
+    half = len(without) // 2
+    assert without[:half] == without[half:]
+    assert set(without) - {"bfloat16"} == {"", "channels last", "fused optimiser", "kept memory", "quiet screen"}
+    assert json.loads((tmp_path / "means.json").read_text())["without"]["lenet"]["kept memory"]["gain"] == 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["train", "eval"])
+def test_lit_cnn_runs_without_each_means(phase: str):
+    for means in MEANS[phase]:
+        case = Case("mlp", "synthetic", 28, 8, phase=phase, seconds=0.1, without=means)
+        assert run_arm("lit_cnn", case)["images_per_s"] > 0
+
+
+@pytest.mark.slow
+def test_growth_is_measured_and_drawn(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    axes = {"images": ("--data.num_images", (200, 400), {"--trainer.max_epochs": 1, "--data.batch_size": 32})}
+    monkeypatch.setattr("lit_cnn.benchmark.growth.AXES", axes)
+    done = lit_cnn("benchmark", "--suite", "growth", "--device", "cpu", "--output", "growth.json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "growth.json").read_text())["growth"]["images"]
+    assert [row["value"] for row in rows] == [200, 400]
+    assert all(row["command_s"] > row["training_s"] > 0 and row["peak_memory_mb"] > 100 for row in rows)
+    with Image.open(tmp_path / "growth.png") as drawn:
+        assert drawn.width > 200
+
+
+@pytest.mark.slow
+def test_accuracies_are_compared(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_fashion_mnist(tmp_path / "data", 600, 100)
+    monkeypatch.setattr("lit_cnn.benchmark.accuracy.EPOCHS", 1)
+    monkeypatch.setattr("lit_cnn.benchmark.accuracy.SEEDS", (0, 1))
+    done = lit_cnn("benchmark", "--suite", "accuracy", "--output", "accuracy.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "accuracy.json").read_text())["test_accuracy"]
+    assert all(len(values) == 2 and all(0 <= value <= 1 for value in values) for values in found.values())
 
 
 @pytest.mark.slow

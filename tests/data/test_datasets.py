@@ -1,10 +1,9 @@
-import struct
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from conftest import write_fashion_mnist
 
 from lit_cnn.data import CIFAR10, CIFAR100, MNIST, Digits, FakeImages, FashionMNIST, ImageDataModule
 from lit_cnn.data.base import measure, stratified_split
@@ -115,18 +114,8 @@ def test_arguments_out_of_range_are_refused(arguments: dict, message: str):
         Digits(**arguments)
 
 
-def write_idx(path: Path, values: np.ndarray) -> None:
-    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
-    path.write_bytes(header + values.astype(np.uint8).tobytes())
-
-
 def test_fashion_mnist_reads_the_files_that_are_there(tmp_path: Path):
-    raw = tmp_path / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    for name, count in (("train", 40), ("t10k", 20)):
-        write_idx(raw / f"{name}-images-idx3-ubyte", random.integers(0, 256, (count, 28, 28)))
-        write_idx(raw / f"{name}-labels-idx1-ubyte", np.arange(count) % 10)
+    write_fashion_mnist(tmp_path, 40, 20)
     data = FashionMNIST(str(tmp_path), val_fraction=0.25)
     data.prepare_data()
     data.setup("fit")
