@@ -76,9 +76,8 @@ def measure_means(case: Case, repeats: int, run_arm: Callable[[str, Case], dict[
         for name in speeds:
             without = replace(case, without="" if name == "all" else name)
             speeds[name].append(run_arm("lit_cnn", without)["images_per_s"])
-    print(
-        f"\n{case.model} at {case.image_size}×{case.image_size}, {case.phase}: {statistics.median(speeds['all']):,.0f} images/s"
-    )
+    size, speed = case.image_size, statistics.median(speeds["all"])
+    print(f"\n{case.model} at {size}×{size}, {case.phase}: {speed:,.0f} images/s")
     found: dict[str, dict[str, Any]] = {"all": {"images_per_s": speeds["all"]}}
     for name in names:
         gain = statistics.median(ours / less for ours, less in zip(speeds["all"], speeds[name], strict=True))
