@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ def train_plainly(data_dir: str, seed: int) -> float:
     """Test accuracy after some epochs in float32, image by image through Pillow; on the images that lit_cnn trains on."""
     torch.manual_seed(seed)
     case = Case("lenet", "fashion_mnist", 28, BATCH_SIZE, data_dir=data_dir)
-    loader, num_classes, channels = plain_loader(case, os.cpu_count() or 1)
+    loader, num_classes, channels = plain_loader(case, num_workers=0)
     network = build("lenet", num_classes, channels)
     settings: dict[str, Any] = {"momentum": MOMENTUM, "nesterov": True, "weight_decay": WEIGHT_DECAY}
     optimizer = torch.optim.SGD(network.parameters(), lr=LR, **settings)

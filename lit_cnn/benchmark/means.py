@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+import lit_cnn.allocator
+import lit_cnn.classifier
 from lit_cnn.benchmark.arms import Case
 from lit_cnn.training.precision import computes_in_bfloat16
 
@@ -31,14 +33,11 @@ class Contiguous(Callback):
 
 
 def _without_kept_memory() -> None:
-    import lit_cnn.cli
-
-    lit_cnn.cli.keep_freed_memory = bool
+    # The command takes it from there when it starts.
+    lit_cnn.allocator.keep_freed_memory = bool
 
 
 def _without_deferred_metrics() -> None:
-    import lit_cnn.classifier
-
     lit_cnn.classifier.NUM_PENDING_LOGITS = 1
 
 
