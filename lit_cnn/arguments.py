@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -43,13 +44,16 @@ def arguments_of_run(arguments: list[str]) -> list[str]:
         return arguments
     if folder is None:
         begun = _run_of_restarted_job() if arguments[0] == "fit" else None
-        whole = _to_go_on_from(begun) if begun else None
+        whole = _checkpoint_of(begun, "fit", None) if begun else None
         return [*arguments, f"--ckpt_path={whole}"] if whole else arguments
     command, *rest = arguments
     run = Run.open(folder)
-    if named:
+    went_on = _to_go_on_from(run) if command == "fit" and is_restarted_job() else None  # from wherever it had started
+    if named or went_on:
         rest = _without(rest, "--ckpt_path")
-    if checkpoint is None or named:
+    if went_on:
+        checkpoint = went_on
+    elif checkpoint is None or named:
         checkpoint = _checkpoint_of(run, command, checkpoint)
     # Runs from before there was a choice name no precision.
     precision = ["--trainer.precision=32-true"] if command in ("fit", "validate", "test") else []
@@ -128,8 +132,9 @@ def _to_go_on_from(run: Run) -> Path | None:
             raise ValueError(f"the run {run.path} cannot go on: {found}")
         return None
     if whole != run.last:
-        if run.last.is_symlink() or run.last.exists():
-            run.last.replace(run.last.with_name("last.damaged.ckpt"))  # lest it becomes the predecessor of the next
+        # Lest it becomes the predecessor of the next. Another process may have been quicker.
+        with contextlib.suppress(FileNotFoundError):
+            run.last.replace(run.last.with_name("last.damaged.ckpt"))
         _warn(f"{found or f'{run.last} is missing'}; going on from {whole}")
     return whole
 

@@ -196,7 +196,7 @@ class CLI(LightningCLI):
             return RunLogger(self.folder.path)
         # What was shown after the checkpoint was saved will be shown again; without one, all of it.
         checkpoint = self.options.ckpt_path
-        before = 0 if self.options.run else None
+        before = 0 if self.options.run or is_restarted_job() else None
         return RunLogger(self.folder.path, purge_step=read_checkpoint(checkpoint)["global_step"] if checkpoint else before)
 
     def _choose_precision(self, accelerator: Any) -> str:

@@ -90,7 +90,7 @@ def examine(
 def _data_module(data: str, image_size: int, batch_size: int, data_dir: str) -> ImageDataModule:
     kinds = [getattr(datasets, name) for name in datasets.__all__ if name not in ("ImageDataModule", "ImageFolder")]
     for kind in kinds:
-        if data in (kind.__name__, kind.name):
+        if data == kind.__name__ or (data == kind.name and not Path(data).exists()):
             return kind(data_dir, image_size=image_size, batch_size=batch_size)
     if not Path(data).exists():
         names = ", ".join(sorted(kind.name for kind in kinds))

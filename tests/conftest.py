@@ -25,7 +25,8 @@ ROOT = Path(__file__).parent.parent
 
 # Where several processes test side by side, each of them, and what it starts, computes with its share of the processors.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = max(1, processors // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     os.environ["OMP_NUM_THREADS"] = str(share)
     torch.set_num_threads(share)
 

@@ -88,7 +88,8 @@ class Case:
         """Of the data module."""
         arguments: dict[str, Any] = {"image_size": self.image_size, "batch_size": self.batch_size}
         if self.data == "synthetic":
-            arguments["num_images"] = min(NUM_SYNTHETIC, SYNTHETIC_BYTES // (self.channels * self.native_size**2))
+            as_many_as_fit = min(NUM_SYNTHETIC, SYNTHETIC_BYTES // (self.channels * self.native_size**2))
+            arguments["num_images"] = max(as_many_as_fit, 10 * self.num_classes)  # a tenth must hold every class
             arguments |= {"channels": self.channels, "native_size": self.native_size, "num_classes": self.num_classes}
         else:
             arguments["data_dir"] = self.data if self.is_folder else self.data_dir

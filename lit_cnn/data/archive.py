@@ -11,16 +11,18 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from uuid import uuid4
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-DECOMPRESSORS = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 # Images hardly shrink; an archive that grows more than this was made to fill a disk.
 LARGEST_RATIO = 100
 LARGEST_NUM_FILES = 10_000_000
+# What may come between two files of a tar, in bytes: headers, of long names for example, and padding.
+LARGEST_HEADER = 2**20
 CHUNK = 2**20
 
 
@@ -75,10 +77,13 @@ def _rename(partial: Path, target: Path) -> None:
 
 def _unpack(archive: Path, target: Path, most: int) -> None:
     total = 0
-    for number, (name, size, content) in enumerate(_members(archive, most)):
+    for number, (name, size, content) in enumerate(_members(archive)):
         total += size
         if total > most or number >= LARGEST_NUM_FILES:
-            raise _too_large(archive, most)
+            raise ValueError(
+                f"the archive {archive} is refused: it unpacks to more than {most / 1e9:.2f} GB, "
+                f"which is {LARGEST_RATIO} times its size or all that is free"
+            )
         path = target / _inside(archive, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
@@ -90,26 +95,28 @@ def _unpack(archive: Path, target: Path, most: int) -> None:
             raise ValueError(f"the archive {archive} is damaged: {name} ends too early")
 
 
-def _too_large(archive: Path, most: int) -> ValueError:
-    return ValueError(
-        f"the archive {archive} is refused: it unpacks to more than {most / 1e9:.2f} GB, "
-        f"which is {LARGEST_RATIO} times its size or all that is free"
-    )
-
-
 class _Limited:
-    """Reads a decompressed tar, headers and all, until that is too much: headers can be as large as files."""
+    """Reads a decompressed tar until more comes between its files than headers take: they are read into memory whole."""
 
-    def __init__(self, file: BinaryIO, archive: Path, most: int) -> None:
-        self.file, self.archive, self.most = file, archive, most
-        self.total = 0
+    def __init__(self, file: BinaryIO, archive: Path) -> None:
+        self.file, self.archive = file, archive
+        self.left = LARGEST_HEADER
 
     def read(self, size: int) -> bytes:
         content = self.file.read(size)
-        self.total += len(content)
-        if self.total > self.most + CHUNK:  # of headers and padding a small archive has more than files
-            raise _too_large(self.archive, self.most)
+        self.left -= len(content)
+        if self.left < 0:
+            raise ValueError(
+                f"the archive {self.archive} is refused: a header in it takes more than {LARGEST_HEADER:,} bytes"
+            )
         return content
+
+
+def _opener(archive: Path) -> Callable[..., BinaryIO]:
+    """What decompresses an archive, by how it begins and not by what it is called."""
+    with archive.open("rb") as file:
+        start = file.read(6)
+    return next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), open)
 
 
 def _inside(archive: Path, name: str) -> PurePosixPath:
@@ -119,7 +126,7 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
-def _members(archive: Path, most: int) -> Iterator[tuple[str, int, BinaryIO]]:
+def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
     """Name, size and content of each file; refuses what is neither file nor folder."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
@@ -131,10 +138,12 @@ def _members(archive: Path, most: int) -> Iterator[tuple[str, int, BinaryIO]]:
                     with opened.open(info) as content:
                         yield info.filename, info.file_size, content
         return
-    decompress = DECOMPRESSORS.get(archive.suffix.lower(), open)
-    with decompress(archive, "rb") as file, tarfile.open(fileobj=_Limited(file, archive, most), mode="r|") as opened:
-        for member in opened:
-            if not (member.isreg() or member.isdir()):
-                raise ValueError(f"the archive {archive} is refused: {member.name!r} is a link or a device")
-            if member.isreg():
-                yield member.name, member.size, opened.extractfile(member)
+    with _opener(archive)(archive, "rb") as file:
+        limited = _Limited(file, archive)
+        with tarfile.open(fileobj=limited, mode="r|") as opened:
+            for member in opened:
+                if not (member.isreg() or member.isdir()):
+                    raise ValueError(f"the archive {archive} is refused: {member.name!r} is a link or a device")
+                limited.left = member.size + LARGEST_HEADER
+                if member.isreg():
+                    yield member.name, member.size, opened.extractfile(member)

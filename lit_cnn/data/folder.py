@@ -192,8 +192,12 @@ class ImageFolder(ImageDataModule):
 
     @cached_property
     def _training_files(self) -> tuple[list[Path], Tensor]:
-        for split in ("val", "test"):  # their names alone: a difference is not to be found when training has ended
-            if own := self._split_folder(split):
+        # The names alone: a difference is not to be found when training has ended. Test images without labels, which others
+        # keep in such a folder, are no matter until they are to be tested on.
+        test = self._split_folder("test")
+        labelled = test and sum(path.is_dir() for path in test.iterdir()) > 1
+        for own in (self._split_folder("val"), test if labelled else None):
+            if own:
                 self._check_classes(own)
         return self._files_below(self._split_folder("train") or self.data_dir)
 

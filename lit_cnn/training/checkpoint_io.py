@@ -96,8 +96,11 @@ def find_damage(path: str | Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except Exception as error:  # zipfile takes damaged flags for a password, a method that it lacks, and more
-        with path.open("rb") as file:
-            old_format = file.read(2) == b"\x80\x02"
+        try:
+            with path.open("rb") as file:
+                old_format = file.read(2) == b"\x80\x02"
+        except OSError as gone:
+            return _reason(gone)
         return None if old_format else _reason(error)  # that has no checksums: torch.load must judge
     return f"{broken} in it is damaged" if broken else None
 

@@ -138,6 +138,15 @@ def test_other_classes_in_the_test_split_are_found_before_training(tmp_path: Pat
         ImageFolder(str(tmp_path)).setup("fit")
 
 
+def test_test_images_without_labels_matter_only_to_a_test(tmp_path: Path):
+    write_photos(tmp_path / "train", ("a", "b"), 20)
+    write_photos(tmp_path / "test", ("unknown",), 2)
+    data = ImageFolder(str(tmp_path), image_size=8)
+    data.setup("fit")
+    with pytest.raises(ValueError, match="test holds 1 class folders, but a classifier needs at least two"):
+        data.setup("test")
+
+
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
 def test_a_broken_file_is_named(photos: Path, content: bytes | None):
     victim = photos / "bee" / "5.jpg"
