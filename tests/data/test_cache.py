@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Command
+from conftest import Command, run_process
 from PIL import Image
 
 from lit_cnn.data import ImageFolder
@@ -133,10 +133,10 @@ def test_what_a_killed_process_left_is_removed_after_a_day(photos: Path, cache: 
 
 
 @pytest.mark.slow
-def test_two_processes_decode_once(lit_cnn: Command, photos: Path, cache: Path):
+def test_two_processes_decode_once(tmp_path: Path, photos: Path, cache: Path):
     data = ["--data", "ImageFolder", "--data.data_dir", photos, "--data.image_size", "28", "--data.memory_gb", "0"]
     two = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--test_after_fit"]
-    done = lit_cnn("fit", "--model", "LitLeNet", *data, "--data.cache_dir", cache, *two)
+    done = run_process(tmp_path, "fit", "--model", "LitLeNet", *data, "--data.cache_dir", cache, *two)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("decoding once into") == 2  # the images that train, those that test
     assert len(list(cache.iterdir())) == 2
