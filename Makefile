@@ -97,7 +97,7 @@ format: $(VENV)/installed ## Mend what the linter can mend
 audit: $(VENV)/installed ## Look up the locked packages in the database of known vulnerabilities (needs the internet)
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	.venv-audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock $(ARGS)
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock $(ARGS)
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev \
