@@ -127,7 +127,7 @@ def test_an_archive_is_a_folder(photos: Path, tmp_path: Path):
     [
         (tarfile.TarInfo("../outside.jpg"), "leads out of it"),
         (tarfile.TarInfo("a/../../outside.jpg"), "leads out of it"),
-        (tarfile.TarInfo("/tmp/outside.jpg"), "leads out of it"),
+        (tarfile.TarInfo("/nowhere/outside.jpg"), "leads out of it"),
         (tarfile.TarInfo("..\\outside.jpg"), "leads out of it"),
         (linked("inside.jpg", "/etc/passwd"), "is a link or a device"),
         (linked("inside.jpg", "../outside", tarfile.LNKTYPE), "is a link or a device"),
@@ -144,7 +144,7 @@ def test_a_tar_that_leads_out_is_refused(tmp_path: Path, member: tarfile.TarInfo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "target"]
 
 
-@pytest.mark.parametrize("name", ["../outside.jpg", "/tmp/outside.jpg", "C:/outside.jpg"])
+@pytest.mark.parametrize("name", ["../outside.jpg", "/nowhere/outside.jpg", "C:/outside.jpg"])
 def test_a_zip_that_leads_out_is_refused(tmp_path: Path, name: str):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(name, b"x" * 100)
