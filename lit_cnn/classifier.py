@@ -22,6 +22,7 @@ from lit_cnn.training.finite import FiniteLoss
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.resume import ExactResume
 from lit_cnn.training.schedule import Schedule, rate_factor
+from lit_cnn.training.top_k import TopKAccuracy
 
 # Logits that are kept before the metrics of an evaluation are updated with all of them: one update for many batches.
 NUM_PENDING_LOGITS = 2**20
@@ -135,7 +136,7 @@ class LitClassifier(pl.LightningModule):
             "ece": MulticlassCalibrationError(n_bins=15, **common()),
         }
         if num_classes > 5:
-            metrics["top5"] = MulticlassAccuracy(top_k=5, average="micro", **common())
+            metrics["top5"] = TopKAccuracy(5)
         self.metrics = nn.ModuleDict()
         for split in ("val", "test"):
             # Without groups: torchmetrics takes metrics for one that merely agree on the first batch.

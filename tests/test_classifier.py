@@ -1,3 +1,4 @@
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,14 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
 from lit_cnn.checkpoint import load_trained
 from lit_cnn.classifier import LitClassifier
 from lit_cnn.data import Digits, FakeImages
-from lit_cnn.models import LitGoogLeNet, LitLeNet
+from lit_cnn.models import LitGoogLeNet, LitLeNet, LitResNet
+from lit_cnn.training.top_k import TopKAccuracy
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -42,6 +45,20 @@ def test_metrics_are_those_of_all_images_whatever_the_batches(
     assert float(logged["val/ece"]) == pytest.approx(float(multiclass_calibration_error(logits, labels, 10)), abs=1e-5)
     top5 = (logits.topk(5).indices == labels[:, None]).any(1).float().mean()
     assert float(logged["val/top5"]) == pytest.approx(float(top5))
+
+
+@pytest.mark.parametrize("num_classes", [6, 10, 1000])
+def test_top_k_accuracy_is_that_of_torchmetrics(num_classes: int):
+    torch.manual_seed(0)
+    ours, theirs = TopKAccuracy(5), MulticlassAccuracy(num_classes, top_k=5, average="micro")
+    for size in (50, 7):
+        labels = torch.randint(num_classes, (size,))
+        logits = torch.randn(size, num_classes)
+        logits[: size // 3] += 3 * F.one_hot(labels[: size // 3], num_classes)
+        ours.update(logits, labels)
+        theirs.update(logits, labels)
+    assert 0.1 < float(ours.compute()) < 1
+    assert float(ours.compute()) == pytest.approx(float(theirs.compute()))
 
 
 def test_metrics_hold_when_the_first_batch_is_perfect(trainer: MakeTrainer):
@@ -331,6 +348,41 @@ def test_one_kernel_updates_all_parameters_where_nothing_forbids_it(
     fitted = trainer(**settings)
     fitted.fit(LitLeNet(**arguments), datamodule=FakeImages(num_images=64))
     assert fitted.optimizers[0].param_groups[0]["fused"] is fused
+
+
+@pytest.mark.parametrize(
+    ("kind", "variant", "image_size"),
+    [(LitLeNet, "lenet_bn", 28), (LitResNet, "resnet20", 16), (LitGoogLeNet, "googlenet_d2l", 16)],
+)
+def test_training_is_the_algorithm_of_the_textbook(
+    trainer: MakeTrainer, kind: type[LitClassifier], variant: str, image_size: int
+):
+    batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    class Watch(Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            batches.append((batch.images.double(), batch.labels))
+
+    torch.manual_seed(0)
+    classifier = kind(variant=variant, in_channels=1, num_classes=10, lr=0.02, weight_decay=1e-3, schedule="cosine")
+    network = copy.deepcopy(classifier.network).double().to(memory_format=torch.contiguous_format)
+    data = FakeImages(num_images=100, batch_size=16, image_size=image_size, crop_padding=2, flip=True, seed=0)
+    trainer(precision="64-true", max_epochs=2, callbacks=[Watch()]).fit(classifier, datamodule=data)
+
+    # SGD with Nesterov's momentum (Sutskever et al. 2013, as torch documents it), the rate along half a cosine.
+    velocities = [torch.zeros_like(weight) for weight in network.parameters()]
+    assert len(batches) == 8
+    network.train()
+    for step, (images, labels) in enumerate(batches):
+        rate = 0.02 * (1 + math.cos(math.pi * step / len(batches))) / 2
+        loss = -network(images).log_softmax(dim=1)[torch.arange(len(labels)), labels].mean()
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        with torch.no_grad():
+            for weight, gradient, velocity in zip(network.parameters(), gradients, velocities, strict=True):
+                decayed = gradient + 1e-3 * weight
+                velocity.mul_(0.9).add_(decayed)
+                weight.sub_(rate * (decayed + 0.9 * velocity))
+    torch.testing.assert_close(classifier.network.state_dict(), network.state_dict(), rtol=1e-8, atol=1e-10)
 
 
 def test_fused_and_plain_updates_agree(trainer: MakeTrainer):
