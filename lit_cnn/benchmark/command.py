@@ -21,6 +21,7 @@ from PIL import Image
 
 from lit_cnn.benchmark.accuracy import compare_accuracy
 from lit_cnn.benchmark.arms import ARMS, Case
+from lit_cnn.benchmark.decoding import measure_decoding
 from lit_cnn.benchmark.growth import measure_growth, plot_growth
 from lit_cnn.benchmark.means import measure_means
 from lit_cnn.catalogue import find
@@ -169,11 +170,11 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "--suite",
-        choices=("speed", "means", "growth", "accuracy"),
+        choices=("speed", "means", "decoding", "growth", "accuracy"),
         default="speed",
-        help="speed: side by side; means: lit-cnn fit without each means of speed; growth: time and memory of lit-cnn fit "
-        "against images, size, batch, workers, processes; accuracy: LeNet on Fashion-MNIST by hand and by lit-cnn fit, on "
-        "the CPU (default: %(default)s)",
+        help="speed: side by side; means: lit-cnn fit without each means of speed; decoding: JPEGs, as lit-cnn decodes them "
+        "and in other ways; growth: time and memory of lit-cnn fit against images, size, batch, workers, processes; "
+        "accuracy: LeNet on Fashion-MNIST by hand and by lit-cnn fit, on the CPU (default: %(default)s)",
     )
     parser.add_argument("--case", choices=CASES, action="append", help="one of the usual cases; repeatable (default: all)")
     parser.add_argument("--model", help="another case: a name of lit-cnn models")
@@ -200,13 +201,21 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments[1:])
     quiet()
     with one_line_errors():
+        require_positive(repeats=options.repeats, batch_size=options.batch_size)
+        if options.seconds <= 0:
+            raise ValueError(f"seconds must be above 0, got {options.seconds}")
         if options.output and not Path(options.output).absolute().parent.is_dir():
             raise ValueError(f"there is no folder for the output {options.output}")
         if options.suite == "growth":
-            rows = measure_growth(options.device)
+            rows = measure_growth(options.device, options.repeats)
             save(options.output, growth=rows)
             if options.output:
                 plot_growth(rows, Path(options.output).with_suffix(".png"))
+        elif options.suite == "decoding":
+            with tempfile.TemporaryDirectory() as folder:
+                make_folder(Path(folder))
+                measured = measure_decoding(sorted(Path(folder).glob("*/*.jpg")), options.repeats)
+            save(options.output, decoding=measured)
         elif options.suite == "accuracy":
             save(options.output, test_accuracy=compare_accuracy(options.data_dir))
         else:
@@ -222,9 +231,6 @@ def save(output: str | None, **measured: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    require_positive(repeats=options.repeats, batch_size=options.batch_size)
-    if options.seconds <= 0:
-        raise ValueError(f"seconds must be above 0, got {options.seconds}")
     if options.model:
         if options.case:
             raise ValueError("--model is a case of its own: leave out --case")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -72,28 +73,55 @@ def run_fit(options: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def measure_growth(device: str) -> dict[str, list[dict[str, float]]]:
-    """Measures every axis; prints a line for each point."""
-    rows: dict[str, list[dict[str, float]]] = {}
-    print(f"{'axis':12} {'value':>7} {'command':>10} {'training':>10} {'images/s':>10} {'peak memory':>12}")
-    for axis, (option, values, changes) in AXES.items():
-        rows[axis] = []
-        for value in values:
-            if option == "--trainer.devices" and device == "cuda" and value > torch.cuda.device_count():
-                continue
-            accelerator = {"--trainer.accelerator": "cpu" if device == "cpu" else "gpu"}
-            row = run_fit({**BASE, **accelerator, **changes, option: value})
-            rows[axis].append({"value": value, **row})
-            print(
-                f"{axis:12} {value:>7,} {row['command_s']:>8.1f} s {row['training_s']:>8.1f} s "
-                f"{row['images_per_s']:>10,.0f} {row['peak_memory_mb']:>9,.0f} MB",
-                flush=True,
-            )
+def measure_growth(device: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
+    """Measures every point of every axis, and then all of them again; prints a line for each measurement, then the medians.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        repeats: How often.
+
+    Returns:
+        By axis, for each value of it, the medians of what :func:`run_fit` returns, and under ``rounds`` what it returned.
+    """
+    points = [
+        (axis, value, changes | {option: value})
+        for axis, (option, values, changes) in AXES.items()
+        for value in values
+        if option != "--trainer.devices" or device == "cpu" or value <= torch.cuda.device_count()
+    ]
+    accelerator = {"--trainer.accelerator": "cpu" if device == "cpu" else "gpu"}
+    rounds: list[list[dict[str, float]]] = [[] for _ in points]
+    for number in range(repeats):
+        _print_head(f"round {number + 1} of {repeats}")
+        for (axis, value, changes), measured in zip(points, rounds, strict=True):
+            measured.append(run_fit({**BASE, **accelerator, **changes}))
+            _print_row(axis, value, measured[-1])
+    rows: dict[str, list[dict[str, Any]]] = {axis: [] for axis in AXES}
+    _print_head("medians")
+    for (axis, value, _), measured in zip(points, rounds, strict=True):
+        medians = {name: statistics.median(one[name] for one in measured) for name in measured[0]}
+        rows[axis].append({"value": value, **medians, "rounds": measured})
+        _print_row(axis, value, medians)
     return rows
 
 
-def plot_growth(rows: dict[str, list[dict[str, float]]], path: Path) -> None:
-    """Draws training time and memory against each axis."""
+def _print_head(title: str) -> None:
+    print(
+        f"\n{title}\n{'axis':12} {'value':>7} {'command':>10} {'training':>10} {'images/s':>10} {'peak memory':>12}",
+        flush=True,
+    )
+
+
+def _print_row(axis: str, value: int, row: dict[str, float]) -> None:
+    print(
+        f"{axis:12} {value:>7,} {row['command_s']:>8.1f} s {row['training_s']:>8.1f} s "
+        f"{row['images_per_s']:>10,.0f} {row['peak_memory_mb']:>9,.0f} MB",
+        flush=True,
+    )
+
+
+def plot_growth(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draws the medians of training time and memory against each axis, and what was measured as bars around them."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(rows), 5.6), layout="constrained")
@@ -102,8 +130,15 @@ def plot_growth(rows: dict[str, list[dict[str, float]]], path: Path) -> None:
         values = [point["value"] for point in points]
         for row, (key, label) in enumerate((("training_s", "training time in s"), ("peak_memory_mb", "peak memory in MB"))):
             plot = axes[row][column]
-            plot.plot(values, [point[key] for point in points], marker="o")
-            plot.set_ylim(0, 1.1 * max(point[key] for point in points))
+            medians = [point[key] for point in points]
+            lowest = [min(one[key] for one in point["rounds"]) for point in points]
+            highest = [max(one[key] for one in point["rounds"]) for point in points]
+            around = [
+                [middle - low for middle, low in zip(medians, lowest, strict=True)],
+                [high - middle for middle, high in zip(medians, highest, strict=True)],
+            ]
+            plot.errorbar(values, medians, around, marker="o", capsize=3)
+            plot.set_ylim(0, 1.1 * max(highest))
             plot.set_xlabel(axis)
             plot.set_xticks(values if len(values) < 5 else [values[0], values[-1]])
             plot.set_ylabel(label if column == 0 else "")

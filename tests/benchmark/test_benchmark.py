@@ -1,7 +1,9 @@
 """That the benchmark measures; never how fast anything is."""
 
 import json
+import statistics
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 
 from lit_cnn.benchmark.arms import ARMS, Case
 from lit_cnn.benchmark.command import make_folder, run_arm, summarise
+from lit_cnn.benchmark.decoding import WAYS
 from lit_cnn.benchmark.means import MEANS
 from lit_cnn.benchmark.stopwatch import Stopwatch
 
@@ -198,15 +201,38 @@ def test_lit_cnn_runs_without_each_means(phase: str):
         assert run_arm("lit_cnn", case)["images_per_s"] > 0
 
 
+def test_all_ways_to_decode_see_the_same_picture(tmp_path: Path):
+    make_folder(tmp_path, num_images=2)
+    for path in tmp_path.glob("*/*.jpg"):
+        ours, *others = (decode(path, image_size=64).float() for decode in WAYS.values())
+        for other in others:
+            assert (ours - other).abs().mean() < 4  # of 255
+
+
+def test_decoding_is_measured(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lit_cnn.benchmark.command.make_folder", partial(make_folder, num_images=20))
+    done = lit_cnn("benchmark", "--suite", "decoding", "--repeats", "2", "--output", "decoding.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "decoding.json").read_text())["decoding"]
+    assert set(found) == {"64", "128", "224"}
+    for way in WAYS:
+        assert f"{way} " in done.stdout
+        assert len(found["64"][way]["images_per_s"]) == 2
+
+
 @pytest.mark.slow
 def test_growth_is_measured_and_drawn(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     axes = {"images": ("--data.num_images", (200, 400), {"--trainer.max_epochs": 1, "--data.batch_size": 32})}
     monkeypatch.setattr("lit_cnn.benchmark.growth.AXES", axes)
-    done = lit_cnn("benchmark", "--suite", "growth", "--device", "cpu", "--output", "growth.json")
+    done = lit_cnn("benchmark", "--suite", "growth", "--device", "cpu", "--repeats", "2", "--output", "growth.json")
     assert done.returncode == 0, done.stderr
+    assert "round 2 of 2" in done.stdout
     rows = json.loads((tmp_path / "growth.json").read_text())["growth"]["images"]
     assert [row["value"] for row in rows] == [200, 400]
     assert all(row["command_s"] > row["training_s"] > 0 and row["peak_memory_mb"] > 100 for row in rows)
+    for row in rows:
+        assert len(row["rounds"]) == 2
+        assert row["training_s"] == pytest.approx(statistics.median(one["training_s"] for one in row["rounds"]))
     with Image.open(tmp_path / "growth.png") as drawn:
         assert drawn.width > 200
 

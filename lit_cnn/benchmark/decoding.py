@@ -1,0 +1,76 @@
+"""How fast JPEGs become uint8 pixels of one size: as ``lit-cnn`` decodes them, and in the ways it might."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg, read_file
+from torchvision.transforms.v2 import functional as transforms
+
+from lit_cnn.data.preprocess import read_image
+
+# Sizes to which images of 256 to 500 pixels a side are decoded.
+IMAGE_SIZES = (64, 128, 224)
+
+
+def decode_whole(path: Path, image_size: int) -> Tensor:
+    """As :func:`lit_cnn.data.preprocess.read_image`, from all of a JPEG's coefficients."""
+    with Image.open(path) as image:
+        square = ImageOps.fit(image.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
+
+
+def decode_with_torchvision(path: Path, image_size: int) -> Tensor:
+    """With ``torchvision.io``, which cannot skip coefficients, and the resize of torchvision."""
+    image = decode_jpeg(read_file(str(path)), ImageReadMode.RGB)
+    return transforms.center_crop(transforms.resize(image, [image_size], antialias=True), [image_size, image_size])
+
+
+WAYS: dict[str, Callable[[Path, int], Tensor]] = {
+    "Pillow, at the scale wanted": partial(read_image, channels=3),
+    "Pillow, whole": decode_whole,
+    "torchvision.io": decode_with_torchvision,
+}
+
+
+def measure_decoding(paths: list[Path], repeats: int) -> dict[str, dict[str, dict[str, float | list[float]]]]:
+    """Decodes all files in each way by turns, a thread for each processor as ``lit-cnn`` does; prints a line for each.
+
+    Returns:
+        By size and way, the images per second of every round, and how many times as fast as this ``lit-cnn``'s way is: the
+        median of neighbours in time.
+    """
+    found: dict[str, dict[str, dict[str, float | list[float]]]] = {}
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # an image's resize is too small to be shared; the threads have images of their own
+    with ThreadPoolExecutor(os.cpu_count()) as workers:
+        for image_size in IMAGE_SIZES:
+            speeds: dict[str, list[float]] = {way: [] for way in WAYS}
+            for _ in range(repeats):
+                for way, decode in WAYS.items():
+                    began = time.perf_counter()
+                    for pixels in workers.map(partial(decode, image_size=image_size), paths):
+                        assert pixels.shape == (3, image_size, image_size)
+                    speeds[way].append(len(paths) / (time.perf_counter() - began))
+            ours, *_ = speeds.values()
+            found[str(image_size)] = {}
+            print(f"\n{len(paths)} JPEGs to {image_size}×{image_size}")
+            for way, rounds in speeds.items():
+                gain = statistics.median(own / other for own, other in zip(ours, rounds, strict=True))
+                found[str(image_size)][way] = {"images_per_s": rounds, "gain": gain}
+                print(
+                    f"  {way:28} {statistics.median(rounds):>8,.0f} images/s, lit-cnn is {gain:.2f} times as fast",
+                    flush=True,
+                )
+    torch.set_num_threads(num_threads)
+    return found
