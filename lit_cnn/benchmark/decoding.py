@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -31,7 +32,7 @@ def decode_whole(path: Path, image_size: int) -> Tensor:
 
 
 def decode_with_torchvision(path: Path, image_size: int) -> Tensor:
-    """With ``torchvision.io``, which cannot skip coefficients, and the resize of torchvision."""
+    """With ``torchvision.io``, which cannot skip coefficients (and is deprecated since 0.29), and torchvision's resize."""
     image = decode_jpeg(read_file(str(path)), ImageReadMode.RGB)
     return transforms.center_crop(transforms.resize(image, [image_size], antialias=True), [image_size, image_size])
 
@@ -53,7 +54,8 @@ def measure_decoding(paths: list[Path], repeats: int) -> dict[str, dict[str, dic
     found: dict[str, dict[str, dict[str, float | list[float]]]] = {}
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # an image's resize is too small to be shared; the threads have images of their own
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
+    with ThreadPoolExecutor(os.cpu_count()) as workers, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
         for image_size in IMAGE_SIZES:
             speeds: dict[str, list[float]] = {way: [] for way in WAYS}
             for _ in range(repeats):

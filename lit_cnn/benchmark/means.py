@@ -21,13 +21,16 @@ class Contiguous(Callback):
     """Puts channels before rows and columns again, in the weights and in every batch."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        pl_module.network.to(memory_format=torch.contiguous_format)
+        # A copy: where there is one channel, or one row and column, contiguous() leaves strides that torch takes for
+        # channels last, and then the whole network computes so.
+        for parameter in pl_module.network.parameters():
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
         data = trainer.datamodule
         preprocess = data.on_after_batch_transfer
 
         def preprocess_to_contiguous(batch: Any, dataloader_idx: int) -> Any:
             batch = preprocess(batch, dataloader_idx)
-            return batch._replace(images=batch.images.contiguous())
+            return batch._replace(images=batch.images.clone(memory_format=torch.contiguous_format))
 
         data.on_after_batch_transfer = preprocess_to_contiguous
 
