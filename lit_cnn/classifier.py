@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+import math
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -10,8 +10,8 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, MetricCollection, SumMetric
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
+from torchmetrics import MeanMetric, SumMetric
+from torchmetrics.classification import MulticlassAccuracy
 
 from lit_cnn.errors import TrainingError
 from lit_cnn.finetuning import freeze as freeze_up_to
@@ -19,13 +19,11 @@ from lit_cnn.finetuning import frozen_norms, parameter_groups
 from lit_cnn.pretrained import Weights, find_weights, start_from
 from lit_cnn.provenance import compare_arguments, compare_class, compare_tensors, compare_with_data
 from lit_cnn.training.finite import FiniteLoss
+from lit_cnn.training.metrics import EvaluationMetrics
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.resume import ExactResume
 from lit_cnn.training.schedule import Schedule, rate_factor
-from lit_cnn.training.top_k import TopKAccuracy
 
-# Logits that are kept before the metrics of an evaluation are updated with all of them: one update for many batches.
-NUM_PENDING_LOGITS = 2**20
 # Key of a checkpoint under which the classifier says what it is.
 CHECKPOINT_KEY = "lit_cnn"
 
@@ -125,24 +123,11 @@ class LitClassifier(pl.LightningModule):
         of_classes = None if class_weights is None else torch.tensor(class_weights)
         self.register_buffer("class_weights", of_classes, persistent=False)
 
-        common = partial(dict, num_classes=num_classes, validate_args=False)
         # One value for each image: torchmetrics 1.9 forgets the weights of a MeanMetric that does not look for NaNs.
         self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_acc = MulticlassAccuracy(average="micro", **common())
+        self.train_acc = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         self._logs_epoch = -1
-        metrics = {
-            "acc": MulticlassAccuracy(average="micro", **common()),
-            "f1": MulticlassF1Score(average="macro", **common()),
-            "ece": MulticlassCalibrationError(n_bins=15, **common()),
-        }
-        if num_classes > 5:
-            metrics["top5"] = TopKAccuracy(5)
-        self.metrics = nn.ModuleDict()
-        for split in ("val", "test"):
-            # Without groups: torchmetrics takes metrics for one that merely agree on the first batch.
-            self.metrics[split] = MetricCollection(metrics, prefix=f"{split}/", compute_groups=False).clone()
-            self.metrics[f"{split}_loss"] = MeanMetric(nan_strategy="disable")
-        self._pending: list[tuple[Tensor, Tensor]] = []  # logits and labels of the last batches
+        self.metrics = nn.ModuleDict({split: EvaluationMetrics(split, num_classes) for split in ("val", "test")})
         self.num_tested = SumMetric(nan_strategy="disable")
 
     def configure_callbacks(self) -> list[pl.Callback]:
@@ -219,23 +204,14 @@ class LitClassifier(pl.LightningModule):
         images, labels = batch[0].to(self.dtype), batch[1]
         # A copy: a network that replays a CUDA graph overwrites its logits when it is called again.
         logits = self(images).to(torch.float32, copy=True)
-        self._pending.append((logits, labels))
-        if len(self._pending) * self._pending[0][0].numel() >= NUM_PENDING_LOGITS:
-            self._update_metrics(split)
+        self.metrics[split].update(logits, labels)
         return logits
 
-    def _update_metrics(self, split: str) -> None:
-        if self._pending:
-            logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
-            self._pending.clear()
-            self.metrics[f"{split}_loss"].update(F.cross_entropy(logits, labels, reduction="none"))
-            self.metrics[split].update(logits, labels)
-
     def on_validation_epoch_start(self) -> None:
-        self._pending.clear()
+        self.metrics["val"].reset()
 
     def on_test_epoch_start(self) -> None:
-        self._pending.clear()
+        self.metrics["test"].reset()
 
     def on_validation_epoch_end(self) -> None:
         self._log_evaluation("val")
@@ -246,14 +222,12 @@ class LitClassifier(pl.LightningModule):
         self.num_tested.reset()
 
     def _log_evaluation(self, split: str) -> None:
-        self._update_metrics(split)
-        loss = self.metrics[f"{split}_loss"].compute()
-        if self.trainer.state.fn == "fit" and not torch.isfinite(loss):
-            raise TrainingError(f"the validation loss is {float(loss)} after epoch {self.current_epoch}: lower --model.lr")
+        scores = self.metrics[split].compute()
+        loss = float(scores[f"{split}/loss"])
+        if self.trainer.state.fn == "fit" and not math.isfinite(loss):
+            raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: lower --model.lr")
         # compute() has gathered from all processes; sync_dist averages equal values and keeps Lightning from warning.
-        self.log(f"{split}/loss", loss, sync_dist=True)
-        self.log_dict(self.metrics[split].compute(), sync_dist=True)
-        self.metrics[f"{split}_loss"].reset()
+        self.log_dict(scores, sync_dist=True)
         self.metrics[split].reset()
 
     def configure_optimizers(self) -> Any:

@@ -15,7 +15,7 @@ from lit_cnn.checkpoint import load_trained
 from lit_cnn.classifier import LitClassifier
 from lit_cnn.data import Digits, FakeImages
 from lit_cnn.models import LitGoogLeNet, LitLeNet, LitResNet
-from lit_cnn.training.top_k import TopKAccuracy
+from lit_cnn.training.metrics import TopKAccuracy
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -31,7 +31,7 @@ def logits_and_labels(classifier: LitClassifier, data: FakeImages, split: str) -
 def test_metrics_are_those_of_all_images_whatever_the_batches(
     trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, num_pending_logits: int
 ):
-    monkeypatch.setattr("lit_cnn.classifier.NUM_PENDING_LOGITS", num_pending_logits)
+    monkeypatch.setattr("lit_cnn.training.metrics.NUM_PENDING_LOGITS", num_pending_logits)
     # 50 validation images in batches of 33 and of 17: means of batches would differ from the mean of images.
     data = FakeImages(num_images=200, batch_size=33, val_fraction=0.25, seed=0)
     classifier = LitLeNet(lr=0.05)
@@ -51,14 +51,17 @@ def test_metrics_are_those_of_all_images_whatever_the_batches(
 def test_top_k_accuracy_is_that_of_torchmetrics(num_classes: int):
     torch.manual_seed(0)
     ours, theirs = TopKAccuracy(5), MulticlassAccuracy(num_classes, top_k=5, average="micro")
-    for size in (50, 7):
-        labels = torch.randint(num_classes, (size,))
-        logits = torch.randn(size, num_classes)
-        logits[: size // 3] += 3 * F.one_hot(labels[: size // 3], num_classes)
-        ours.update(logits, labels)
-        theirs.update(logits, labels)
-    assert 0.1 < float(ours.compute()) < 1
-    assert float(ours.compute()) == pytest.approx(float(theirs.compute()))
+    for sizes in ((50, 7), (30,)):
+        ours.reset()
+        theirs.reset()
+        for size in sizes:
+            labels = torch.randint(num_classes, (size,))
+            logits = torch.randn(size, num_classes)
+            logits[: size // 3] += 3 * F.one_hot(labels[: size // 3], num_classes)
+            ours.update(logits, labels)
+            theirs.update(logits, labels)
+        assert 0.1 < float(ours.compute()) < 1
+        assert float(ours.compute()) == pytest.approx(float(theirs.compute()))
 
 
 def test_metrics_hold_when_the_first_batch_is_perfect(trainer: MakeTrainer):
@@ -103,6 +106,31 @@ def test_a_second_fit_logs_as_the_first_did(trainer: MakeTrainer):
         fitted = trainer()
         fitted.fit(classifier, datamodule=data)
         assert "train/loss" in fitted.callback_metrics
+
+
+def test_training_may_follow_an_evaluation(trainer: MakeTrainer):
+    classifier, data = LitLeNet(), FakeImages(num_images=64, seed=0)
+    fitted = trainer()
+    fitted.validate(classifier, datamodule=data, verbose=False)
+    fitted.fit(classifier, datamodule=data)
+    assert "val/top5" in fitted.callback_metrics
+
+
+@pytest.mark.parametrize("num_pending_logits", [1, 2**20])
+def test_what_an_interrupted_evaluation_left_does_not_count(
+    trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch, num_pending_logits: int
+):
+    class Interrupted(Callback):
+        def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+            raise RuntimeError("interrupted")
+
+    monkeypatch.setattr("lit_cnn.training.metrics.NUM_PENDING_LOGITS", num_pending_logits)
+    classifier, data = LitLeNet(), FakeImages(num_images=64, batch_size=2, val_fraction=0.25, seed=0)
+    (alone,) = trainer().validate(classifier, datamodule=data, verbose=False)
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trainer(callbacks=[Interrupted()]).validate(classifier, datamodule=data, verbose=False)
+    (again,) = trainer().validate(classifier, datamodule=data, verbose=False)
+    assert again == alone
 
 
 def test_overfitting_a_batch_sees_the_same_images_each_epoch(trainer: MakeTrainer):

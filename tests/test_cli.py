@@ -262,7 +262,7 @@ def test_two_processes_train_as_one_and_count_every_image_once(lit_cnn: Command,
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=1e-5)
     alone, together = rows
     assert together["test/images"] == alone["test/images"] == 75
-    for name in ("train/loss", "val/loss", "val/acc", "val/f1", "val/ece", "test/loss", "test/acc", "lr"):
+    for name in ("train/loss", "val/loss", "val/acc", "val/top5", "val/f1", "val/ece", "test/loss", "test/acc", "lr"):
         assert float(together[name]) == pytest.approx(float(alone[name]), abs=1e-5), name
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from lit_cnn.benchmark.accuracy import compare_accuracy
 from lit_cnn.benchmark.arms import ARMS, Case
 from lit_cnn.benchmark.decoding import measure_decoding
-from lit_cnn.benchmark.growth import measure_growth, plot_growth
+from lit_cnn.benchmark.growth import measure_growth, plot_growth, print_growth
 from lit_cnn.benchmark.means import measure_means
 from lit_cnn.catalogue import find
 from lit_cnn.console import one_line_errors, quiet
@@ -196,7 +196,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--data_dir", default="data", help="where Fashion-MNIST lies; without it, synthetic images")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds over the arms (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds over what is compared (default: %(default)s)")
     parser.add_argument("--output", help="JSON file for all that was measured, with the environment; growth adds a .png")
     options = parser.parse_args(arguments[1:])
     quiet()
@@ -207,15 +207,16 @@ def main(arguments: list[str]) -> int:
         if options.output and not Path(options.output).absolute().parent.is_dir():
             raise ValueError(f"there is no folder for the output {options.output}")
         if options.suite == "growth":
-            rows = measure_growth(options.device, options.repeats)
-            save(options.output, growth=rows)
-            if options.output:
-                plot_growth(rows, Path(options.output).with_suffix(".png"))
+            for rows in measure_growth(options.device, options.repeats):
+                save(options.output, growth=rows)
+                if options.output:
+                    plot_growth(rows, Path(options.output).with_suffix(".png"))
+            print_growth(rows)
         elif options.suite == "decoding":
             with tempfile.TemporaryDirectory() as folder:
                 make_folder(Path(folder))
                 measured = measure_decoding(sorted(Path(folder).glob("*/*.jpg")), options.repeats)
-            save(options.output, decoding=measured)
+            save(options.output, num_images=NUM_JPEGS, decoding=measured)
         elif options.suite == "accuracy":
             save(options.output, test_accuracy=compare_accuracy(options.data_dir))
         else:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,16 @@ def run_fit(options: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def measure_growth(device: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
-    """Measures every point of every axis, and then all of them again; prints a line for each measurement, then the medians.
+def measure_growth(device: str, repeats: int) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """Measures every point of every axis, and then all of them again; prints a line for each measurement.
 
     Args:
         device: ``cpu`` or ``cuda``.
         repeats: How often.
 
-    Returns:
-        By axis, for each value of it, the medians of what :func:`run_fit` returns, and under ``rounds`` what it returned.
+    Yields:
+        After each round, by axis and for each value of it, the medians of what :func:`run_fit` has returned so far, and
+        under ``rounds`` what it returned.
     """
     points = [
         (axis, value, changes | {option: value})
@@ -96,13 +98,19 @@ def measure_growth(device: str, repeats: int) -> dict[str, list[dict[str, Any]]]
         for (axis, value, changes), measured in zip(points, rounds, strict=True):
             measured.append(run_fit({**BASE, **accelerator, **changes}))
             _print_row(axis, value, measured[-1])
-    rows: dict[str, list[dict[str, Any]]] = {axis: [] for axis in AXES}
+        rows: dict[str, list[dict[str, Any]]] = {axis: [] for axis in AXES}
+        for (axis, value, _), measured in zip(points, rounds, strict=True):
+            medians = {name: statistics.median(one[name] for one in measured) for name in measured[0]}
+            rows[axis].append({"value": value, **medians, "rounds": list(measured)})
+        yield rows
+
+
+def print_growth(rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Prints the medians."""
     _print_head("medians")
-    for (axis, value, _), measured in zip(points, rounds, strict=True):
-        medians = {name: statistics.median(one[name] for one in measured) for name in measured[0]}
-        rows[axis].append({"value": value, **medians, "rounds": measured})
-        _print_row(axis, value, medians)
-    return rows
+    for axis, points in rows.items():
+        for point in points:
+            _print_row(axis, point["value"], point)
 
 
 def _print_head(title: str) -> None:
@@ -121,7 +129,7 @@ def _print_row(axis: str, value: int, row: dict[str, float]) -> None:
 
 
 def plot_growth(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draws the medians of training time and memory against each axis, and what was measured as bars around them."""
+    """Draws the medians of training time and memory against each axis, with bars from the lowest to the highest."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(rows), 5.6), layout="constrained")
@@ -130,17 +138,23 @@ def plot_growth(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
         values = [point["value"] for point in points]
         for row, (key, label) in enumerate((("training_s", "training time in s"), ("peak_memory_mb", "peak memory in MB"))):
             plot = axes[row][column]
-            medians = [point[key] for point in points]
-            lowest = [min(one[key] for one in point["rounds"]) for point in points]
-            highest = [max(one[key] for one in point["rounds"]) for point in points]
-            around = [
-                [middle - low for middle, low in zip(medians, lowest, strict=True)],
-                [high - middle for middle, high in zip(medians, highest, strict=True)],
-            ]
-            plot.errorbar(values, medians, around, marker="o", capsize=3)
-            plot.set_ylim(0, 1.1 * max(highest))
+            below, above = around_medians(points, key)
+            plot.errorbar(values, [point[key] for point in points], [below, above], marker="o", capsize=3)
+            plot.set_ylim(0, 1.1 * max(point[key] + more for point, more in zip(points, above, strict=True)))
             plot.set_xlabel(axis)
             plot.set_xticks(values if len(values) < 5 else [values[0], values[-1]])
             plot.set_ylabel(label if column == 0 else "")
             plot.grid(alpha=0.3)
+    num_rounds = len(next(iter(rows.values()))[0]["rounds"])
+    figure.suptitle(
+        f"medians of {num_rounds} rounds, lowest to highest" if num_rounds > 1 else "one round", fontsize="small"
+    )
     figure.savefig(path, dpi=100)
+
+
+def around_medians(points: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
+    """How far the lowest and the highest of a point's rounds lie from its median."""
+    values = [[one[key] for one in point["rounds"]] for point in points]
+    below = [point[key] - min(rounds) for point, rounds in zip(points, values, strict=True)]
+    above = [max(rounds) - point[key] for point, rounds in zip(points, values, strict=True)]
+    return below, above

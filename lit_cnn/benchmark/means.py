@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 import lit_cnn.allocator
-import lit_cnn.classifier
+import lit_cnn.training.metrics
 from lit_cnn.benchmark.arms import Case
 from lit_cnn.training.precision import computes_in_bfloat16
 
@@ -41,7 +41,7 @@ def _without_kept_memory() -> None:
 
 
 def _without_deferred_metrics() -> None:
-    lit_cnn.classifier.NUM_PENDING_LOGITS = 1
+    lit_cnn.training.metrics.NUM_PENDING_LOGITS = 1
 
 
 # What leaves a means out: options of the command, and what is changed before it runs.

@@ -1,0 +1,106 @@
+"""What is measured on the images of an evaluation."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
+
+# Logits that are kept before the metrics are updated with all of them: one update for many batches.
+NUM_PENDING_LOGITS = 2**20
+
+
+class EvaluationMetrics(nn.Module):
+    """Metrics over all images of an evaluation, whatever the batches.
+
+    They are ``loss`` (cross-entropy), ``acc``, ``f1`` (mean over classes), ``ece`` (expected calibration error, 15 bins)
+    and, of more than five classes, ``top5``.
+
+    Args:
+        split: What their names begin with, as in ``val/acc``.
+        num_classes: Of the logits.
+
+    Shape:
+        Logits (N, num_classes) float32; labels (N,) int64.
+    """
+
+    def __init__(self, split: str, num_classes: int) -> None:
+        super().__init__()
+        common = partial(dict, num_classes=num_classes, validate_args=False)
+        metrics: dict[str, Metric] = {
+            "acc": MulticlassAccuracy(average="micro", **common()),
+            "f1": MulticlassF1Score(average="macro", **common()),
+            "ece": MulticlassCalibrationError(n_bins=15, **common()),
+        }
+        if num_classes > 5:
+            metrics["top5"] = TopKAccuracy(5)
+        # Without groups: torchmetrics takes metrics for one that merely agree on the first batch.
+        self.of_logits = MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
+        # torchmetrics 1.9 forgets the weights of a MeanMetric that does not look for NaNs: one value for each image.
+        self.loss = MeanMetric(nan_strategy="disable")
+        self.name_of_loss = f"{split}/loss"
+        self._pending: list[tuple[Tensor, Tensor]] = []  # logits and labels of the last batches
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Counts a batch in, the logits as they are now: who writes over them later has to copy them first."""
+        self._pending.append((logits, labels))
+        if len(self._pending) * self._pending[0][0].numel() >= NUM_PENDING_LOGITS:
+            self._update_with_pending()
+
+    def _update_with_pending(self) -> None:
+        if self._pending:
+            logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+            self._pending.clear()
+            self.loss.update(F.cross_entropy(logits, labels, reduction="none"))
+            self.of_logits.update(logits, labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        """All metrics by their names, over the images of all processes."""
+        self._update_with_pending()
+        return {self.name_of_loss: self.loss.compute(), **self.of_logits.compute()}
+
+    def reset(self) -> None:
+        """Forgets all images.
+
+        To be called before an evaluation too: one in inference mode leaves states that cannot change in another mode, and
+        one that was interrupted leaves its sums.
+        """
+        self._pending.clear()
+        self.loss.reset()
+        self.of_logits.reset()
+
+
+class TopKAccuracy(Metric):
+    """Share of the images whose class is among those with the ``top_k`` largest logits.
+
+    The micro average of torchmetrics' ``MulticlassAccuracy``, which compares one-hot rows of all classes besides.
+
+    Args:
+        top_k: How many classes count as an answer.
+
+    Shape:
+        Logits (N, num_classes), ``num_classes`` at least ``top_k``; labels (N,) int64. Computes a scalar, NaN of no images.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    def __init__(self, top_k: int) -> None:
+        super().__init__()
+        self.top_k = top_k
+        self.add_state("hits", torch.tensor(0), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        best = logits.topk(self.top_k, dim=1).indices
+        # Not in place: a state that an evaluation has reset in inference mode could not be changed outside of it.
+        self.hits = self.hits + (best == labels[:, None]).any(dim=1).sum()
+        self.images = self.images + len(labels)
+
+    def compute(self) -> Tensor:
+        return self.hits / self.images
