@@ -49,11 +49,10 @@ OPTIONS = {
     "channels last": [f"--trainer.callbacks+={__name__}.Contiguous"],
     "bfloat16": ["--trainer.precision=32-true"],
     "fused optimiser": ['--model.optimizer_args={"momentum": 0.9, "nesterov": true, "foreach": true}'],
-    "quiet screen": ["--trainer.callbacks+=TQDMProgressBar"],
 }
 CHANGES = {"kept memory": _without_kept_memory, "deferred metrics": _without_deferred_metrics}
 MEANS = {
-    "train": ("channels last", "bfloat16", "fused optimiser", "kept memory", "quiet screen"),
+    "train": ("channels last", "bfloat16", "fused optimiser", "kept memory"),
     "eval": ("channels last", "bfloat16", "kept memory", "deferred metrics"),
 }
 
