@@ -81,7 +81,9 @@ def measure_decoding(paths: list[Path], repeats: int) -> dict[str, dict[str, dic
 
 def _images_per_s(decode: Callable[..., Tensor], paths: list[Path], image_size: int) -> float:
     with ThreadPoolExecutor(os.cpu_count()) as workers, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The image decoding and encoding capabilities", DeprecationWarning)
+        warnings.filterwarnings(
+            "ignore", "The image decoding and encoding capabilities of TorchVision are deprecated", DeprecationWarning
+        )
         began = time.perf_counter()
         for pixels in workers.map(partial(decode, image_size=image_size), paths):
             assert pixels.shape == (3, image_size, image_size)

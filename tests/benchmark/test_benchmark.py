@@ -208,7 +208,9 @@ def test_lit_cnn_runs_without_each_means(phase: str):
         assert run_arm("lit_cnn", case)["images_per_s"] > 0
 
 
-@pytest.mark.filterwarnings("ignore:The image decoding and encoding capabilities")
+@pytest.mark.filterwarnings(
+    "ignore:The image decoding and encoding capabilities of TorchVision are deprecated:DeprecationWarning"
+)
 def test_all_ways_to_decode_see_the_same_picture(tmp_path: Path):
     make_folder(tmp_path, num_images=2)
     for path in tmp_path.glob("*/*.jpg"):
