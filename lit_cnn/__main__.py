@@ -10,17 +10,20 @@ from lit_cnn import __version__
 
 # Command: the module whose main() runs it, and what it does.
 COMMANDS = {
-    "fit": ("lit_cnn.cli", "train a model; with --run FOLDER go on with a run"),
-    "validate": ("lit_cnn.cli", "evaluate a run's best checkpoint on its validation images"),
-    "test": ("lit_cnn.cli", "evaluate a run's best checkpoint on the test images, and enter it into the run's ledger"),
+    "fit": ("lit_cnn.commands.fit", "train a model; with --run FOLDER go on with a run"),
+    "validate": ("lit_cnn.commands.fit", "evaluate a run's best checkpoint on its validation images"),
+    "test": (
+        "lit_cnn.commands.fit",
+        "evaluate a run's best checkpoint on the test images; entered into its ledger",
+    ),
     "predict": (
-        "lit_cnn.predict",
+        "lit_cnn.inference.predict",
         "classify new images with a run or torchvision's weights, into predictions.csv",
     ),
-    "doctor": ("lit_cnn.doctor", "look at data, network and machine before a long training"),
-    "models": ("lit_cnn.catalogue", "list the networks with their parameters, multiply-adds and papers"),
-    "benchmark": ("lit_cnn.benchmark.command", "compare the speed of lit-cnn fit with loops written by hand"),
-    "summary": ("lit_cnn.catalogue", "list a network's layers with shapes and counts"),
+    "doctor": ("lit_cnn.commands.doctor", "look at data, network and machine before a long training"),
+    "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
+    "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
+    "summary": ("lit_cnn.commands.models", "list a network's layers with shapes and counts"),
 }
 
 

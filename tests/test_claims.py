@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lit_cnn.catalogue import count_multiply_adds
+from lit_cnn.commands.models import count_multiply_adds
 from lit_cnn.layers import (
     BasicBlock,
     BatchNorm2d,

@@ -17,14 +17,14 @@ import pytest
 import torch
 from conftest import Command
 
-from lit_cnn.run import Run
+from lit_cnn.runs.folder import Run
 
 # A network with dropout, and a pause in each step, so that a signal finds the training under way.
 MODULE = '''
 import os, signal, time
 from pytorch_lightning.callbacks import Callback
 from torch import nn
-from lit_cnn.classifier import LitClassifier
+from lit_cnn.training.classifier import LitClassifier
 
 class LitSmall(LitClassifier):
     def __init__(self, num_classes: int = 10, in_channels: int = 1):
@@ -379,7 +379,7 @@ def test_the_folder_of_a_run_is_not_taken_for_another(lit_cnn: Command, slurm: R
 
 
 def test_a_process_whose_starter_has_ended_meanwhile_ends_too():
-    program = "from lit_cnn.processes import end_with_parent\nend_with_parent({parent})\nprint('goes on')"
+    program = "from lit_cnn.system.processes import end_with_parent\nend_with_parent({parent})\nprint('goes on')"
     for parent, status in ((os.getpid(), 0), (os.getpid() + 1, -signal.SIGKILL)):
         done = subprocess.run([sys.executable, "-c", program.format(parent=parent)], capture_output=True, check=False)
         assert done.returncode == status

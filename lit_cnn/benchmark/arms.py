@@ -27,11 +27,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
-from lit_cnn.allocator import keep_freed_memory
 from lit_cnn.benchmark.stopwatch import Stopwatch, Timing, await_device
 from lit_cnn.data import FakeImages, FashionMNIST, ImageFolder
-from lit_cnn.data.base import ImageDataModule
+from lit_cnn.data.module import ImageDataModule
 from lit_cnn.models import build, lightning_module_of
+from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.precision import has_bfloat16
 
 # The synthetic data's training images, as far as their pixels take no more bytes than this; most of them, in evaluation.

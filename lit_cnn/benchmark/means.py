@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-import lit_cnn.allocator
+import lit_cnn.system.memory
 import lit_cnn.training.metrics
 from lit_cnn.benchmark.arms import Case
 from lit_cnn.training.precision import computes_in_bfloat16
@@ -37,7 +37,7 @@ class Contiguous(Callback):
 
 def _without_kept_memory() -> None:
     # The command takes it from there when it starts.
-    lit_cnn.allocator.keep_freed_memory = bool
+    lit_cnn.system.memory.keep_freed_memory = bool
 
 
 def _without_deferred_metrics() -> None:

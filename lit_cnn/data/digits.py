@@ -2,7 +2,7 @@
 
 import torch
 
-from lit_cnn.data.base import TEST_SPLIT_SEED, ArrayImages, ImageDataModule, Split, Subset, stratified_split
+from lit_cnn.data.module import TEST_SPLIT_SEED, ArrayImages, ImageDataModule, Split, Subset, stratified_split
 
 
 class Digits(ImageDataModule):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lit_cnn.data.base import ArrayImages, ImageDataModule, Split
+from lit_cnn.data.module import ArrayImages, ImageDataModule, Split
 
 
 class DownloadedDataModule(ImageDataModule):

@@ -2,7 +2,7 @@
 
 import torch
 
-from lit_cnn.data.base import ArrayImages, ImageDataModule, Split
+from lit_cnn.data.module import ArrayImages, ImageDataModule, Split
 
 
 class FakeImages(ImageDataModule):

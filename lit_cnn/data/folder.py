@@ -18,8 +18,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from lit_cnn.data.archive import is_archive, unpack
-from lit_cnn.data.base import TEST_SPLIT_SEED, ArrayImages, ImageDataModule, Split, stratified_split
 from lit_cnn.data.cache import digest_of, mapped
+from lit_cnn.data.module import TEST_SPLIT_SEED, ArrayImages, ImageDataModule, Split, stratified_split
 from lit_cnn.data.preprocess import DECODING, is_grey, read_image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")

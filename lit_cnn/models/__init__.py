@@ -8,9 +8,9 @@ import importlib
 import pkgutil
 from typing import Any
 
-from lit_cnn.classifier import LitClassifier
-from lit_cnn.network import Network, Variant, Variants
-from lit_cnn.pretrained import load_torchvision_weights
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
+from lit_cnn.weights.sources import load_torchvision_weights
 
 __all__ = ["build", "describe", "lightning_module_of", "list_variants", "load_torchvision_weights"]
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.

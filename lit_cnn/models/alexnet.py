@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import gaussian_, initialise, kaiming_, local_response_norm
 from lit_cnn.layers.checks import require_choice, require_probability
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class LitAlexNet(LitClassifier):
         lrn: Whether to normalise over neighbouring channels, as the paper does.
         init: ``kaiming``, or ``paper``, whose small weights need a high rate and patience.
         dropout: Probability of dropping a feature before a linear layer.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
     training_only = ("init", "dropout")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import DenseBlock, Transition, initialise, kaiming_
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class LitDenseNet(LitClassifier):
         in_channels: Channels of the images, 1 or 3.
         variant: ``densenet121`` to ``densenet201`` are torchvision's; ``densenet_bc_100_12`` and ``densenet_40_12`` the
             paper's for 32×32 images; ``densenet_d2l`` is d2l.ai's.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
     def __init__(

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import Inception, conv, initialise, kaiming_, local_response_norm
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ class LitGoogLeNet(LitClassifier):
         variant: ``googlenet`` is torchvision's (BatchNorm), ``googlenet_paper`` the paper's, ``googlenet_d2l`` d2l.ai's.
         aux_weight: Weight of each auxiliary loss; 0 builds no auxiliary heads. If not given, 0.3 for ``googlenet_paper``,
             else 0.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
 
     Raises:
         ValueError: If ``aux_weight`` is negative, or positive for ``googlenet_d2l``, which has no auxiliary heads.

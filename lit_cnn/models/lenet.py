@@ -9,9 +9,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from lit_cnn import layers
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers.checks import require_choice
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class LitLeNet(LitClassifier):
         activation: ``tanh`` as in the paper, ``sigmoid`` as in d2l.ai, or ``relu``.
         pooling: ``avg`` as in the paper, or ``max``.
         batch_norm: ``torch``, or ``lit_cnn`` for the one written out in :mod:`lit_cnn.layers.batch_norm`.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
     training_only = ("batch_norm",)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import MultilayerPerceptron, initialise, kaiming_
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class LitMLP(LitClassifier):
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
         variant: ``mlp``, 784-256-10 for grey images of ten classes.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
     def __init__(

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import MLPConv, initialise, kaiming_
 from lit_cnn.layers.checks import require_probability
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 # Stands for the number of classes among the widths.
 CLASSES = 0
@@ -113,7 +113,7 @@ class LitNiN(LitClassifier):
         in_channels: Channels of the images, 1 or 3.
         variant: ``nin_cifar`` is the paper's for CIFAR-10, ``nin_d2l`` d2l.ai's.
         dropout: Probability of dropping a feature between stages.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
     training_only = ("dropout",)

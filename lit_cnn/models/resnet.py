@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import BasicBlock, Bottleneck, PreActBasicBlock, PreActBottleneck, Residual, initialise, kaiming_
 from lit_cnn.layers.residual import Shortcut
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 # Table 1 of the first paper: the block, how many in each stage, and torchvision's top-1 accuracy on ImageNet in %.
 IMAGENET = {
@@ -148,7 +148,7 @@ class LitResNet(LitClassifier):
             images, with ``_b`` a projection where the shape changes; ``plain…`` the same without shortcuts;
             ``preact_resnet…`` pre-activated; ``resnet18_d2l`` is d2l.ai's.
         zero_init_residual: Whether each block begins as the identity.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
     training_only = ("zero_init_residual",)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.layers import initialise, kaiming_
 from lit_cnn.layers.checks import require_probability
-from lit_cnn.network import Network, Variant, Variants
+from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.training.classifier import LitClassifier
 
 # The paper's Table 1: convolutions in each stage; the 8 is not the paper's.
 DEPTHS = {
@@ -123,7 +123,7 @@ class LitVGG(LitClassifier):
         variant: ``vgg11`` to ``vgg19`` are torchvision's, ``…_bn`` with BatchNorm, ``…_small`` without the two hidden
             linear layers, for images of 32×32 and other sizes alike; ``vgg11_d2l`` is d2l.ai's.
         dropout: Probability of dropping a feature of the hidden linear layers.
-        kwargs: Arguments of :class:`lit_cnn.classifier.LitClassifier`.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
     training_only = ("dropout",)

@@ -15,11 +15,11 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from lit_cnn.benchmark.arms import ARMS, Case
-from lit_cnn.benchmark.command import make_folder, run_arm, summarise
 from lit_cnn.benchmark.decoding import OURS, WAYS
 from lit_cnn.benchmark.growth import around_medians
 from lit_cnn.benchmark.means import MEANS, Contiguous
 from lit_cnn.benchmark.stopwatch import Stopwatch
+from lit_cnn.commands.benchmark import make_folder, run_arm, summarise
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitResNet
 
@@ -152,7 +152,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Case, int]]:
         figures = dict.fromkeys(("images_per_s", "first_step_s", "peak_memory_mb"), 1.0 + (num_workers == 1))
         return figures | {"first_epoch_images_per_s": None}
 
-    monkeypatch.setattr("lit_cnn.benchmark.command.run_arm", pretend)
+    monkeypatch.setattr("lit_cnn.commands.benchmark.run_arm", pretend)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     return arms
 
@@ -221,7 +221,7 @@ def test_all_ways_to_decode_see_the_same_picture(tmp_path: Path):
 
 
 def test_decoding_is_measured(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lit_cnn.benchmark.command.make_folder", partial(make_folder, num_images=20))
+    monkeypatch.setattr("lit_cnn.commands.benchmark.make_folder", partial(make_folder, num_images=20))
     done = lit_cnn("benchmark", "--suite", "decoding", "--repeats", "3", "--output", "decoding.json")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "decoding.json").read_text())["decoding"]

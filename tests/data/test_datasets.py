@@ -6,7 +6,7 @@ import torch
 from conftest import write_fashion_mnist
 
 from lit_cnn.data import CIFAR10, CIFAR100, MNIST, Digits, FakeImages, FashionMNIST, ImageDataModule
-from lit_cnn.data.base import measure, stratified_split
+from lit_cnn.data.module import measure, stratified_split
 
 ALL = [Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100, FakeImages]
 
@@ -164,7 +164,7 @@ def test_images_lie_where_they_are_trained_on_if_there_is_room(
 ):
     # The meta device stands for a GPU: it has shapes and no values.
     gpu = torch.device("meta")
-    monkeypatch.setattr("lit_cnn.data.base.room_for_images", lambda device: room if device == gpu else 0)
+    monkeypatch.setattr("lit_cnn.data.module.room_for_images", lambda device: room if device == gpu else 0)
     data = kind(batch_size=16)
     data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=gpu))
     data.setup("fit")

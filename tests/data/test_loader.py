@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from lit_cnn.data.base import ArrayImages
 from lit_cnn.data.loader import Loader
+from lit_cnn.data.module import ArrayImages
 
 
 def numbered(num_images: int) -> ArrayImages:

@@ -11,12 +11,12 @@ from pytorch_lightning import Trainer
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from lit_cnn.checkpoint import load_trained
-from lit_cnn.classifier import LitClassifier
 from lit_cnn.data import FakeImages
-from lit_cnn.input_size import range_of_sizes, takes
+from lit_cnn.inference.trained import load_trained
 from lit_cnn.models import ARCHITECTURES, build, describe, lightning_module_of
-from lit_cnn.network import Network
+from lit_cnn.network.base import Network
+from lit_cnn.network.sizes import range_of_sizes, takes
+from lit_cnn.training.classifier import LitClassifier
 
 KINDS = list(ARCHITECTURES.values())
 # Generating code takes seconds to minutes: small networks are compiled to the end, one of each kind to its graph.

@@ -1,0 +1,104 @@
+"""What all networks have in common, and their tables of variants."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.fx
+from torch import Tensor, nn
+
+from lit_cnn.layers.checks import require_positive
+from lit_cnn.network.sizes import describe_range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What every variant says of itself, whatever its architecture.
+
+    Args:
+        paper: Authors and year.
+        image_size: Height and width of the images that it was made for, in pixels.
+        min_size: The least height and width that it takes.
+        max_size: The greatest; None if there is no bound.
+        in_channels: Channels of those.
+        num_classes: Outputs that it was made with.
+        accuracy: Published top-1 accuracy with its dataset and source; empty where there is none.
+    """
+
+    paper: str
+    image_size: int
+    min_size: int = 1
+    max_size: int | None = None
+    in_channels: int = 3
+    num_classes: int = 1000
+    accuracy: str = ""
+
+
+Layout = TypeVar("Layout")
+
+
+class Variants(dict[str, Layout]):
+    """Variants by name.
+
+    Raises:
+        ValueError: If there is none of a name; offers the nearest.
+    """
+
+    def __missing__(self, name: str) -> Layout:
+        raise ValueError(f"unknown variant {name!r}; {nearest(name, self)}")
+
+
+def nearest(name: str, names: Any) -> str:
+    """Names like one that does not exist: "did you mean …?", or all that there are."""
+    near = difflib.get_close_matches(name, names, n=3)
+    if near:
+        return f"did you mean {', '.join(near)}?"
+    return f"there are {', '.join(names)}" if len(names) <= 20 else "lit-cnn models lists all"
+
+
+class Network(nn.Module):
+    """Base of the networks: images in, logits out.
+
+    ``forward`` of each begins with :meth:`check`, so that other images end in an error that says which it takes.
+
+    Args:
+        layout: The variant.
+        num_classes: Outputs.
+        in_channels: Channels of the images.
+    Shape:
+        Input (N, in_channels, H, W); output (N, num_classes), in training and in evaluation alike.
+    Raises:
+        ValueError: If a count is below 1; when called, if the images have another number of channels or another size.
+    """
+
+    def __init__(self, layout: Variant, num_classes: int, in_channels: int) -> None:
+        super().__init__()
+        require_positive(num_classes=num_classes, in_channels=in_channels)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.min_size, self.max_size = layout.min_size, layout.max_size
+
+    def check(self, images: Tensor) -> None:
+        """Checks the shape of images.
+
+        Raises:
+            ValueError: If the network does not take it; says what it takes.
+        """
+        check_images(images, type(self).__name__, self.in_channels, self.min_size, self.max_size)
+
+
+# A leaf for torch.fx, whose symbolic images have no shape to be checked.
+@torch.fx.wrap
+def check_images(images: Tensor, name: str, in_channels: int, min_size: int, max_size: int | None) -> None:
+    """Raises a ValueError unless images are (N, in_channels, H, W) with H and W from ``min_size`` to ``max_size``."""
+    # torch.jit.trace sees sizes as tensors; it comes with images that were checked before.
+    if torch.jit.is_tracing():
+        return
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] != in_channels:
+        raise ValueError(f"{name} takes images of shape (N, {in_channels}, H, W), got {shape}")
+    if min(shape[2:]) < min_size or (max_size is not None and max(shape[2:]) > max_size):
+        raise ValueError(f"{name} takes {describe_range(min_size, max_size)}, got {shape[2]}×{shape[3]}")

@@ -1,0 +1,51 @@
+"""Which image sizes a network can take, found by asking it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from itertools import dropwhile, takewhile
+
+import torch
+from torch import nn
+
+from lit_cnn.network.modes import evaluating
+
+LARGEST_SIZE = 512
+
+
+def takes(network: nn.Module, in_channels: int, image_size: int) -> bool:
+    """Whether a forward pass on (1, in_channels, image_size, image_size) goes through; computes shapes, not values."""
+    state = {name: tensor.to("meta") for name, tensor in network.state_dict(keep_vars=True).items()}
+    dtype = next((tensor.dtype for tensor in state.values() if tensor.is_floating_point()), None)
+    images = torch.empty(1, in_channels, image_size, image_size, device="meta", dtype=dtype)
+    try:
+        # Compiled networks need no code for shapes alone.
+        with evaluating(network), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            torch.func.functional_call(network, state, (images,))
+    except (RuntimeError, ValueError):
+        return False
+    return True
+
+
+def range_of_sizes(takes_size: Callable[[int], bool]) -> tuple[int, int | None] | None:
+    """The smallest and the largest image size that a network takes, the latter None from 512 on; None if it takes none."""
+    sizes = range(1, LARGEST_SIZE + 1)
+    if takes_size(LARGEST_SIZE):
+        # Nothing is too large for it: some sizes are too small, and all others are taken.
+        return sizes[bisect_left(sizes, True, key=takes_size)], None
+    taken = list(takewhile(takes_size, dropwhile(lambda size: not takes_size(size), sizes)))
+    return (taken[0], taken[-1]) if taken else None
+
+
+def describe_range(smallest: int, largest: int | None) -> str:
+    """Says which sizes there are: "images of 28×28 to 31×31", "images of at least 15×15"."""
+    if largest is None:
+        return f"images of at least {smallest}×{smallest}"
+    return f"images of {smallest}×{smallest}" + (f" to {largest}×{largest}" if largest > smallest else "")
+
+
+def describe_sizes(takes_size: Callable[[int], bool]) -> str:
+    """Says which sizes a network takes, having asked it."""
+    found = range_of_sizes(takes_size)
+    return describe_range(*found) if found else f"no image up to {LARGEST_SIZE}×{LARGEST_SIZE}"

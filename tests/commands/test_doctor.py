@@ -1,0 +1,134 @@
+"""``lit-cnn doctor``: what is found before a long training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Command, write_photos
+from PIL import Image
+
+from lit_cnn.commands import doctor
+
+
+def findings(lit_cnn: Command, data: Path | str, *options: str, status: int = 0) -> dict[str, dict[str, Any]]:
+    arguments = ["doctor", "--data", data, "--json", "--model", "resnet", "--image_size", "32", *options]
+    done = lit_cnn(*arguments)
+    assert done.returncode == status, done.stdout + done.stderr
+    return {finding["about"]: finding for finding in json.loads(done.stdout)}
+
+
+def test_a_good_folder(photos: Path, lit_cnn: Command):
+    found = findings(lit_cnn, photos)
+    assert {finding["level"] for finding in found.values()} <= {"ok", "warning"}
+    assert found["files"]["text"] == "all 60 can be decoded"
+    assert found["duplicates"]["level"] == "ok"
+    assert found["train"]["details"].keys() == {"ant", "bee", "cat"}
+    assert found["cost"]["details"]["seconds_per_epoch"] > 0
+    assert found["cost"]["details"]["memory_bytes"] > 10**8
+    assert found["precision"]["details"]["precision"] in ("32-true", "bf16-mixed")
+    assert found["precision"]["details"]["bfloat16_gain"] > 0
+    assert found["checkpoints"]["details"]["bytes"] > 4 * 2 * 4 * 11_000_000  # four of weights and momentum
+
+
+def test_unreadable_files_are_named_and_fail(photos: Path, lit_cnn: Command):
+    whole = (photos / "ant" / "1.jpg").read_bytes()
+    (photos / "ant" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "bee" / "empty.png").touch()
+    found = findings(lit_cnn, photos, status=1)
+    assert found["files"]["level"] == "error"
+    assert found["files"]["details"]["files"].keys() == {str(photos / "ant" / "cut.jpg"), str(photos / "bee" / "empty.png")}
+
+
+def test_duplicates_within_and_across_splits_and_classes(tmp_path: Path, lit_cnn: Command):
+    for split in ("train", "val", "test"):
+        write_photos(tmp_path / split, ("ant", "bee"), 8)
+    for split, turn in (
+        ("val", Image.Transpose.ROTATE_180),
+        ("test", Image.Transpose.FLIP_LEFT_RIGHT),
+    ):  # write_photos draws the same for each split
+        for path in (tmp_path / split).rglob("*.*"):
+            with Image.open(path) as image:
+                changed = image.transpose(turn)
+            changed.save(path)
+    (tmp_path / "train" / "ant" / "copy.jpg").write_bytes((tmp_path / "train" / "ant" / "1.jpg").read_bytes())
+    shutil.copy(tmp_path / "train" / "ant" / "3.jpg", tmp_path / "test" / "ant" / "leaked.jpg")
+    shutil.copy(tmp_path / "train" / "bee" / "5.jpg", tmp_path / "train" / "ant" / "doubtful.jpg")
+    found = findings(lit_cnn, tmp_path)
+    train = tmp_path / "train"
+    leaked = [str(train / "ant" / "3.jpg"), str(tmp_path / "test" / "ant" / "leaked.jpg")]
+    doubtful = [str(train / "ant" / "doubtful.jpg"), str(train / "bee" / "5.jpg")]
+    assert found["leakage"]["details"]["files"] == [leaked]
+    assert found["labels"]["details"]["files"] == [doubtful]
+    assert [str(train / "ant" / "1.jpg"), str(train / "ant" / "copy.jpg")] in found["duplicates"]["details"]["files"]
+    assert len(found["duplicates"]["details"]["files"]) == 3
+
+
+def test_balance_modes_and_sizes(tmp_path: Path, lit_cnn: Command):
+    write_photos(tmp_path, ("common",), 80)
+    write_photos(tmp_path, ("rare",), 5, grey=True)
+    found = findings(lit_cnn, tmp_path)
+    assert found["train"]["level"] == "warning"
+    assert "class_weights" in found["train"]["text"]
+    assert found["modes"]["level"] == "warning"
+    assert found["modes"]["details"] == {"RGB": 80, "L": 5}
+    assert found["sizes"]["level"] == "warning"
+    assert 0 < len(found["sizes"]["details"]["files"]) < 85
+
+
+@pytest.mark.parametrize(
+    ("options", "about", "says"),
+    [
+        (("--model", "lenet", "--image_size", "8"), "network", "lenet cannot take images of 8×8; it takes"),
+        (("--runs_dir", "/proc/runs"), "checkpoints", "checkpoints cannot be written to /proc"),
+    ],
+)
+def test_what_would_fail(lit_cnn: Command, options: tuple[str, ...], about: str, says: str):
+    found = findings(lit_cnn, "Digits", *options, status=1)
+    assert found[about]["level"] == "error"
+    assert says in found[about]["text"]
+
+
+def test_too_little_memory(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "_free_memory", lambda: 10**6)
+    found = findings(lit_cnn, "Digits", status=1)
+    assert "but 1.0 MB are free" in found["cost"]["text"]
+
+
+def test_a_batch_that_does_not_fit(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    def too_much(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nTry something else.")
+
+    monkeypatch.setattr(doctor, "_step", too_much)
+    found = findings(lit_cnn, "Digits", status=1)
+    assert found["cost"]["text"] == "there is not enough memory (CUDA out of memory): make --data.batch_size smaller"
+
+
+def test_datasets_and_networks_are_named_as_recipes_are(lit_cnn: Command):
+    found = findings(lit_cnn, "digits", "--model", "lenet", "--image_size", "28")
+    assert found["cost"]["level"] == "ok"
+
+
+def test_what_is_no_data(lit_cnn: Command, tmp_path: Path):
+    assert "there is no folder, archive or dataset nowhere" in findings(lit_cnn, "nowhere", status=1)["data"]["text"]
+    assert "holds 0 class folders" in findings(lit_cnn, tmp_path, status=1)["data"]["text"]
+
+
+def test_for_people(photos: Path, lit_cnn: Command):
+    done = lit_cnn("doctor", "--data", photos, "--model", "lenet", "--image_size", "28")
+    assert done.returncode == 0
+    assert [line.split()[1] for line in done.stdout.splitlines()] == [
+        "files",
+        "duplicates",
+        "modes",
+        "sizes",
+        "train",
+        "val",
+        "precision",
+        "cost",
+        "checkpoints",
+    ]

@@ -1,0 +1,98 @@
+"""What ``lit-cnn models`` and ``lit-cnn summary`` print."""
+
+import re
+
+import pytest
+import torch
+from conftest import Command
+from torch import nn
+
+from lit_cnn.commands.models import count_multiply_adds, count_parameters, find, list_layers
+from lit_cnn.models import build, list_variants
+
+
+def test_the_layers_counts_add_up_to_the_networks():
+    for name in ("lenet", "googlenet", "resnet18", "densenet_d2l"):
+        with torch.device("meta"):
+            network = build(name)
+        size = 28 if name == "lenet" else 96
+        images = torch.empty(1, network.in_channels, size, size, device="meta")
+        for depth in (1, 2, None):
+            *layers, whole = list_layers(network, images, depth)
+            assert sum(layer.num_parameters for layer in layers) == whole.num_parameters == count_parameters(network)
+            assert sum(layer.multiply_adds for layer in layers) == whole.multiply_adds
+            assert whole.multiply_adds == count_multiply_adds(network, images)
+            assert whole.output_shape == (1, network.num_classes)
+
+
+def test_a_layer_that_is_used_twice_is_counted_once_and_shown_twice():
+    shared = nn.Conv2d(3, 3, 1)
+    layers = list_layers(nn.Sequential(shared, nn.ReLU(), shared), torch.zeros(1, 3, 4, 4))
+    assert [(layer.name, layer.kind, layer.num_parameters) for layer in layers] == [
+        ("0", "Conv2d", 12), ("1", "ReLU", 0), ("0", "Conv2d", 0), ("", "Sequential", 12),
+    ]  # fmt: skip
+
+
+def test_looking_leaves_the_network_as_it_was():
+    network = build("lenet_bn").train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    list_layers(network, torch.randn(1, 1, 28, 28))
+    assert all(module.training for module in network.modules())
+    assert not any(module._forward_hooks for module in network.modules())
+    torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [("vgg", "vgg11_bn_small"), ("LitVGG", "vgg11_bn_small"), ("alexnet", "alexnet"), ("LitAlexNet", "alexnet_half")],
+)
+def test_architectures_stand_for_their_default_variant(name: str, variant: str):
+    assert find(name) == variant
+
+
+def test_models_lists_what_matches(lit_cnn: Command):
+    done = lit_cnn("models", "resnet20")
+    assert done.returncode == 0
+    header, *rows = done.stdout.splitlines()
+    assert header.split()[:4] == ["name", "trained", "by", "parameters"]
+    assert {row.split()[0] for row in rows} == {name for name in list_variants() if "resnet20" in name}
+    expected = [
+        "resnet20",
+        "LitResNet",
+        "269,722",
+        "40,551,040",
+        "3×32×32",
+        "1",
+        "He et al. 2016",
+        "91.25 % CIFAR-10 (paper)",
+    ]
+    assert expected in [re.split(" {2,}", row) for row in rows]
+    assert len(lit_cnn("models", "vgg*_bn").stdout.splitlines()) == 5
+    assert [row.split()[0] for row in lit_cnn("models", "litlenet").stdout.splitlines()[1:]] == ["lenet", "lenet_bn"]
+
+
+def test_summary_shows_shapes_at_the_size_that_was_asked(lit_cnn: Command):
+    shape = ["--image_size", "96", "--in_channels", "1", "--num_classes", "7"]
+    done = lit_cnn("summary", "--model", "resnet18", *shape, "--depth", "1")
+    assert done.returncode == 0
+    assert re.search(r"^layer4 +Sequential +512×3×3 +8,393,728 +75,497,472$", done.stdout, re.M)
+    assert re.search(r"^fc +Linear +7 +3,591 +3,584$", done.stdout, re.M)
+    assert "Identity" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["models", "transformer"], "no network is called like 'transformer'"),
+        (["summary", "--model", "resnet19"], "unknown variant 'resnet19'; did you mean resnet1"),
+        (["summary", "--model", "vgg16", "--image_size", "31"], "VGG takes images of at least 32×32, got 31×31"),
+        (["summary", "--model", "vgg16", "--image_size", "0"], "image_size must be a whole number of at least 1, got 0"),
+        (["summary", "--model", "lenet", "--in_channels", "0"], "in_channels must be a whole number of at least 1, got 0"),
+        (["summary", "--model", "lenet", "--depth", "0"], "depth must be at least 1, got 0"),
+    ],
+)
+def test_nonsense_ends_in_one_line(lit_cnn: Command, arguments: list[str], message: str):
+    done = lit_cnn(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message in line

@@ -1,0 +1,96 @@
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lit_cnn.data import FakeImages
+from lit_cnn.models import LitLeNet
+from lit_cnn.training.callbacks.dashboard import Dashboard, RunLogger
+from lit_cnn.training.callbacks.record import Recorder
+
+IMAGES = {
+    "network/training_batch",
+    "network/first_layer_filters",
+    "validation/confusion_matrix",
+    "validation/worst_images",
+}
+
+
+@pytest.fixture
+def events(trainer: Callable[..., Trainer], tmp_path: Path) -> EventAccumulator:
+    """What TensorBoard reads of a run of five epochs."""
+    data = FakeImages(num_images=80, batch_size=20, seed=0)
+    callbacks = [Recorder(None), Dashboard(num_pictures=3)]
+    trainer(max_epochs=5, logger=RunLogger(tmp_path), callbacks=callbacks).fit(LitLeNet(), datamodule=data)
+    accumulator = EventAccumulator(str(tmp_path), size_guidance={"images": 0, "scalars": 0, "histograms": 0})
+    return accumulator.Reload()
+
+
+def test_every_tab_has_something_to_show(events: EventAccumulator):
+    tags = events.Tags()
+    scalars = {"train/loss_step", "train/loss", "train/acc", "val/loss", "val/acc", "train/lr", "train/gradient_norm"}
+    assert scalars | {"train/images_per_s"} <= set(tags["scalars"])
+    assert set(tags["images"]) == IMAGES
+    assert {"weights/features.0.weight", "weights/features.3.weight"} <= set(tags["histograms"])
+    assert tags["graph"]
+    assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+def test_pictures_are_drawn_a_few_times_the_first_and_last_epoch_among_them(events: EventAccumulator):
+    # Three steps in an epoch.
+    assert [event.step for event in events.Images("validation/confusion_matrix")] == [3, 9, 15]
+    assert [event.step for event in events.Images("network/training_batch")] == [0]
+    assert [event.step for event in events.Histograms("weights/features.0.weight")] == [3, 9, 15]
+
+
+def test_the_gradient_norm_and_the_rate_are_those_of_the_step(events: EventAccumulator):
+    norms = [event.value for event in events.Scalars("train/gradient_norm")]
+    assert len(norms) == 15
+    assert min(norms) > 0
+    rates = [event.value for event in events.Scalars("train/lr")]
+    assert rates[0] == pytest.approx(0.01)
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_what_a_step_logs_is_of_that_step(trainer: Callable[..., Trainer], tmp_path: Path):
+    settings = {"max_epochs": 2, "log_every_n_steps": 4, "logger": RunLogger(tmp_path), "callbacks": [Dashboard()]}
+    data = FakeImages(num_images=80, batch_size=10, seed=0)  # six steps in an epoch
+    trainer(**settings).fit(LitLeNet(lr=0.1, schedule="cosine"), datamodule=data)
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("train/lr")
+    assert [event.step for event in events] == [3, 7, 11]
+    assert [event.value for event in events] == pytest.approx([0.05 * (1 + math.cos(math.pi * s / 12)) for s in (3, 7, 11)])
+
+
+def test_a_dashboard_changes_no_weight(trainer: Callable[..., Trainer], tmp_path: Path):
+    def weights(with_dashboard: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        classifier = LitLeNet(variant="lenet_bn")
+        logger = RunLogger(tmp_path) if with_dashboard else False
+        callbacks = [Dashboard()] if with_dashboard else []
+        data = FakeImages(num_images=80, batch_size=20, seed=0)
+        trainer(max_epochs=2, logger=logger, callbacks=callbacks).fit(classifier, datamodule=data)
+        return classifier.state_dict()
+
+    torch.testing.assert_close(weights(True), weights(False), rtol=0, atol=0)
+
+
+def test_what_goes_on_within_the_second_is_shown_after_what_it_goes_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # TensorBoard reads files by their names: the second, the host, the number of the process as text.
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getpid", lambda: 999_999_999)
+        first = RunLogger(tmp_path)
+        for step in range(4):
+            first.log_metrics({"loss": 1.0}, step)
+        first.save()
+    second = RunLogger(tmp_path, purge_step=2)
+    for step in (2, 3, 4):
+        second.log_metrics({"loss": 2.0}, step)
+    second.save()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(0, 1), (1, 1), (2, 2), (3, 2), (4, 2)]

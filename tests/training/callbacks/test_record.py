@@ -1,0 +1,129 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+
+from lit_cnn.data import FakeImages
+from lit_cnn.models import LitLeNet
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.checkpointing import Best, Last
+from lit_cnn.training.callbacks.record import Recorder, with_interval
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path):
+    runs = [Run.create(tmp_path, "digits", "lenet").path for _ in range(50)]
+    assert len(set(runs)) == 50
+    assert all(path.parent == tmp_path / "digits" / "lenet" for path in runs)
+
+
+def test_a_run_stays_below_its_root_whatever_the_names(tmp_path: Path):
+    run = Run.create(tmp_path, "../../etc", "/abs/../x y")
+    assert run.path.resolve().is_relative_to(tmp_path.resolve())
+    assert len(run.path.relative_to(tmp_path).parts) == 3
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"holds no config\.yaml"):
+        Run.open(tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        Run.open(tmp_path / "none")
+
+
+def test_the_interval_is_wilsons():
+    # Newcombe 1998, Table I, method 3: 81 of 263.
+    scores = with_interval({"test/acc": 81 / 263, "test/images": 263.0})
+    assert scores["test/acc_low"] == pytest.approx(0.2553, abs=5e-5)
+    assert scores["test/acc_high"] == pytest.approx(0.3662, abs=5e-5)
+    perfect = with_interval({"test/acc": 1.0, "test/images": 100.0})
+    assert perfect["test/acc_high"] == 1
+    assert perfect["test/acc_low"] == pytest.approx(0.9630, abs=5e-5)
+
+
+def test_speed_leaves_validation_out(trainer: Callable[..., Trainer]):
+    import time
+
+    class Slow(FakeImages):
+        def val_dataloader(self):
+            for batch in super().val_dataloader():
+                time.sleep(0.3)
+                yield batch
+
+    recorder = Recorder(None)
+    trainer(callbacks=[recorder]).fit(LitLeNet(), datamodule=Slow(num_images=100, batch_size=25))
+    assert recorder.images == 75
+    assert recorder.wall_seconds > 0.3
+    assert recorder.seconds < recorder.wall_seconds - 0.25
+
+
+class Scripted(LitLeNet):
+    """Reports given validation accuracies, one an epoch."""
+
+    def __init__(self, accuracies: list[float]) -> None:
+        super().__init__()
+        self.accuracies = accuracies
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/acc", self.accuracies[self.current_epoch])
+
+
+def test_the_best_checkpoint_is_the_last_of_the_equals(trainer: Callable[..., Trainer], tmp_path: Path):
+    run = Run(tmp_path)
+    fitted = trainer(max_epochs=4, enable_checkpointing=True, callbacks=[Best(run), Last(run)])
+    fitted.fit(Scripted([0.2, 0.9, 0.9, 0.5]), datamodule=FakeImages(num_images=64))
+    epochs = [torch.load(path, weights_only=True)["epoch"] for path in (run.best, run.last)]
+    assert epochs == [2, 3]
+    assert {path.name for path in run.checkpoints.iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert fitted.checkpoint_callback.best_model_path == str(run.best)
+
+
+def test_an_epoch_without_validation_cannot_be_the_best(trainer: Callable[..., Trainer], tmp_path: Path):
+    run = Run(tmp_path)
+    settings = {"max_epochs": 3, "check_val_every_n_epoch": 2, "enable_checkpointing": True}
+    fitted = trainer(**settings, callbacks=[Best(run), Last(run)])
+    fitted.fit(Scripted([0.0, 0.9, 0.0]), datamodule=FakeImages(num_images=64))
+    assert [torch.load(path, weights_only=True)["epoch"] for path in (run.best, run.last)] == [1, 2]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_run_that_was_moved_keeps_its_best(
+    trainer: Callable[..., Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+):
+    monkeypatch.chdir(tmp_path)
+
+    def fit(run: Run, max_epochs: int, resume_from: Path | None) -> None:
+        classifier, data = Scripted([0.9, 0.1, 0.95]), FakeImages(num_images=64)
+        fitted = trainer(max_epochs=max_epochs, enable_checkpointing=True, callbacks=[Best(run), Last(run)])
+        fitted.fit(classifier, datamodule=data, ckpt_path=resume_from, weights_only=True)
+        assert fitted.checkpoint_callback.best_model_path == str(run.best.absolute())
+
+    folder = Path() if relative else tmp_path
+    fit(Run(folder / "old"), 1, None)
+    (tmp_path / "old").rename(tmp_path / "new")
+    moved = Run(folder / "new")
+    fit(moved, 2, moved.last)
+    assert [torch.load(path, weights_only=True)["epoch"] for path in (moved.best, moved.last)] == [0, 1]
+    fit(moved, 3, moved.last)
+    assert [torch.load(path, weights_only=True)["epoch"] for path in (moved.best, moved.last)] == [2, 2]
+    assert not (tmp_path / "old").exists()
+
+
+def test_another_checkpoint_callback_does_not_pass_for_the_best(trainer: Callable[..., Trainer], tmp_path: Path):
+    by_loss = ModelCheckpoint(tmp_path / "by_loss", monitor="val/loss")
+    recorder, run = Recorder(None), Run(tmp_path)
+    fitted = trainer(enable_checkpointing=True, callbacks=[by_loss, recorder, Best(run)])
+    fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=64))
+    assert recorder.training_results(fitted)["val/acc"] == float(fitted.callback_metrics["val/acc"])
+
+
+def test_results_are_added_to_not_lost(tmp_path: Path):
+    run = Run(tmp_path)
+    run.add_results({"val/acc": 0.5, "seconds": 1.0})
+    run.add_results({"val/acc": 0.6, "test/acc": 0.4})
+    assert json.loads(run.results.read_text()) == {"val/acc": 0.6, "seconds": 1.0, "test/acc": 0.4}
+    run.add_results({"val/acc": 0.7}, without="test/")
+    assert json.loads(run.results.read_text()) == {"val/acc": 0.7, "seconds": 1.0}
+    assert [run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.4}) for _ in range(2)] == [1, 2]

@@ -1,0 +1,255 @@
+"""A run that was stopped anywhere goes on to the same bits as one that was not."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from torch import nn
+
+from lit_cnn.data import FakeImages
+from lit_cnn.errors import Interrupted
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.checkpointing import Best, Last
+from lit_cnn.training.callbacks.interrupts import Interrupts
+from lit_cnn.training.callbacks.resume import step_seed
+from lit_cnn.training.classifier import LitClassifier
+
+MakeTrainer = Callable[..., Trainer]
+BATCHES = 6  # of an epoch: 66 images train in batches of 11, 22 validate in two
+EPOCHS = 3
+
+
+class WithDropout(LitClassifier):
+    """Small, with all that has a state of its own: dropout, BatchNorm, momentum, a schedule by steps."""
+
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, **kwargs: Any) -> None:
+        network = nn.Sequential(
+            nn.Conv2d(in_channels, 4, 5, stride=2),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(4 * 12 * 12, num_classes),
+        )
+        super().__init__(network, num_classes, in_channels, lr=0.05, schedule="one_cycle", **kwargs)
+
+
+@dataclass
+class Stop(Callback):
+    """Sends a signal to this process at one moment of the training."""
+
+    hook: str
+    epoch: int
+    batch: int = -1
+
+    def __post_init__(self) -> None:
+        setattr(self, self.hook, self._maybe)
+
+    def _maybe(self, trainer: Trainer, module: Any, *rest: Any) -> None:
+        batch = next((value for value in rest if isinstance(value, int)), -1)
+        if (trainer.current_epoch, batch) == (self.epoch, self.batch) and not trainer.sanity_checking:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@dataclass
+class History(Callback):
+    """What every epoch reported, and every step's loss."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    steps: list[tuple[int, float]] = field(default_factory=list)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.steps.append((trainer.global_step, float(outputs["loss"])))
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        names = ("train/loss", "train/acc", "val/loss", "val/acc", "val/f1", "val/ece")
+        self.epochs.append(
+            {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
+        )
+
+
+@dataclass
+class Fit:
+    """A training in a folder, stopped or not."""
+
+    folder: Path
+    trainer: MakeTrainer
+    settings: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    save_every_steps: int | None = None
+    averaging: bool = False
+
+    def run(self, stop: Callback | None = None, resume: bool = False) -> tuple[dict[str, Any], History]:
+        torch.manual_seed(99 if resume else 0)
+        run = Run(self.folder)
+        history = History()
+        last = Last(run)
+        averaging = [EMAWeightAveraging(decay=0.8)] if self.averaging else []
+        callbacks = [*averaging, history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
+        settings = {"max_epochs": EPOCHS, "enable_checkpointing": True} | self.settings
+        fitted = self.trainer(**settings, callbacks=[*callbacks, *([stop] if stop else [])])
+        images = {"num_images": 88, "val_fraction": 0.25, "batch_size": 11, "crop_padding": 2, "flip": True} | self.data
+        module = WithDropout()
+        checkpoint = str(run.last) if resume else None
+        fitted.fit(module, datamodule=FakeImages(**images), ckpt_path=checkpoint, weights_only=True)
+        state = torch.load(run.last, weights_only=True)
+        names = ["state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"]
+        names += ["current_model_state", "averaging_state"] if self.averaging else []
+        kept = {key: state[key] for key in names}
+        return kept | {"batches": fitted.fit_loop.epoch_loop._batches_that_stepped}, history
+
+    def stopped_and_resumed(self, stop: Stop) -> tuple[dict[str, Any], History]:
+        with pytest.raises(Interrupted) as stopped:
+            self.run(stop)
+        assert stopped.value.code == 128 + signal.SIGTERM
+        return self.run(resume=True)
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def check(tmp_path: Path, trainer: MakeTrainer, stop: Stop, **arguments: Any) -> None:
+    whole, history = Fit(tmp_path / "whole", trainer, **arguments).run()
+    resumed, rest = Fit(tmp_path / "stopped", trainer, **arguments).stopped_and_resumed(stop)
+    assert same(resumed, whole), [key for key in whole if not same(resumed[key], whole[key])]
+    assert rest.epochs == history.epochs[-len(rest.epochs) :]
+    assert rest.steps == history.steps[len(history.steps) - len(rest.steps) :]
+
+
+MOMENTS = {
+    "the first batch": Stop("on_train_batch_start", 0, 0),
+    "amid an epoch": Stop("on_train_batch_start", 1, 3),
+    "the last batch": Stop("on_train_batch_start", 1, BATCHES - 1),
+    "the first batch of the last epoch": Stop("on_train_batch_start", EPOCHS - 1, 0),
+    "the last batch of all": Stop("on_train_batch_start", EPOCHS - 1, BATCHES - 1),
+    "the end of an epoch": Stop("on_train_epoch_end", 0),
+    "the start of an epoch": Stop("on_train_epoch_start", 1),
+    "validation begins": Stop("on_validation_start", 1),
+    "amid validation": Stop("on_validation_batch_start", 1, 1),
+    "amid the last validation": Stop("on_validation_batch_start", EPOCHS - 1, 0),
+    "validation ends": Stop("on_validation_end", 0),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_wherever_it_was_stopped(tmp_path: Path, trainer: MakeTrainer, moment: str):
+    check(tmp_path, trainer, MOMENTS[moment])
+
+
+@pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"accumulate_grad_batches": 2},
+        {"accumulate_grad_batches": 4},
+        {"val_check_interval": 0.5},
+        {"check_val_every_n_epoch": 2},
+        {"max_epochs": -1, "max_steps": 15},
+        {"max_steps": 15},
+        {"overfit_batches": 3},
+        {"num_sanity_val_steps": 1},
+    ],
+    ids=str,
+)
+def test_however_it_trains(tmp_path: Path, trainer: MakeTrainer, settings: dict[str, Any], moment: str):
+    batches = settings.get("overfit_batches", BATCHES)
+    stop = {
+        "amid an epoch": Stop("on_train_batch_start", 1, batches // 2),
+        "the last batch": Stop("on_train_batch_start", 1, batches - 1),
+        "amid validation": Stop("on_validation_batch_start", 1, 0),
+    }[moment]
+    check(tmp_path, trainer, stop, settings=settings)
+
+
+@pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation", "the end of an epoch"])
+def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str):
+    check(tmp_path, trainer, MOMENTS[moment], averaging=True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_it_differs_by_rounding_alone(tmp_path: Path, trainer: MakeTrainer):
+    settings = {"accelerator": "gpu", "devices": 1}
+    whole, history = Fit(tmp_path / "whole", trainer, settings=settings).run()
+    stopped = Fit(tmp_path / "stopped", trainer, settings=settings)
+    resumed, rest = stopped.stopped_and_resumed(MOMENTS["amid an epoch"])
+    torch.testing.assert_close(resumed["state_dict"], whole["state_dict"], rtol=0, atol=1e-3)
+    assert [step for step, _ in rest.steps] == [step for step, _ in history.steps[-len(rest.steps) :]]
+
+
+@dataclass
+class Copy(Callback):
+    """Keeps the checkpoint of the first epoch's end."""
+
+    run: Run
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        if trainer.current_epoch == 1:
+            shutil.copy(self.run.last, self.run.path / "copy.ckpt")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"max_epochs": -1, "max_steps": 15},
+        {"max_steps": 15},
+        {"max_steps": 12},
+        {"max_steps": 15, "limit_val_batches": 0},
+        {"limit_val_batches": 0},
+        {"check_val_every_n_epoch": 2},
+    ],
+    ids=str,
+)
+def test_from_the_end_of_an_epoch(tmp_path: Path, trainer: MakeTrainer, settings: dict[str, Any]):
+    fit = Fit(tmp_path, trainer, settings=settings)
+    whole, history = fit.run(Copy(Run(tmp_path)))
+    (tmp_path / "copy.ckpt").replace(Run(tmp_path).last)
+    resumed, rest = fit.run(resume=True)
+    assert same(resumed, whole), [key for key in whole if not same(resumed[key], whole[key])]
+    assert rest.epochs == history.epochs[1:]
+    assert rest.steps == history.steps[BATCHES:]
+
+
+@pytest.mark.parametrize("moment", ["amid an epoch", "the last batch"])
+def test_without_validation(tmp_path: Path, trainer: MakeTrainer, moment: str):
+    check(tmp_path, trainer, MOMENTS[moment], settings={"limit_val_batches": 0})
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_with_workers(tmp_path: Path, trainer: MakeTrainer, workers: int):
+    check(tmp_path, trainer, MOMENTS["amid an epoch"], data={"num_workers": workers})
+
+
+def test_the_best_so_far_can_be_gone_on_from(tmp_path: Path, trainer: MakeTrainer):
+    whole, _ = Fit(tmp_path / "whole", trainer).run()
+    again = Fit(tmp_path / "again", trainer)
+    again.run()
+    run = Run(again.folder)
+    run.best.replace(run.last)  # saved when a validation had ended, within its epoch
+    resumed, _ = again.run(resume=True)
+    assert same(resumed, whole)
+
+
+def test_steps_have_random_numbers_of_their_own():
+    seeds = {
+        step_seed(seed, epoch, batch, rank) for seed in (0, 1) for epoch in (0, 1) for batch in (0, 1) for rank in (0, 1)
+    }
+    assert len(seeds) == 16
+    assert all(0 <= seed < 2**64 for seed in seeds)
+    assert step_seed(0, 1, 2, 3) == step_seed(0, 1, 2, 3)
