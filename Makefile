@@ -37,7 +37,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 		{ echo "lit_cnn needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
 setup: $(VENV)/installed ## Build .venv from requirements.lock
@@ -86,9 +86,10 @@ test: $(VENV)/installed ## Run the tests
 test-all: $(VENV)/installed ## Run all tests, the slow ones too
 	@$(BIN)/python -m pytest $(PARALLEL) -m '' $(ARGS)
 
-lint: $(VENV)/installed ## Check style and format
+lint: $(VENV)/installed ## Check style, format and the order of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(VENV)/installed ## Mend what the linter can mend
 	@$(BIN)/ruff check --fix .

@@ -17,7 +17,7 @@ COMMANDS = {
         "evaluate a run's best checkpoint on the test images; entered into its ledger",
     ),
     "predict": (
-        "lit_cnn.inference.predict",
+        "lit_cnn.commands.predict",
         "classify new images with a run or torchvision's weights, into predictions.csv",
     ),
     "doctor": ("lit_cnn.commands.doctor", "look at data, network and machine before a long training"),

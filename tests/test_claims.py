@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lit_cnn.commands.models import count_multiply_adds
 from lit_cnn.layers import (
     BasicBlock,
     BatchNorm2d,
@@ -24,6 +23,7 @@ from lit_cnn.layers import (
     shared_layers,
 )
 from lit_cnn.models import build, list_variants
+from lit_cnn.network.counting import count_multiply_adds
 
 
 def count(network: nn.Module) -> int:

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from lit_cnn.benchmark.arms import Case, plain_loader
+from lit_cnn.benchmark.arms import plain_loader
+from lit_cnn.benchmark.case import Case
 from lit_cnn.data import FashionMNIST
 from lit_cnn.models import build
 

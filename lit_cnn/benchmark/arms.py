@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,77 +26,17 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
+from lit_cnn.benchmark.case import Case
+from lit_cnn.benchmark.means import leave_out
 from lit_cnn.benchmark.stopwatch import Stopwatch, Timing, await_device
-from lit_cnn.data import FakeImages, FashionMNIST, ImageFolder
-from lit_cnn.data.module import ImageDataModule
 from lit_cnn.models import build, lightning_module_of
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.precision import has_bfloat16
 
-# The synthetic data's training images, as far as their pixels take no more bytes than this; most of them, in evaluation.
-NUM_SYNTHETIC = 20_000
-SYNTHETIC_BYTES = 10**9
-VAL_FRACTION = {"train": 0.1, "eval": 0.9}
 # Batches of an evaluation, which is measured as a whole, until it has been measured for long enough.
 EVAL_BATCHES = 50
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
-
-
-@dataclass(frozen=True)
-class Case:
-    """What is measured.
-
-    Args:
-        model: Variant.
-        data: ``fashion_mnist``, ``synthetic``, or a folder with a folder of images for each class.
-        image_size: Height and width that the network sees, in pixels.
-        batch_size: Images in a step.
-        phase: ``train`` or ``eval``.
-        device: ``cpu`` or ``cuda``.
-        seconds: How long each measurement takes, warm-up and start left out.
-        data_dir: Where Fashion-MNIST lies.
-        compile: How torch.compile compiles the network of ``lit_cnn`` and ``ceiling``; None for not at all.
-        channels: Of a synthetic image; as of the others, those of Fashion-MNIST are the default.
-        native_size: Its height and width, in pixels.
-        num_classes: Of the synthetic data.
-        ceiling: Precision and memory format of ``ceiling``, see :func:`find_ceiling`.
-        without: A means of speed that ``lit_cnn`` does without, see :mod:`lit_cnn.benchmark.means`; none if empty.
-    """
-
-    model: str
-    data: str
-    image_size: int
-    batch_size: int
-    phase: str = "train"
-    device: str = "cpu"
-    seconds: float = 8.0
-    data_dir: str = "data"
-    compile: str | None = None
-    channels: int = 1
-    native_size: int = 28
-    num_classes: int = 10
-    ceiling: str = "float32, channels last"
-    without: str = ""
-
-    @property
-    def is_folder(self) -> bool:
-        return self.data not in ("fashion_mnist", "synthetic")
-
-    def arguments(self) -> dict[str, Any]:
-        """Of the data module."""
-        arguments: dict[str, Any] = {"image_size": self.image_size, "batch_size": self.batch_size}
-        if self.data == "synthetic":
-            as_many_as_fit = min(NUM_SYNTHETIC, SYNTHETIC_BYTES // (self.channels * self.native_size**2))
-            arguments["num_images"] = max(as_many_as_fit, 10 * self.num_classes)  # a tenth must hold every class
-            arguments |= {"channels": self.channels, "native_size": self.native_size, "num_classes": self.num_classes}
-        else:
-            arguments["data_dir"] = self.data if self.is_folder else self.data_dir
-        return arguments | {"val_fraction": VAL_FRACTION[self.phase]}
-
-    @property
-    def data_class(self) -> type[ImageDataModule]:
-        return {"fashion_mnist": FashionMNIST, "synthetic": FakeImages}.get(self.data, ImageFolder)
 
 
 class PlainDataset(Dataset):
@@ -209,7 +148,6 @@ def run_lightning(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
 
 def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
     from lit_cnn.__main__ import main
-    from lit_cnn.benchmark.means import leave_out
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["fit", "--model", lightning_module_of(case.model).__name__, "--model.variant", case.model]

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 
 import lit_cnn.system.memory
 import lit_cnn.training.metrics
-from lit_cnn.benchmark.arms import Case
+from lit_cnn.benchmark.case import Case
 from lit_cnn.training.precision import computes_in_bfloat16
 
 

@@ -14,14 +14,6 @@ from lit_cnn.runs.folder import Run
 
 # Processes that a launcher starts for the other devices, and jobs that are started again, find the folder of their run here.
 RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
-# Packages whose classes a configuration may name, and the variable that adds others, with commas between them.
-ALLOWED = (
-    "lit_cnn",
-    *(f"pytorch_lightning.{part}" for part in ("callbacks", "loggers", "plugins", "profilers", "strategies")),
-    "pytorch_lightning.accelerators",
-    "lightning_fabric.plugins",
-)
-ALLOW = "LIT_CNN_ALLOW"
 
 
 def arguments_of_run(arguments: list[str]) -> list[str]:
@@ -142,18 +134,6 @@ def _to_go_on_from(run: Run) -> Path | None:
 @rank_zero_only
 def _warn(message: str) -> None:
     print(f"lit-cnn: warning: {message}", file=sys.stderr, flush=True)
-
-
-def import_nothing_foreign() -> None:
-    """Lets configurations and options name classes of :data:`ALLOWED` packages alone; others are not even imported."""
-    from jsonargparse import set_parsing_settings
-
-    added = [name.strip() for name in os.environ.get(ALLOW, "").split(",") if name.strip()]
-    set_parsing_settings(
-        import_path_denylist=["*"],
-        import_path_allowlist=[*ALLOWED, *added],
-        instantiate_subclass_spec_in_any=False,  # what may be anything is no place for a class
-    )
 
 
 def model_options(arguments: list[str]) -> set[str]:

@@ -20,14 +20,15 @@ import torch
 from PIL import Image
 
 from lit_cnn.benchmark.accuracy import compare_accuracy
-from lit_cnn.benchmark.arms import ARMS, Case
+from lit_cnn.benchmark.arms import ARMS
+from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.decoding import measure_decoding
 from lit_cnn.benchmark.growth import measure_growth, plot_growth, print_growth
 from lit_cnn.benchmark.means import measure_means
 from lit_cnn.commands.messages import one_line_errors, quiet
-from lit_cnn.commands.models import find
 from lit_cnn.layers.checks import require_positive
-from lit_cnn.runs.folder import source_commit
+from lit_cnn.models import find_variant
+from lit_cnn.runs.environment import source_commit
 from lit_cnn.training.callbacks.compile import Mode
 from lit_cnn.training.precision import computes_in_bfloat16
 
@@ -237,7 +238,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError("--model is a case of its own: leave out --case")
         from lit_cnn.models import describe
 
-        variant = find(options.model)
+        variant = find_variant(options.model)
         about = describe(variant)
         image_size = options.image_size or about.image_size
         case = Case(variant, options.data, image_size, options.batch_size)

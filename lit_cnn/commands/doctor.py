@@ -19,9 +19,10 @@ from torch.nn import functional as F
 from lit_cnn import data as datasets
 from lit_cnn import models
 from lit_cnn.commands.messages import OUT_OF_MEMORY, one_line_errors, out_of_memory, quiet
-from lit_cnn.commands.models import count_multiply_adds, find
 from lit_cnn.data import ImageDataModule, ImageFolder
 from lit_cnn.data.inspect import Finding, Level, about_files, scan
+from lit_cnn.models import find_variant
+from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.checkpoint_file import size as in_bytes
 from lit_cnn.system.memory import keep_freed_memory
@@ -57,7 +58,7 @@ def examine(
     Yields:
         One finding after another, errors and what is in order alike.
     """
-    model = find(model)
+    model = find_variant(model)
     size = image_size or models.describe(model).image_size
     free = _free_memory()
     try:

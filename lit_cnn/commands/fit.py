@@ -15,12 +15,14 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
-from lit_cnn.commands.arguments import RUN_FOLDER, arguments_of_run, import_nothing_foreign, is_restarted_job, model_options
-from lit_cnn.commands.messages import one_line_errors, print_results, quiet, silence_own_doing
-from lit_cnn.commands.models import count_multiply_adds
+from lit_cnn.commands.arguments import RUN_FOLDER, arguments_of_run, is_restarted_job, model_options
+from lit_cnn.commands.messages import one_line_errors, quiet, silence_own_doing
 from lit_cnn.commands.parser import Parser
+from lit_cnn.commands.policy import import_nothing_foreign
+from lit_cnn.commands.tables import print_results
 from lit_cnn.data import ImageDataModule
 from lit_cnn.errors import Interrupted
+from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO, read_checkpoint
 from lit_cnn.runs.folder import Run

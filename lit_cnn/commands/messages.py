@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from lit_cnn.commands.arguments import ALLOW
+from lit_cnn.commands.policy import ALLOW
 from lit_cnn.errors import TrainingError
 
 # Set to anything, errors come with their traceback.
@@ -145,43 +145,6 @@ def _option_names() -> list[str]:
 
     classes = [Trainer, LitClassifier, *models.ARCHITECTURES.values(), *(getattr(data, name) for name in data.__all__)]
     return sorted({name for kind in classes for name in inspect.signature(kind).parameters})
-
-
-def print_results(results: dict[str, float], checkpoint: str | Path | None, folder: Path | None) -> None:
-    """The table at the end of a command."""
-
-    def share(name: str) -> str:
-        return f"{results[name]:.2%}"
-
-    rows: list[tuple[str, str]] = []
-    if "test/acc" in results:
-        interval = f"95 % interval {share('test/acc_low')} to {share('test/acc_high')}"
-        rows.append(("test accuracy", f"{share('test/acc')} ({interval}, {results['test/images']:,.0f} images)"))
-    if results.get("test/looks"):
-        rows.append(("looks at the test set", f"{results['test/looks']:,.0f}, see ledger.jsonl"))
-    if "val/acc" in results:
-        rows.append(("validation accuracy", share("val/acc")))
-    for split, title in (("test", "test"), ("val", "validation")):
-        for name, metric in (
-            ("loss", "loss"),
-            ("top5", "top-5 accuracy"),
-            ("f1", "macro F1"),
-            ("ece", "calibration error"),
-        ):
-            if f"{split}/{name}" in results:
-                rows.append((f"{title} {metric}", f"{results[f'{split}/{name}']:.4f}"))
-    if "train/images_per_s" in results:
-        rows.append(("training speed", f"{results['train/images_per_s']:,.0f} images/s"))
-    if "seconds" in results:
-        rows.append(("training time", f"{results['seconds']:,.1f} s"))
-    if checkpoint:
-        rows.append(("checkpoint", str(checkpoint)))
-    if folder:
-        rows.append(("run folder", str(folder)))
-    width = max((len(name) for name, _ in rows), default=0)
-    print()
-    for name, value in rows:
-        print(f"{name:{width}}  {value}", flush=True)
 
 
 def quiet() -> None:

@@ -3,107 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import inspect
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lit_cnn import models
 from lit_cnn.commands.messages import one_line_errors, quiet
 from lit_cnn.layers.checks import require_positive
 from lit_cnn.network.base import Network
-from lit_cnn.network.modes import evaluating
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A part of a network in a forward pass.
-
-    Args:
-        name: Its name in the network; empty for the network itself.
-        kind: Name of its class.
-        output_shape: Of one image.
-        num_parameters: Weights and biases, counted where it is first used.
-        multiply_adds: Of convolutions and linear layers, for one image.
-    """
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    num_parameters: int
-    multiply_adds: int
-
-
-def count_parameters(network: nn.Module) -> int:
-    """Weights and biases, each shared one once."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def count_multiply_adds(network: nn.Module, images: Tensor) -> int:
-    """Multiply-adds of convolutions and linear layers in a forward pass, as torch counts them."""
-    with evaluating(network), FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(images)
-    return counter.get_total_flops() // 2
-
-
-def list_layers(network: nn.Module, images: Tensor, depth: int | None = None) -> list[Layer]:
-    """The parts of a network in the order of a forward pass, the network itself last.
-
-    Args:
-        network: On the device of the images; computes shapes alone if that is the meta device.
-        images: One image (1, C, H, W).
-        depth: How deep into blocks of blocks to look: 1 for the network's own parts; everything if not given.
-
-    Raises:
-        ValueError: If the network does not take the images, or the depth is below 1.
-    """
-    if depth is not None and depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
-    calls: list[tuple[str, nn.Module, tuple[int, ...]]] = []
-    hooks = []
-    for name, module in network.named_modules():
-        level = len(name.split("."))
-        leaf = not any(module.children())
-        if isinstance(module, nn.Identity):
-            continue  # stands where other variants have a layer
-        if not name or level == depth or (leaf and (depth is None or level < depth)):
-
-            def note(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
-                calls.append((name, module, tuple(output.shape)))
-
-            hooks.append(module.register_forward_hook(note))
-    try:
-        with evaluating(network), FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    flops = counter.get_flop_counts()
-    root = type(network).__name__
-    layers, seen = [], set()
-    for name, module, shape in calls:
-        again = name in seen
-        seen.add(name)
-        operations = 0 if again else sum(flops.get(f"{root}.{name}" if name else root, {}).values())
-        layers.append(Layer(name, type(module).__name__, shape, 0 if again else count_parameters(module), operations // 2))
-    return layers
-
-
-def find(name: str) -> str:
-    """A variant by its own name, or an architecture's default one by the name of its file or class: ``vgg``, ``LitVGG``.
-
-    Raises:
-        ValueError: If there is none; offers the nearest.
-    """
-    names = {kind.__name__: kind for kind in models.ARCHITECTURES.values()} | models.ARCHITECTURES
-    if name in names and name not in models.list_variants():
-        return inspect.signature(names[name]).parameters["variant"].default
-    models.describe(name)
-    return name
+from lit_cnn.network.counting import count_multiply_adds, count_parameters, list_layers
 
 
 def on_meta(variant: str, **arguments: Any) -> Network:
@@ -148,7 +57,7 @@ def print_summary(
     model: str, image_size: int | None, in_channels: int | None, num_classes: int | None, depth: int | None
 ) -> None:
     """Prints a network's layers with shapes and counts."""
-    variant = find(model)
+    variant = models.find_variant(model)
     about = models.describe(variant)
     size = about.image_size if image_size is None else image_size
     network = on_meta(variant, num_classes=num_classes, in_channels=in_channels)

@@ -2,7 +2,8 @@
 
 import torch
 
-from lit_cnn.data.module import TEST_SPLIT_SEED, ArrayImages, ImageDataModule, Split, Subset, stratified_split
+from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.splits import TEST_SPLIT_SEED, ArrayImages, Split, Subset, stratified_split
 
 
 class Digits(ImageDataModule):

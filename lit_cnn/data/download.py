@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from lit_cnn.data.module import ArrayImages, ImageDataModule, Split
+from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.splits import ArrayImages, Split
 
 
 class DownloadedDataModule(ImageDataModule):

@@ -2,7 +2,8 @@
 
 import torch
 
-from lit_cnn.data.module import ArrayImages, ImageDataModule, Split
+from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.splits import ArrayImages, Split
 
 
 class FakeImages(ImageDataModule):

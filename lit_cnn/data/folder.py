@@ -19,8 +19,9 @@ from torch import Tensor
 
 from lit_cnn.data.archive import is_archive, unpack
 from lit_cnn.data.cache import digest_of, mapped
-from lit_cnn.data.module import TEST_SPLIT_SEED, ArrayImages, ImageDataModule, Split, stratified_split
+from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.preprocess import DECODING, is_grey, read_image
+from lit_cnn.data.splits import TEST_SPLIT_SEED, ArrayImages, Split, stratified_split
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 

@@ -3,89 +3,23 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
 from lit_cnn.data.augment import crop_and_flip
 from lit_cnn.data.loader import Batch, Images, Loader
 from lit_cnn.data.preprocess import Preprocessing
-
-Split = Literal["train", "val", "test"]
-
-# The split into training and test images is part of a dataset: no run's seed may change it.
-TEST_SPLIT_SEED = 0
-
-
-@dataclass(frozen=True)
-class ArrayImages:
-    """Images held in memory, of the processor or of a GPU, as one uint8 tensor (N, C, H, W) with labels (N,)."""
-
-    pixels: Tensor
-    labels: Tensor
-    names: tuple[str, ...] | None = None
-
-    def fetch(self, positions: Tensor) -> Tensor:
-        return self.pixels.index_select(0, positions.to(self.pixels.device, non_blocking=True))
-
-    def name(self, position: int) -> str:
-        return self.names[position] if self.names else f"#{position}"
-
-
-class Subset:
-    """Some images of another set, without a copy."""
-
-    def __init__(self, images: Images, index: Tensor) -> None:
-        self.images = images
-        self.index = index
-        self.labels = images.labels[index]
-
-    def fetch(self, positions: Tensor) -> Tensor:
-        return self.images.fetch(self.index[positions])
-
-    def name(self, position: int) -> str:
-        return self.images.name(int(self.index[position]))
+from lit_cnn.data.splits import ArrayImages, Split, Subset, stratified_split
 
 
 def room_for_images(device: torch.device) -> int:
     """Bytes that the images of a split may take on a device: a quarter of what is free on a GPU; none elsewhere."""
     return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
-
-
-def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Divides images so that every class gives the same share.
-
-    Args:
-        labels: Class of each image.
-        fraction: Share of the second part, above 0 and below 1.
-        seed: Of the draw.
-
-    Shape:
-        Labels (N,); output two sorted, disjoint index tensors that together hold 0 … N-1.
-
-    Raises:
-        ValueError: If the fraction is out of range or the classes are too small to be divided.
-    """
-    from sklearn.model_selection import train_test_split
-
-    if not 0 < fraction < 1:
-        raise ValueError(f"the share of a split must be above 0 and below 1, got {fraction}")
-    try:
-        first, second = train_test_split(
-            np.arange(len(labels)), test_size=fraction, random_state=seed % 2**32, stratify=labels.numpy()
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"{len(labels)} images cannot be divided into parts of {1 - fraction:g} and {fraction:g} "
-            f"that hold every class ({error}): add images or change the fraction"
-        ) from error
-    return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
 
 
 def measure(images: Images, max_images: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -295,4 +229,3 @@ class ImageDataModule(pl.LightningDataModule):
                     f"the checkpoint was trained with data.{name}={before[name]}; with {value}, "
                     f"images that trained it would be used to judge it"
                 )
-        self.normalise_with((tuple(state_dict["mean"]), tuple(state_dict["std"])))

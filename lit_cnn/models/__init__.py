@@ -5,14 +5,15 @@ architecture is a new file.
 """
 
 import importlib
+import inspect
 import pkgutil
 from typing import Any
 
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.training.classifier import LitClassifier
-from lit_cnn.weights.sources import load_torchvision_weights
+from lit_cnn.weights.adapt import load_torchvision_weights
 
-__all__ = ["build", "describe", "lightning_module_of", "list_variants", "load_torchvision_weights"]
+__all__ = ["build", "describe", "find_variant", "lightning_module_of", "list_variants", "load_torchvision_weights"]
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
 ARCHITECTURES: dict[str, type[LitClassifier]] = {}
 _VARIANTS: Variants[tuple[type[Network], Variant, type[LitClassifier]]] = Variants()
@@ -76,3 +77,16 @@ def lightning_module_of(name: str) -> type[LitClassifier]:
         ValueError: If there is no such variant; offers the nearest.
     """
     return _VARIANTS[name][2]
+
+
+def find_variant(name: str) -> str:
+    """A variant by its own name, or an architecture's default one by the name of its file or class: ``vgg``, ``LitVGG``.
+
+    Raises:
+        ValueError: If there is none; offers the nearest.
+    """
+    classes = {cls.__name__: cls for cls in ARCHITECTURES.values()} | ARCHITECTURES
+    if name in classes and name not in _VARIANTS:
+        return inspect.signature(classes[name]).parameters["variant"].default
+    describe(name)
+    return name

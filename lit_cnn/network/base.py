@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,7 +13,6 @@ import torch.fx
 from torch import Tensor, nn
 
 from lit_cnn.layers.checks import require_positive
-from lit_cnn.network.sizes import describe_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +103,22 @@ def check_images(images: Tensor, name: str, in_channels: int, min_size: int, max
         raise ValueError(f"{name} takes images of shape (N, {in_channels}, H, W), got {shape}")
     if min(shape[2:]) < min_size or (max_size is not None and max(shape[2:]) > max_size):
         raise ValueError(f"{name} takes {describe_range(min_size, max_size)}, got {shape[2]}×{shape[3]}")
+
+
+def describe_range(smallest: int, largest: int | None) -> str:
+    """Says which sizes there are: "images of 28×28 to 31×31", "images of at least 15×15"."""
+    if largest is None:
+        return f"images of at least {smallest}×{smallest}"
+    return f"images of {smallest}×{smallest}" + (f" to {largest}×{largest}" if largest > smallest else "")
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation for a while; then each part is as it was, for some may be frozen in evaluation."""
+    training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode

@@ -9,7 +9,7 @@ from itertools import dropwhile, takewhile
 import torch
 from torch import nn
 
-from lit_cnn.network.modes import evaluating
+from lit_cnn.network.base import describe_range, evaluating
 
 LARGEST_SIZE = 512
 
@@ -36,13 +36,6 @@ def range_of_sizes(takes_size: Callable[[int], bool]) -> tuple[int, int | None] 
         return sizes[bisect_left(sizes, True, key=takes_size)], None
     taken = list(takewhile(takes_size, dropwhile(lambda size: not takes_size(size), sizes)))
     return (taken[0], taken[-1]) if taken else None
-
-
-def describe_range(smallest: int, largest: int | None) -> str:
-    """Says which sizes there are: "images of 28×28 to 31×31", "images of at least 15×15"."""
-    if largest is None:
-        return f"images of at least {smallest}×{smallest}"
-    return f"images of {smallest}×{smallest}" + (f" to {largest}×{largest}" if largest > smallest else "")
 
 
 def describe_sizes(takes_size: Callable[[int], bool]) -> str:

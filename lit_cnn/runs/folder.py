@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 import re
 import secrets
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("lit-cnn", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow")
+from lit_cnn.runs.environment import describe_environment
+from lit_cnn.runs.ledger import Ledger
 
 
 class Run:
@@ -32,7 +29,7 @@ class Run:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
-        self.ledger = self.path / "ledger.jsonl"
+        self.ledger = Ledger(self.path / "ledger.jsonl")
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
@@ -96,33 +93,14 @@ class Run:
 
     def enter_look(self, checkpoint: str, scores: dict[str, float]) -> int:
         """Enters a look at the test set into the ledger; returns how many there have been."""
-        entry = {"time": _now(), "checkpoint": checkpoint, **scores}
-        with self.ledger.open("a") as ledger:
-            ledger.write(json.dumps(entry) + "\n")
-        return len(self.ledger.read_text().splitlines())
+        return self.ledger.enter(checkpoint, scores)
 
     def write_environment(self, device: str, precision: str, world_size: int) -> None:
-        """Writes what the results may depend on besides the configuration; a run that went on keeps the earlier ones."""
-        import torch
-
+        """Writes ``environment.json``; a resumed run keeps the earlier ones under ``earlier``."""
         path = self.path / "environment.json"
         before = json.loads(path.read_text()) if path.is_file() else {}
         earlier = before.pop("earlier", []) + ([before] if before else [])
-        environment = {
-            "time": _now(),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "commit": source_commit(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "device": device,
-            "precision": precision,
-            "world_size": world_size,
-            "threads": torch.get_num_threads(),
-            "cpu": torch.backends.cpu.get_cpu_capability(),
-            "cuda": torch.version.cuda if torch.cuda.is_available() else None,
-            "packages": {name: _version(name) for name in PACKAGES},
-            "earlier": earlier,
-        }
+        environment = describe_environment(device, precision, world_size) | {"earlier": earlier}
         _write(path, json.dumps(environment, indent=2) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
@@ -152,29 +130,3 @@ def _write(path: Path, text: str) -> None:
 
 def _as_folder_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "unnamed"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def source_commit() -> str | None:
-    """Commit of this source, with ``-dirty`` if it was changed since; None where it is not under version control."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        # An installed package may lie in a folder of somebody else's repository.
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -19,19 +19,14 @@ from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.training.callbacks.finite import FiniteLoss
 from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.compatibility import compare_arguments, compare_class, compare_tensors, compare_with_data
-from lit_cnn.training.metrics import EvaluationMetrics
+from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.schedule import Schedule, rate_factor
-from lit_cnn.weights.sources import Weights, find_weights, start_from
+from lit_cnn.weights.adapt import start_from
+from lit_cnn.weights.sources import Weights, find_weights
 
 # Key of a checkpoint under which the classifier says what it is.
 CHECKPOINT_KEY = "lit_cnn"
-
-
-def is_log_step(trainer: pl.Trainer) -> bool:
-    """Whether Lightning hands what the step in progress logs to the logger."""
-    every = trainer.log_every_n_steps
-    return every > 0 and (trainer.global_step + 1) % every == 0
 
 
 class LitClassifier(pl.LightningModule):
@@ -245,12 +240,19 @@ class LitClassifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """Compares the network with the data before anything is trained or written; normalises them as its weights want.
+        """Compares the network with the data before anything is trained or written, and sets how images are normalised.
 
         Raises:
             ValueError: If channels, classes or image size do not fit; says what would.
         """
         compare_with_data(self, self.trainer.datamodule)
+        self._normalise_data()
+
+    def _normalise_data(self) -> None:
+        """The one place that decides it: as the weights were trained where that is known, else by the data's own images."""
+        data = self.trainer.datamodule
+        if hasattr(data, "normalise_with"):
+            data.normalise_with(self.normalisation)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         kind = type(self)
@@ -273,3 +275,5 @@ class LitClassifier(pl.LightningModule):
         data = checkpoint.get(about.get("data_key"), {})
         if "mean" in data:
             self.normalisation = tuple(data["mean"]), tuple(data["std"])
+            if self._trainer is not None:
+                self._normalise_data()

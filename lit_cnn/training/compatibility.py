@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from inspect import signature
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
+import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.network.sizes import describe_sizes, takes
 
-if TYPE_CHECKING:
-    from lit_cnn.training.classifier import LitClassifier
 
-
-def compare_class(classifier: LitClassifier, class_path: str) -> None:
+def compare_class(classifier: pl.LightningModule, class_path: str) -> None:
     """Refuses the checkpoint of another class, whose network may compute otherwise with tensors of the same shapes.
 
     Raises:
@@ -24,12 +22,12 @@ def compare_class(classifier: LitClassifier, class_path: str) -> None:
         _refuse(classifier, class_path, f"which is {_path_of(classifier)}")
 
 
-def _path_of(classifier: LitClassifier) -> str:
+def _path_of(classifier: pl.LightningModule) -> str:
     kind = type(classifier)
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def compare_arguments(classifier: LitClassifier, class_path: str, arguments: dict[str, Any]) -> None:
+def compare_arguments(classifier: pl.LightningModule, class_path: str, arguments: dict[str, Any]) -> None:
     """Refuses weights that may fit by their shapes, but were trained in a network that computes something else.
 
     Args:
@@ -49,7 +47,7 @@ def compare_arguments(classifier: LitClassifier, class_path: str, arguments: dic
             _refuse(classifier, class_path, f"{name} is {there} there and {here} here")
 
 
-def compare_tensors(classifier: LitClassifier, class_path: str, state_dict: dict[str, Any]) -> None:
+def compare_tensors(classifier: pl.LightningModule, class_path: str, state_dict: dict[str, Any]) -> None:
     """Refuses tensors of other names or shapes.
 
     Raises:
@@ -64,8 +62,8 @@ def compare_tensors(classifier: LitClassifier, class_path: str, state_dict: dict
             _refuse(classifier, class_path, f"{name} is {there} there and {here} here")
 
 
-def compare_with_data(classifier: LitClassifier, data: Any) -> None:
-    """Compares a network with the data that it is to see, and has these normalised as its weights want.
+def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
+    """Refuses data that do not fit a network.
 
     Raises:
         ValueError: If channels, classes or image size do not fit; says what would.
@@ -83,8 +81,6 @@ def compare_with_data(classifier: LitClassifier, data: Any) -> None:
             f"{name} has {classifier.num_classes} outputs, but {data.name} has {num_classes} classes: "
             f"build it with num_classes={num_classes}"
         )
-    if hasattr(data, "normalise_with"):
-        data.normalise_with(classifier.normalisation)
     names = classifier.pretrained.class_names if classifier.pretrained else None
     if names and tuple(getattr(data, "class_names", names)) != names:
         rank_zero_warn(
@@ -100,13 +96,13 @@ def compare_with_data(classifier: LitClassifier, data: Any) -> None:
         )
 
 
-def _file_of(classifier: LitClassifier) -> str:
+def _file_of(classifier: pl.LightningModule) -> str:
     """Where a Trainer reads them from, if one does."""
     trainer = getattr(classifier, "_trainer", None)
     return f" in {trainer.ckpt_path}" if trainer is not None and trainer.ckpt_path else ""
 
 
-def _refuse(classifier: LitClassifier, class_path: str, what: str) -> NoReturn:
+def _refuse(classifier: pl.LightningModule, class_path: str, what: str) -> NoReturn:
     hparams = classifier.hparams
     arguments = ", ".join(f"{key}={hparams[key]}" for key in ("variant", "num_classes", "in_channels") if key in hparams)
     raise ValueError(

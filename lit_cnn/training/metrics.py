@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +13,12 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 
 # Logits that are kept before the metrics are updated with all of them: one update for many batches.
 NUM_PENDING_LOGITS = 2**20
+
+
+def is_log_step(trainer: pl.Trainer) -> bool:
+    """Whether Lightning hands what the step in progress logs to the logger."""
+    every = trainer.log_every_n_steps
+    return every > 0 and (trainer.global_step + 1) % every == 0
 
 
 class EvaluationMetrics(nn.Module):

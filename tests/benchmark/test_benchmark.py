@@ -14,7 +14,8 @@ from PIL import Image
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
-from lit_cnn.benchmark.arms import ARMS, Case
+from lit_cnn.benchmark.arms import ARMS
+from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.decoding import OURS, WAYS
 from lit_cnn.benchmark.growth import around_medians
 from lit_cnn.benchmark.means import MEANS, Contiguous

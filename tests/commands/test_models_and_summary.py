@@ -7,8 +7,8 @@ import torch
 from conftest import Command
 from torch import nn
 
-from lit_cnn.commands.models import count_multiply_adds, count_parameters, find, list_layers
-from lit_cnn.models import build, list_variants
+from lit_cnn.models import build, find_variant, list_variants
+from lit_cnn.network.counting import count_multiply_adds, count_parameters, list_layers
 
 
 def test_the_layers_counts_add_up_to_the_networks():
@@ -47,7 +47,7 @@ def test_looking_leaves_the_network_as_it_was():
     [("vgg", "vgg11_bn_small"), ("LitVGG", "vgg11_bn_small"), ("alexnet", "alexnet"), ("LitAlexNet", "alexnet_half")],
 )
 def test_architectures_stand_for_their_default_variant(name: str, variant: str):
-    assert find(name) == variant
+    assert find_variant(name) == variant
 
 
 def test_models_lists_what_matches(lit_cnn: Command):

@@ -6,7 +6,8 @@ import torch
 from conftest import write_fashion_mnist
 
 from lit_cnn.data import CIFAR10, CIFAR100, MNIST, Digits, FakeImages, FashionMNIST, ImageDataModule
-from lit_cnn.data.module import measure, stratified_split
+from lit_cnn.data.module import measure
+from lit_cnn.data.splits import stratified_split
 
 ALL = [Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100, FakeImages]
 

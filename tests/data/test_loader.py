@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lit_cnn.data.loader import Loader
-from lit_cnn.data.module import ArrayImages
+from lit_cnn.data.splits import ArrayImages
 
 
 def numbered(num_images: int) -> ArrayImages:

@@ -19,7 +19,8 @@ from lit_cnn.inference.trained import load_pretrained, load_trained
 from lit_cnn.models import LitAlexNet, LitGoogLeNet, LitLeNet, LitMLP, LitResNet, build
 from lit_cnn.network.parts import head_names
 from lit_cnn.runs.folder import Run
-from lit_cnn.weights.sources import Weights, find_weights, start_from
+from lit_cnn.weights.adapt import start_from
+from lit_cnn.weights.sources import Weights, find_weights
 
 # Where there is nothing to download, and nothing else to be seen of it.
 NO_NETWORK = pytest.mark.usefixtures("hub")

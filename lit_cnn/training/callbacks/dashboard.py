@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from lit_cnn.network.modes import evaluating
-from lit_cnn.training.classifier import is_log_step
+from lit_cnn.network.base import evaluating
+from lit_cnn.training.metrics import is_log_step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

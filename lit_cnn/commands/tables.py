@@ -1,0 +1,69 @@
+"""Tables on the screen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Wide enough for any row: a file or a pipe gets one line for each row.
+WIDTH_OF_FILES = 10_000
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[str] = ()) -> None:
+    """Prints aligned columns, which wrap on a narrow terminal and are plain text in a file or a pipe.
+
+    Args:
+        columns: Titles; without any title, no header is printed.
+        rows: A cell for each column. Cells are shown as they are, never read as markup.
+        right: Titles of the columns that are aligned to the right, for numbers.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
+    for title in columns:
+        table.add_column(Text(title), justify="right" if title in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    on_terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if on_terminal else WIDTH_OF_FILES)
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
+
+
+def print_results(results: dict[str, float], checkpoint: str | Path | None, folder: Path | None) -> None:
+    """The table at the end of a command."""
+
+    def share(name: str) -> str:
+        return f"{results[name]:.2%}"
+
+    rows: list[tuple[str, str]] = []
+    if "test/acc" in results:
+        interval = f"95 % interval {share('test/acc_low')} to {share('test/acc_high')}"
+        rows.append(("test accuracy", f"{share('test/acc')} ({interval}, {results['test/images']:,.0f} images)"))
+    if results.get("test/looks"):
+        rows.append(("looks at the test set", f"{results['test/looks']:,.0f}, see ledger.jsonl"))
+    if "val/acc" in results:
+        rows.append(("validation accuracy", share("val/acc")))
+    for split, title in (("test", "test"), ("val", "validation")):
+        for name, metric in (
+            ("loss", "loss"),
+            ("top5", "top-5 accuracy"),
+            ("f1", "macro F1"),
+            ("ece", "calibration error"),
+        ):
+            if f"{split}/{name}" in results:
+                rows.append((f"{title} {metric}", f"{results[f'{split}/{name}']:.4f}"))
+    if "train/images_per_s" in results:
+        rows.append(("training speed", f"{results['train/images_per_s']:,.0f} images/s"))
+    if "seconds" in results:
+        rows.append(("training time", f"{results['seconds']:,.1f} s"))
+    if checkpoint:
+        rows.append(("checkpoint", str(checkpoint)))
+    if folder:
+        rows.append(("run folder", str(folder)))
+    print()
+    print_table(("", ""), rows)

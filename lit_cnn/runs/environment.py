@@ -1,0 +1,61 @@
+"""What the results of a run may depend on besides its configuration."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("lit-cnn", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow")
+
+
+def describe_environment(device: str, precision: str, world_size: int) -> dict[str, Any]:
+    """Time, command, commit, versions and device.
+
+    Args:
+        device: Name of the device that computes.
+        precision: As Lightning names it.
+        world_size: Number of processes.
+    """
+    import torch
+
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "commit": source_commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "precision": precision,
+        "world_size": world_size,
+        "threads": torch.get_num_threads(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def source_commit() -> str | None:
+    """Commit of this source, with ``-dirty`` if it was changed since; None where it is not under version control."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        # An installed package may lie in a folder of somebody else's repository.
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None

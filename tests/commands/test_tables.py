@@ -1,0 +1,35 @@
+"""What the commands print as tables."""
+
+import sys
+
+import pytest
+
+from lit_cnn.commands.tables import print_table
+
+ROWS = [("resnet18", 11_689_512), ("a [bold]name[/bold] that is long", 7)]
+
+
+def test_a_pipe_gets_one_plain_line_for_each_row(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(("name", "parameters"), ROWS, right=["parameters"])
+    assert capsys.readouterr().out.splitlines() == [
+        "name                              parameters",
+        "resnet18                            11689512",
+        "a [bold]name[/bold] that is long           7",
+    ]
+
+
+def test_a_narrow_terminal_wraps_and_loses_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_table(("name", "parameters"), ROWS, right=["parameters"])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 20
+    assert len(lines) > 3
+    assert "11689512" in "".join(lines)
+
+
+def test_without_titles_there_is_no_header(capsys: pytest.CaptureFixture[str]):
+    print_table(("", ""), [("loss", 0.1), ("accuracy", 0.9)])
+    assert capsys.readouterr().out == "loss      0.1\naccuracy  0.9\n"
