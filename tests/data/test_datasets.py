@@ -151,13 +151,6 @@ def test_going_on_with_another_validation_split_is_refused(other: dict):
         Digits(**other).load_state_dict(state)
 
 
-def test_mean_and_std_come_from_the_checkpoint():
-    data = Digits()
-    data.load_state_dict(data.state_dict() | {"mean": [0.25], "std": [0.125]})
-    assert data.preprocessing.mean == (0.25,)
-    assert data.preprocessing.std == (0.125,)
-
-
 @pytest.mark.parametrize("kind", [Digits, FakeImages])
 @pytest.mark.parametrize("room", [10**9, 10])
 def test_images_lie_where_they_are_trained_on_if_there_is_room(

@@ -309,6 +309,18 @@ def test_a_checkpoint_alone_brings_back_network_and_preprocessing(checkpoint: Pa
     torch.testing.assert_close(reloaded.state_dict(), trained.classifier.state_dict(), rtol=0, atol=0)
 
 
+def test_images_are_normalised_as_the_checkpoint_was_trained(checkpoint: Path, trainer: MakeTrainer):
+    content = torch.load(checkpoint, weights_only=True)
+    content["FakeImages"] |= {"mean": [0.25] * 3, "std": [0.125] * 3}
+    content["callbacks"] = {}
+    torch.save(content, checkpoint)
+    data = FakeImages(channels=3, num_images=64)
+    network = LitLeNet(pooling="max", in_channels=3)
+    trainer().test(network, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    assert data.preprocessing.mean == (0.25,) * 3
+    assert data.preprocessing.std == (0.125,) * 3
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(checkpoint: Path, trainer: MakeTrainer):
     data = FakeImages(channels=3, num_images=64)
     other = LitLeNet(in_channels=3, num_classes=12, pooling="max")
