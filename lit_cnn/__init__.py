@@ -1,19 +1,60 @@
 """Train, compare and hand over classic convolutional networks with PyTorch Lightning.
 
-``from lit_cnn import LitGoogLeNet, FashionMNIST``: models and datasets are imported when they are first asked for.
+``from lit_cnn import LitGoogLeNet, FashionMNIST``: a name is imported when it is first used, so ``import lit_cnn`` is quick.
 """
 
-from typing import Any
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
+# All that `from lit_cnn import …` offers, a line for each name. Editors and type checkers read these imports; at run time
+# `_modules_of_names` reads them. `as` marks a name as public.
+if TYPE_CHECKING:
+    from lit_cnn.data import CIFAR10 as CIFAR10
+    from lit_cnn.data import CIFAR100 as CIFAR100
+    from lit_cnn.data import MNIST as MNIST
+    from lit_cnn.data import Digits as Digits
+    from lit_cnn.data import FakeImages as FakeImages
+    from lit_cnn.data import FashionMNIST as FashionMNIST
+    from lit_cnn.data import ImageDataModule as ImageDataModule
+    from lit_cnn.data import ImageFolder as ImageFolder
+    from lit_cnn.inference.trained import load_run as load_run
+    from lit_cnn.models import build as build
+    from lit_cnn.models import list_variants as list_variants
+    from lit_cnn.models.alexnet import LitAlexNet as LitAlexNet
+    from lit_cnn.models.densenet import LitDenseNet as LitDenseNet
+    from lit_cnn.models.googlenet import LitGoogLeNet as LitGoogLeNet
+    from lit_cnn.models.lenet import LitLeNet as LitLeNet
+    from lit_cnn.models.mlp import LitMLP as LitMLP
+    from lit_cnn.models.nin import LitNiN as LitNiN
+    from lit_cnn.models.resnet import LitResNet as LitResNet
+    from lit_cnn.models.vgg import LitVGG as LitVGG
 
-def __getattr__(name: str) -> Any:
-    if name[0].isupper():  # else a module of this package, which Python looks for next
-        import importlib
 
-        for package in ("lit_cnn.models", "lit_cnn.data"):
-            module = importlib.import_module(package)
-            if name in module.__all__:
-                return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _modules_of_names() -> dict[str, str]:
+    """The module of each public name, from the imports above."""
+    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+# Type checkers must not see these: with them, every name would exist.
+if not TYPE_CHECKING:
+    _MODULES = _modules_of_names()
+    __all__ = sorted(_MODULES)
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return [*__all__, "__version__"]

@@ -18,7 +18,7 @@ def batch_norm(
     running_mean: Tensor,
     running_var: Tensor,
     training: bool,
-    momentum: float = 0.1,
+    momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
     """Centres and scales each channel: by the batch in training, by what was seen so far in evaluation.
@@ -62,6 +62,9 @@ class _BatchNorm(nn.Module):
     """State of :func:`batch_norm`; the same names as in ``torch.nn``, so that state dicts fit both."""
 
     dims: tuple[int, ...]
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         super().__init__()
@@ -79,11 +82,10 @@ class _BatchNorm(nn.Module):
         if x.ndim not in self.dims or x.shape[1] != self.num_features:
             expected = " or ".join(f"{dim}-dimensional" for dim in self.dims)
             raise ValueError(f"expected a {expected} input of {self.num_features} channels, got {tuple(x.shape)}")
-        momentum = self.momentum
         if self.training:
             self.num_batches_tracked += 1
-            if momentum is None:
-                momentum = 1 / self.num_batches_tracked  # the mean of all batches alike
+        # Without a momentum: the mean of all batches.
+        momentum = 1 / self.num_batches_tracked if self.momentum is None else self.momentum
         return batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, self.training, momentum, self.eps)
 
     def extra_repr(self) -> str:

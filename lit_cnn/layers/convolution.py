@@ -12,7 +12,13 @@ from lit_cnn.layers.checks import require_positive
 
 
 def conv(
-    in_channels: int, out_channels: int, kernel_size: int, batch_norm: bool = False, eps: float = 1e-5, **kwargs: int
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    batch_norm: bool = False,
+    eps: float = 1e-5,
+    stride: int = 1,
+    padding: int = 0,
 ) -> nn.Sequential:
     """Convolution and ReLU, with BatchNorm between them or a bias.
 
@@ -22,7 +28,8 @@ def conv(
         kernel_size: Height and width of the kernel.
         batch_norm: Whether to normalise; otherwise the convolution has a bias.
         eps: Of the BatchNorm.
-        kwargs: Stride, padding and the like, for ``nn.Conv2d``.
+        stride: Of the convolution.
+        padding: Of the convolution.
     Shape:
         Input (N, in_channels, H, W); output (N, out_channels, H', W').
     Raises:
@@ -30,7 +37,7 @@ def conv(
     """
     require_positive(in_channels=in_channels, out_channels=out_channels, kernel_size=kernel_size)
     layers = OrderedDict[str, nn.Module](
-        conv=nn.Conv2d(in_channels, out_channels, kernel_size, bias=not batch_norm, **kwargs)
+        conv=nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=not batch_norm)
     )
     if batch_norm:
         layers["bn"] = nn.BatchNorm2d(out_channels, eps=eps)

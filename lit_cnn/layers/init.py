@@ -88,9 +88,10 @@ def initialise(
 
     for module in network.modules():
         if isinstance(module, kinds):
-            fill(module.weight, weight)
-            if module.bias is not None:
-                fill(module.bias, bias)
+            parameters = dict(module.named_parameters(recurse=False))
+            fill(parameters["weight"], weight)
+            if "bias" in parameters:
+                fill(parameters["bias"], bias)
     return network
 
 

@@ -153,8 +153,9 @@ class PreActBasicBlock(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn1(x))
-        out = self.conv2(F.relu(self.bn2(self.conv1(active))))
-        return out + (x if self.downsample is None else self.downsample(active))
+        out: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active))))
+        shortcut: Tensor = x if self.downsample is None else self.downsample(active)
+        return out + shortcut
 
 
 class PreActBottleneck(_Block):
@@ -178,9 +179,10 @@ class PreActBottleneck(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         active = F.relu(self.bn1(x))
-        out = self.conv2(F.relu(self.bn2(self.conv1(active))))
+        out: Tensor = self.conv2(F.relu(self.bn2(self.conv1(active))))
         out = self.conv3(F.relu(self.bn3(out)))
-        return out + (x if self.downsample is None else self.downsample(active))
+        shortcut: Tensor = x if self.downsample is None else self.downsample(active)
+        return out + shortcut
 
 
 class Residual(nn.Module):

@@ -96,7 +96,7 @@ class Network(nn.Module):
 def check_images(images: Tensor, name: str, in_channels: int, min_size: int, max_size: int | None) -> None:
     """Raises a ValueError unless images are (N, in_channels, H, W) with H and W from ``min_size`` to ``max_size``."""
     # torch.jit.trace sees sizes as tensors; it comes with images that were checked before.
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call] # public, but without types
         return
     shape = tuple(images.shape)
     if images.ndim != 4 or shape[1] != in_channels:

@@ -40,7 +40,8 @@ def count_multiply_adds(network: nn.Module, images: Tensor) -> int:
     """Multiply-adds of convolutions and linear layers in a forward pass, as torch counts them."""
     with evaluating(network), FlopCounterMode(display=False) as counter, torch.no_grad():
         network(images)
-    return counter.get_total_flops() // 2
+    total: int = counter.get_total_flops()
+    return total // 2
 
 
 def list_layers(network: nn.Module, images: Tensor, depth: int | None = None) -> list[Layer]:
