@@ -13,7 +13,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir '$(DATA_DIR)') \
           $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict doctor dashboard benchmark test test-all lint format audit lock clean
+.PHONY: help setup train evaluate resume predict doctor dashboard benchmark catalogue test test-all lint format audit lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,9 @@ dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
 
 benchmark: $(VENV)/installed ## Compare the speed of training with loops written by hand (half an hour; see ARGS=--help)
 	@$(BIN)/lit-cnn benchmark $(if $(DATA_DIR),--data_dir '$(DATA_DIR)') $(ARGS)
+
+catalogue: $(VENV)/installed ## Count all networks anew, for lit-cnn models (after a network changed)
+	@$(BIN)/python -m lit_cnn.commands.catalogue
 
 # Processes that test side by side, one for each processor.
 PARALLEL = -n auto --dist worksteal

@@ -47,7 +47,7 @@ def _modules_of_names() -> dict[str, str]:
 # Type checkers must not see these: with them, every name would exist.
 if not TYPE_CHECKING:
     _MODULES = _modules_of_names()
-    __all__ = sorted(_MODULES)
+    __all__ = list(_MODULES)
 
     def __getattr__(name: str) -> object:
         if name not in _MODULES:

@@ -23,7 +23,7 @@ COMMANDS = {
     "doctor": ("lit_cnn.commands.doctor", "look at data, network and machine before a long training"),
     "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
     "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
-    "summary": ("lit_cnn.commands.models", "list a network's layers with shapes and counts"),
+    "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),
 }
 
 

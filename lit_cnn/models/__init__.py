@@ -10,6 +10,7 @@ import pkgutil
 from typing import Any
 
 from lit_cnn.network.base import Network, Variant, Variants
+from lit_cnn.network.names import resolve_variant
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.weights.adapt import load_torchvision_weights
 
@@ -86,7 +87,5 @@ def find_variant(name: str) -> str:
         ValueError: If there is none; offers the nearest.
     """
     classes = {cls.__name__: cls for cls in ARCHITECTURES.values()} | ARCHITECTURES
-    if name in classes and name not in _VARIANTS:
-        return inspect.signature(classes[name]).parameters["variant"].default
-    describe(name)
-    return name
+    defaults = {key: inspect.signature(cls).parameters["variant"].default for key, cls in classes.items()}
+    return resolve_variant(name, _VARIANTS, defaults)

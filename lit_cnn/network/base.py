@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.fx
 from torch import Tensor, nn
 
 from lit_cnn.layers.checks import require_positive
+from lit_cnn.network.names import nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +50,6 @@ class Variants(dict[str, Layout]):
 
     def __missing__(self, name: str) -> Layout:
         raise ValueError(f"unknown variant {name!r}; {nearest(name, self)}")
-
-
-def nearest(name: str, names: Any) -> str:
-    """Names like one that does not exist: "did you mean …?", or all that there are."""
-    near = difflib.get_close_matches(name, names, n=3)
-    if near:
-        return f"did you mean {', '.join(near)}?"
-    return f"there are {', '.join(names)}" if len(names) <= 20 else "lit-cnn models lists all"
 
 
 class Network(nn.Module):

@@ -18,14 +18,14 @@ class Layer:
 
     Args:
         name: Its name in the network; empty for the network itself.
-        kind: Name of its class.
+        class_name: Name of its class.
         output_shape: Of one image.
         num_parameters: Weights and biases, counted where it is first used.
         multiply_adds: Of convolutions and linear layers, for one image.
     """
 
     name: str
-    kind: str
+    class_name: str
     output_shape: tuple[int, ...]
     num_parameters: int
     multiply_adds: int

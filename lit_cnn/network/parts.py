@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lit_cnn import layers
-from lit_cnn.network.base import nearest
+from lit_cnn.network.names import nearest
 
 BATCH_NORMS = (_BatchNorm, layers.BatchNorm1d, layers.BatchNorm2d)
 

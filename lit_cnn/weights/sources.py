@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lit_cnn.network.base import nearest
+from lit_cnn.network.names import nearest
 from lit_cnn.runs.folder import Run
 
 StateDict = dict[str, Tensor]

@@ -1,13 +1,17 @@
 """What ``lit-cnn models`` and ``lit-cnn summary`` print."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
-from conftest import Command
+from conftest import DEFAULTS, ROOT, Command
 from torch import nn
 
-from lit_cnn.models import build, find_variant, list_variants
+from lit_cnn.commands.catalogue import describe_variant
+from lit_cnn.models import build, describe, find_variant, lightning_module_of, list_variants
+from lit_cnn.network.catalogue import find_in_catalogue, read_catalogue, write_catalogue
 from lit_cnn.network.counting import count_multiply_adds, count_parameters, list_layers
 
 
@@ -28,7 +32,7 @@ def test_the_layers_counts_add_up_to_the_networks():
 def test_a_layer_that_is_used_twice_is_counted_once_and_shown_twice():
     shared = nn.Conv2d(3, 3, 1)
     layers = list_layers(nn.Sequential(shared, nn.ReLU(), shared), torch.zeros(1, 3, 4, 4))
-    assert [(layer.name, layer.kind, layer.num_parameters) for layer in layers] == [
+    assert [(layer.name, layer.class_name, layer.num_parameters) for layer in layers] == [
         ("0", "Conv2d", 12), ("1", "ReLU", 0), ("0", "Conv2d", 0), ("", "Sequential", 12),
     ]  # fmt: skip
 
@@ -48,6 +52,57 @@ def test_looking_leaves_the_network_as_it_was():
 )
 def test_architectures_stand_for_their_default_variant(name: str, variant: str):
     assert find_variant(name) == variant
+    assert find_in_catalogue(name)[0] == variant
+
+
+OUTDATED = "lit_cnn/models/catalogue.json is out of date: run make catalogue"
+
+
+def test_the_catalogue_names_every_variant_with_the_facts_of_its_table():
+    catalogue = read_catalogue()
+    assert list(catalogue) == list_variants(), OUTDATED
+    for name, entry in catalogue.items():
+        layout, cls = describe(name), lightning_module_of(name)
+        assert f"lit_cnn.models.{entry.module}.{entry.class_name}" == f"{cls.__module__}.{cls.__name__}", OUTDATED
+        assert entry.input_shape == (layout.in_channels, layout.image_size, layout.image_size), OUTDATED
+        for fact in ("num_classes", "min_size", "max_size", "paper", "accuracy"):
+            assert getattr(entry, fact) == getattr(layout, fact), f"{fact} of {name}: {OUTDATED}"
+
+
+# The default variant of each architecture always; all others take too long. tests/models/test_counts.py compares more.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in DEFAULTS else pytest.mark.slow) for name in list_variants()]
+)
+def test_the_catalogue_holds_what_is_counted(name: str):
+    assert read_catalogue()[name] == describe_variant(name), OUTDATED
+
+
+def test_a_catalogue_that_is_written_is_read_back(tmp_path):
+    entries = {name: describe_variant(name) for name in ("lenet", "vgg16_bn")}
+    write_catalogue(entries, tmp_path / "catalogue.json")
+    assert read_catalogue(tmp_path / "catalogue.json") == entries
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["models", "resnet"], 0),
+        (["models", "transformer"], 2),
+        (["models", "--help"], 0),
+        (["summary", "--model", "resnet19"], 2),
+        (["summary", "--help"], 0),
+    ],
+)
+def test_what_needs_no_network_imports_neither_torch_nor_lightning(arguments: list[str], status: int):
+    code = (
+        "import sys; from lit_cnn.__main__ import main; sys.argv[0] = 'lit-cnn'\n"
+        "try: status = main()\n"
+        "except SystemExit as end: status = end.code or 0\n"
+        "print(status, sorted({'torch', 'pytorch_lightning', 'numpy'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == f"{status} []"
 
 
 def test_models_lists_what_matches(lit_cnn: Command):

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lit_cnn.layers import Inception, MultilayerPerceptron
 from lit_cnn.models import build, list_variants
 from lit_cnn.models.googlenet import VARIANTS, GoogLeNet
+from lit_cnn.network.catalogue import read_catalogue
 
 
 def count(network: nn.Module) -> int:
@@ -95,6 +96,14 @@ def test_parameters_and_multiply_adds(make, shape: tuple[int, ...], parameters: 
         network = make()
     assert count(network) == parameters
     assert multiply_adds(network, *shape) == macs
+
+
+def test_the_catalogue_holds_these_counts():
+    catalogue = read_catalogue()
+    counts = {name: (parameters, macs) for name, shape, parameters, macs in COUNTS if shape == catalogue[name].input_shape}
+    assert len(counts) >= 40
+    for name, expected in counts.items():
+        assert (catalogue[name].num_parameters, catalogue[name].multiply_adds) == expected, f"{name}: run make catalogue"
 
 
 def test_every_variant_that_is_published_is_counted():

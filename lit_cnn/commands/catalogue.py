@@ -1,0 +1,46 @@
+"""Builds every network and writes its facts into the file that commands read: ``make catalogue``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+import torch
+
+from lit_cnn import models
+from lit_cnn.network.catalogue import CATALOGUE, CatalogueEntry, write_catalogue
+from lit_cnn.network.counting import count_multiply_adds, count_parameters
+
+
+def describe_variant(name: str) -> CatalogueEntry:
+    """Facts of a variant from its table and from its network, which is built without values."""
+    layout = models.describe(name)
+    cls = models.lightning_module_of(name)
+    with torch.device("meta"):
+        network = models.build(name)
+        images = torch.empty(1, layout.in_channels, layout.image_size, layout.image_size)
+    return CatalogueEntry(
+        class_name=cls.__name__,
+        module=cls.__module__.rpartition(".")[2],
+        is_default=name == inspect.signature(cls).parameters["variant"].default,
+        num_parameters=count_parameters(network),
+        multiply_adds=count_multiply_adds(network, images),
+        input_shape=(layout.in_channels, layout.image_size, layout.image_size),
+        num_classes=layout.num_classes,
+        min_size=layout.min_size,
+        max_size=layout.max_size,
+        paper=layout.paper,
+        accuracy=layout.accuracy,
+    )
+
+
+def main() -> int:
+    """Writes the facts of all variants and returns the exit status."""
+    entries = {name: describe_variant(name) for name in models.list_variants()}
+    write_catalogue(entries)
+    print(f"{CATALOGUE}: {len(entries)} variants")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
