@@ -7,12 +7,14 @@ architecture is a new file.
 import importlib
 import inspect
 import pkgutil
+from pathlib import Path
 from typing import Any
 
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.network.names import resolve_variant
 from lit_cnn.training.classifier import LitClassifier
-from lit_cnn.weights.adapt import load_torchvision_weights
+from lit_cnn.weights.adapt import load_torchvision_weights, start_from
+from lit_cnn.weights.sources import Weights, find_weights
 
 __all__ = ["build", "describe", "find_variant", "lightning_module_of", "list_variants", "load_torchvision_weights"]
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
@@ -50,25 +52,59 @@ def describe(name: str) -> Variant:
     return _VARIANTS[name][1]
 
 
-def build(name: str, num_classes: int | None = None, in_channels: int | None = None, **options: Any) -> Network:
-    """A network with fresh weights.
+def build(
+    name: str,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    weights: str | Path | None = None,
+    **options: Any,
+) -> Network:
+    """A network, with random or with trained weights.
 
     >>> import torch
     >>> build("resnet20", num_classes=3, in_channels=1)(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 3])
 
+    ``build("resnet50", num_classes=3, weights="IMAGENET1K_V2")`` has torchvision's weights and a new last layer. How images
+    must be normalised for them is in ``find_weights("IMAGENET1K_V2", "resnet50")``.
+
     Args:
         name: One of :func:`list_variants`.
-        num_classes: Outputs; what the variant was made with, if not given.
-        in_channels: Channels of the images; what the variant was made for, if not given.
+        num_classes: Outputs; by default those of the variant. If the weights have another number, the last layer is new.
+        in_channels: Channels of the images; by default those of the variant. The weights of the first convolution are summed
+            over the colours for grey images.
+        weights: A name of torchvision's weights, a file or a run, see :func:`lit_cnn.weights.sources.find_weights`; random
+            weights if None.
         options: Further arguments of the network, for example ``activation`` of a LeNet.
     Raises:
-        ValueError: If there is no such variant, or an argument is out of its range.
+        ValueError: If the variant or the weights are unknown, if the weights do not fit, or if an argument is out of its
+            range.
+        OSError: If weights cannot be downloaded.
     """
-    network, layout, _ = _VARIANTS[name]
+    network_class, layout, trained_by = _VARIANTS[name]
     num_classes = layout.num_classes if num_classes is None else num_classes
     in_channels = layout.in_channels if in_channels is None else in_channels
-    return network(layout, num_classes, in_channels, **options)
+    network = network_class(layout, num_classes, in_channels, **options)
+    if weights is not None:
+        source = find_weights(weights, name)
+        defaults = {key: parameter.default for key, parameter in inspect.signature(network_class).parameters.items()}
+        _compare_arguments(source, trained_by, {**defaults, **options, "variant": name})
+        start_from(network, source)
+    return network
+
+
+def _compare_arguments(weights: Weights, trained_by: type[LitClassifier], arguments: dict[str, Any]) -> None:
+    """Refuses weights that fit by their shapes, but were trained in a network that computes something else."""
+    if weights.made_by is None or weights.made_by[0] != f"{trained_by.__module__}.{trained_by.__qualname__}":
+        return  # not known, or of another class, which the names of its tensors show
+    theirs = weights.made_by[1]
+    ignored = {"num_classes", "in_channels", *trained_by.training_only}
+    for key in sorted((arguments.keys() & theirs.keys()) - ignored):
+        if arguments[key] != theirs[key]:
+            raise ValueError(
+                f"the weights of {weights.source} do not fit: they were trained with {key}={theirs[key]!r}, "
+                f"but the network has {arguments[key]!r}"
+            )
 
 
 def lightning_module_of(name: str) -> type[LitClassifier]:
