@@ -1,4 +1,4 @@
-"""The blocks of which the networks are built, and those that only teach; they need torch alone."""
+"""Blocks of the networks, and blocks for teaching. They need only torch."""
 
 from lit_cnn.layers.batch_norm import BatchNorm1d, BatchNorm2d, batch_norm
 from lit_cnn.layers.convolution import MLPConv, conv, local_response_norm

@@ -21,10 +21,10 @@ def batch_norm(
     momentum: float | Tensor = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Centres and scales each channel: by the batch in training, by what was seen so far in evaluation.
+    """Centres and scales each channel: by the statistics of the batch in training, by the running ones in evaluation.
 
-    In training the running statistics are moved towards the batch's by ``momentum``. The batch is divided by its biased
-    standard deviation, but the running variance takes the unbiased one, as ``torch.nn.BatchNorm2d`` does.
+    In training, the running statistics move towards those of the batch by ``momentum``. As in ``torch.nn.BatchNorm2d``, the
+    batch is divided by its biased standard deviation, and the running variance receives the unbiased variance.
 
     Args:
         x: Batch.
@@ -38,10 +38,10 @@ def batch_norm(
     Shape:
         x (N, C) or (N, C, …); the others (C,); output as x.
     Raises:
-        ValueError: In training, if there is but one value for each channel: it has no variance.
+        ValueError: In training, if there is only one value for each channel, which has no variance.
     """
     dtype = x.dtype
-    x = x.to(torch.promote_types(dtype, weight.dtype))  # under autocast x may be half as precise as the statistics
+    x = x.to(torch.promote_types(dtype, weight.dtype))  # under autocast, x may be less precise than the statistics
     over = [dim for dim in range(x.ndim) if dim != 1]
     across = (1, -1) + (1,) * (x.ndim - 2)
     if training:
@@ -102,7 +102,7 @@ class BatchNorm1d(_BatchNorm):
     Shape:
         Input (N, num_features) or (N, num_features, L); output the same.
     Raises:
-        ValueError: If ``num_features`` is below 1, or an input does not fit.
+        ValueError: If ``num_features`` is below 1, or an input has another shape.
     """
 
     dims = (2, 3)
@@ -118,7 +118,7 @@ class BatchNorm2d(_BatchNorm):
     Shape:
         Input (N, num_features, H, W); output the same.
     Raises:
-        ValueError: If ``num_features`` is below 1, or an input does not fit.
+        ValueError: If ``num_features`` is below 1, or an input has another shape.
     """
 
     dims = (4,)

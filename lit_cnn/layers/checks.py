@@ -1,4 +1,4 @@
-"""Checks of what a user gives."""
+"""Checks of arguments."""
 
 from collections.abc import Iterable
 from numbers import Integral
@@ -13,7 +13,7 @@ def require_positive(**counts: int) -> None:
     ValueError: in_channels must be a whole number of at least 1, got 0
 
     Raises:
-        ValueError: If one is not; says which, and what it is.
+        ValueError: If one is not; names it and its value.
     """
     for name, count in counts.items():
         if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
@@ -24,7 +24,7 @@ def require_probability(**probabilities: float) -> None:
     """Checks that each probability is at least 0 and below 1.
 
     Raises:
-        ValueError: If one is not; says which, and what it is.
+        ValueError: If one is not; names it and its value.
     """
     for name, probability in probabilities.items():
         if not 0 <= probability < 1:
@@ -35,7 +35,7 @@ def require_choice(choices: Iterable[str], **values: str) -> None:
     """Checks that each value is one of the choices.
 
     Raises:
-        ValueError: If one is not; says which, and what it is.
+        ValueError: If one is not; names it and its value.
     """
     for name, value in values.items():
         if value not in choices:

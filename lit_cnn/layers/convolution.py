@@ -1,4 +1,4 @@
-"""Convolutions with what follows them, as several networks use them."""
+"""Convolutions with the layers that follow them, for several networks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def conv(
         out_channels: Channels of the output.
         kernel_size: Height and width of the kernel.
         batch_norm: Whether to normalise; otherwise the convolution has a bias.
-        eps: Of the BatchNorm.
+        eps: Added to the variance by the BatchNorm.
         stride: Of the convolution.
         padding: Of the convolution.
     Shape:
@@ -45,7 +45,7 @@ def conv(
 
 
 class MLPConv(nn.Sequential):
-    """A convolution and 1×1 convolutions after it: a small perceptron that slides over the image.
+    """A convolution followed by 1×1 convolutions: a small perceptron that slides over the image.
 
     Source: Lin, Chen and Yan 2014, "Network in network", arXiv:1312.4400, Sec. 3.1.
 
@@ -55,7 +55,7 @@ class MLPConv(nn.Sequential):
         kernel_size: Of the first convolution.
         stride: Of the first convolution.
         padding: Of the first convolution.
-        last_relu: Whether the last layer is rectified too.
+        last_relu: Whether a ReLU follows the last convolution too.
     Shape:
         Input (N, in_channels, H, W); output (N, widths[-1], H', W').
     Raises:
@@ -84,7 +84,7 @@ def local_response_norm(k: float, alpha: float, num_channels: int = 5, beta: flo
 
     Source: Krizhevsky et al. 2012, Sec. 3.3.
 
-    torch, like Caffe, divides ``alpha`` by the number of neighbours first; here it means what it does in the paper.
+    torch, like Caffe, divides ``alpha`` by the number of neighbours. Here ``alpha`` is the paper's.
 
     Shape:
         Input (N, C, H, W); output the same.

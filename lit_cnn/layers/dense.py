@@ -14,14 +14,14 @@ from lit_cnn.layers.checks import require_positive
 
 
 class DenseLayer(nn.Sequential):
-    """BatchNorm, ReLU, 3×3 convolution; as a bottleneck, BatchNorm, ReLU, 1×1 convolution come first.
+    """BatchNorm, ReLU, 3×3 convolution; in a bottleneck after BatchNorm, ReLU, 1×1 convolution.
 
     Source: Sec. 3, "Composite function" and "Bottleneck layers".
 
     Args:
         in_channels: Channels of the input.
         growth_rate: Channels of the output.
-        bottleneck: Whether a 1×1 convolution narrows to four times the growth rate first.
+        bottleneck: Whether a 1×1 convolution first reduces the channels to four times the growth rate.
         bias: Whether the 3×3 convolution has a bias, as d2l.ai's has.
     Shape:
         Input (N, in_channels, H, W); output (N, growth_rate, H, W).
@@ -43,7 +43,7 @@ class DenseLayer(nn.Sequential):
 
 
 class DenseBlock(nn.Sequential):
-    """Layers that each read the block's input and what all earlier layers made of it.
+    """Layers that each read the block's input and the outputs of all earlier layers.
 
     Layer l sees in_channels + (l - 1) growth_rate channels:
 
@@ -51,11 +51,11 @@ class DenseBlock(nn.Sequential):
     torch.Size([4, 23, 8, 8])
 
     Args:
-        num_layers: Layers.
+        num_layers: Number of layers.
         in_channels: Channels of the input.
         growth_rate: Channels that each layer adds.
-        bottleneck: Of the layers.
-        bias: Of the layers.
+        bottleneck: Whether the layers are bottlenecks.
+        bias: Whether the layers' 3×3 convolutions have a bias.
     Shape:
         Input (N, in_channels, H, W); output (N, in_channels + num_layers * growth_rate, H, W).
     Raises:

@@ -11,8 +11,9 @@ from lit_cnn.layers.parallel import Parallel
 class Inception(Parallel):
     """Four parallel branches joined on channels.
 
-    Source: Szegedy et al. 2015, arXiv:1409.4842, Fig. 2(b); without the reductions Fig. 2(a), but for the projection after
-    the pooling, which stays: otherwise the channels would grow from block to block.
+    Source: Szegedy et al. 2015, arXiv:1409.4842, Fig. 2(b).
+    Deviates from Fig. 2(a) without the reductions: the projection after the pooling stays. Without it, the channels would
+    grow from block to block.
 
     Args:
         in_channels: Channels of the input.
@@ -24,8 +25,8 @@ class Inception(Parallel):
         pool_proj: Outputs of the 1×1 convolution after the pooling.
         batch_norm: Whether each convolution is normalised; otherwise it has a bias.
         kernel_5x5: Kernel size of the 5×5 branch, odd.
-        reduce: Whether the 1×1 convolutions before the 3×3 and 5×5 ones are there; without them ``c3_reduce`` and
-            ``c5_reduce`` mean nothing.
+        reduce: Whether there are 1×1 convolutions before the 3×3 and 5×5 ones. If not, ``c3_reduce`` and ``c5_reduce`` are
+            ignored.
     Shape:
         Input (N, in_channels, H, W); output (N, c1 + c3 + c5 + pool_proj, H, W).
     Raises:

@@ -14,8 +14,8 @@ Initialiser = Distribution | Callable[[Tensor], object]
 class GappedUniform(Distribution):
     """Zero, or uniform on either side of a gap around zero.
 
-    ``w = 0`` with probability ``zero``, else ``±U(low, high)``, either sign as often. The chapter has low 5, high 10 and
-    zero one half: ¼ U(-10, -5), ½ 0, ¼ U(5, 10), whose standard deviation is √(175/6) ≈ 5.40.
+    ``w = 0`` with probability ``zero``, else ``±U(low, high)`` with both signs equally likely. The chapter has low 5, high
+    10 and zero one half: ¼ U(-10, -5), ½ 0, ¼ U(5, 10). Its standard deviation is √(175/6) ≈ 5.40.
 
     >>> _ = torch.manual_seed(0)
     >>> weights = GappedUniform().sample((1000,))
@@ -23,8 +23,8 @@ class GappedUniform(Distribution):
     True
 
     Args:
-        low: Smallest size of a value that is not zero, at least 0.
-        high: Largest size, above ``low``.
+        low: Smallest absolute value of the others, at least 0.
+        high: Largest absolute value, above ``low``.
         zero: Probability of zero, at least 0 and below 1.
     Raises:
         ValueError: If an argument is out of its range.
@@ -52,7 +52,7 @@ class GappedUniform(Distribution):
 
     def sample(self, sample_shape: Iterable[int] = ()) -> Tensor:
         shape = torch.Size(sample_shape)
-        # One draw decides: below zero nothing, the rest divided between the signs.
+        # One draw decides: 0 below `zero`; above it, each sign has half of the range.
         draw = torch.rand(shape)
         sign = torch.where(draw < (1 + self.zero) / 2, 1.0, -1.0)
         return torch.where(draw < self.zero, 0.0, sign * torch.empty(shape).uniform_(self.low, self.high))
@@ -63,31 +63,31 @@ def initialise(
     network: nn.Module,
     weight: Initialiser,
     bias: Initialiser = nn.init.zeros_,
-    kinds: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d),
+    layer_types: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d),
 ) -> nn.Module:
-    """Draws the weights and biases of a network anew.
+    """Fills the weights and biases of a network with new values.
 
     >>> network = initialise(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), weight=GappedUniform(low=1, high=2))
     >>> network = initialise(network, weight=nn.init.xavier_uniform_)
     >>> network = initialise(network, weight=torch.distributions.Laplace(0.0, 0.1), bias=nn.init.ones_)
 
     Args:
-        network: Any module; its parts are found however deep they lie.
+        network: Any module; all its submodules are included.
         weight: A distribution, or a function that fills a tensor in place, such as those of ``torch.nn.init``.
         bias: The same, for the biases.
-        kinds: Which layers are drawn.
+        layer_types: Classes of the layers that are initialised.
     Returns:
         The network.
     """
 
-    def fill(tensor: Tensor, how: Initialiser) -> None:
-        if isinstance(how, Distribution):
-            tensor.copy_(how.sample(tensor.shape))
+    def fill(tensor: Tensor, initialiser: Initialiser) -> None:
+        if isinstance(initialiser, Distribution):
+            tensor.copy_(initialiser.sample(tensor.shape))
         else:
-            how(tensor)
+            initialiser(tensor)
 
     for module in network.modules():
-        if isinstance(module, kinds):
+        if isinstance(module, layer_types):
             parameters = dict(module.named_parameters(recurse=False))
             fill(parameters["weight"], weight)
             if "bias" in parameters:
@@ -96,7 +96,7 @@ def initialise(
 
 
 def kaiming_(weight: Tensor) -> Tensor:
-    """Fills with the normal distribution that keeps the variance through layers of ReLUs.
+    """Fills with the normal distribution that preserves the variance through layers with ReLU.
 
     Source: He et al. 2015, arXiv:1502.01852, Eq. 10.
     """

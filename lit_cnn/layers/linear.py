@@ -9,10 +9,10 @@ from lit_cnn.layers.checks import require_positive
 class Linear(nn.Module):
     """``y = x W + b`` with parameters of its own.
 
-    The parameters themselves enter the product. Had it their ``.data``, autograd would know nothing of them: their gradient
+    The product uses the parameters themselves. With their ``.data`` instead, autograd would not see them: their gradients
     would stay None, and ``backward`` would fail.
 
-    Deviates from ``nn.Linear``: the weight lies as (in_features, out_features), not transposed.
+    Deviates from ``nn.Linear``: the weight has shape (in_features, out_features), not its transpose.
 
     >>> layer = Linear(3, 2)
     >>> layer(torch.ones(5, 3)).sum().backward()
@@ -33,7 +33,7 @@ class Linear(nn.Module):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         require_positive(in_features=in_features, out_features=out_features)
-        # Keeps the variance of the features, whatever their number: LeCun et al. 1998, "Efficient BackProp", Sec. 4.6.
+        # Preserves the variance of the features: LeCun et al. 1998, "Efficient BackProp", Sec. 4.6.
         self.weight = nn.Parameter(torch.randn(in_features, out_features) / in_features**0.5)
         self.bias = nn.Parameter(torch.zeros(out_features))
 

@@ -1,6 +1,6 @@
 """Blocks inside blocks, and how to find their parameters.
 
-A module knows its parameters by name, those of its parts under the parts' names, and a container's parts by index:
+The name of a parameter begins with the names of the modules around it. Containers number their modules:
 
 >>> network = nn.Sequential(nested(4, 8, num_blocks=4), nn.Linear(4, 1))
 >>> [(name, tuple(parameter.shape)) for name, parameter in network[1].named_parameters()]
@@ -35,7 +35,7 @@ def block(num_features: int, hidden: int) -> nn.Sequential:
 
 
 def nested(num_features: int, hidden: int, num_blocks: int) -> nn.Sequential:
-    """Such blocks in a row, named ``block0``, ``block1``, ….
+    """Several of these blocks in sequence, named ``block0``, ``block1``, ….
 
     Shape:
         Input and output (…, num_features).

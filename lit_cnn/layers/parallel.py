@@ -1,4 +1,4 @@
-"""Branches that read the same input, joined."""
+"""Parallel branches on the same input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Parallel(nn.Sequential):
-    """Gives its input to every branch and concatenates what they return.
+    """Gives its input to every branch and concatenates their outputs.
 
     >>> block = Parallel(nn.Linear(20, 3), nn.Linear(20, 6), dim=-1)
     >>> block(torch.zeros(20)).shape, block(torch.zeros(2, 20)).shape
@@ -17,9 +17,9 @@ class Parallel(nn.Sequential):
 
     Args:
         branches: Modules, or one ``OrderedDict`` of named modules, as for ``nn.Sequential``.
-        dim: Dimension that is joined: 1 for the channels of images, -1 for features, also of a single vector.
+        dim: Dimension of the concatenation: 1 for channels of images, -1 for features, also of a single vector.
     Shape:
-        Input as the branches take it; output of the branches' sizes, those along ``dim`` added up.
+        Input as for the branches; output as theirs, with the sizes along ``dim`` added up.
     Raises:
         ValueError: If there is no branch.
     """

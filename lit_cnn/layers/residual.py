@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from lit_cnn.layers.checks import require_choice, require_positive
 
-# What carries x past the convolutions where its shape changes: zeros for new channels (the paper's option A), a 1×1
-# convolution (option B), or nothing anywhere: a plain network.
+# The shortcut where the shape changes: zeros for new channels (the paper's option A) or a 1×1 convolution (option B).
+# `none` is a plain network without any shortcuts.
 Shortcut = Literal["zeros", "projection", "none"]
 SHORTCUTS = ("zeros", "projection", "none")
 
@@ -30,7 +30,7 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 class ZeroPadding(nn.Module):
     """Option A: takes every ``stride``-th pixel and adds channels of zeros; no parameters.
 
-    Source: v1, Sec. 3.3. It does not say where the zeros go: here half of them before and half after.
+    Source: v1, Sec. 3.3. The paper does not say where the zeros go. Here one half comes before x and the other after it.
 
     Shape:
         Input (N, in_channels, H, W); output (N, out_channels, ⌈H / stride⌉, ⌈W / stride⌉).
@@ -47,7 +47,7 @@ class ZeroPadding(nn.Module):
 
 
 class _Block(nn.Module):
-    """What the blocks share: the way around the convolutions."""
+    """Base of the blocks: the shortcut around the convolutions."""
 
     # Output channels for each channel of the inner convolutions.
     expansion: ClassVar[int] = 1
@@ -74,7 +74,7 @@ class _Block(nn.Module):
 
 
 class BasicBlock(_Block):
-    """Two 3×3 convolutions and the shortcut around them.
+    """Two 3×3 convolutions and a shortcut around them.
 
     Source: v1, Fig. 5 left.
 
@@ -82,7 +82,7 @@ class BasicBlock(_Block):
         in_channels: Channels of the input.
         channels: Channels of the output.
         stride: Of the first convolution.
-        shortcut: Where the shape changes; ``none`` leaves out the shortcut altogether.
+        shortcut: Which shortcut where the shape changes; ``none`` for no shortcut in any block.
     Shape:
         Input (N, in_channels, H, W); output (N, channels, ⌈H / stride⌉, ⌈W / stride⌉).
     Raises:
@@ -102,17 +102,17 @@ class BasicBlock(_Block):
 
 
 class Bottleneck(_Block):
-    """A 3×3 convolution between two 1×1 ones that narrow and widen, and the shortcut around them.
+    """A 3×3 convolution between two 1×1 ones, which reduce and restore the channels, and a shortcut around them.
 
     Source: v1, Fig. 5 right.
-    Deviates: the 3×3 convolution has the stride, not the first 1×1 one, as in torchvision and its weights: fewer pixels are
-    skipped unseen.
+    Deviates: the 3×3 convolution has the stride, not the first 1×1 one, so that it reads all pixels. torchvision and its
+    weights do the same.
 
     Args:
         in_channels: Channels of the input.
         channels: Channels of the 3×3 convolution; the output has four times as many.
         stride: Of the 3×3 convolution.
-        shortcut: Where the shape changes; ``none`` leaves out the shortcut altogether.
+        shortcut: Which shortcut where the shape changes; ``none`` for no shortcut in any block.
     Shape:
         Input (N, in_channels, H, W); output (N, 4 channels, ⌈H / stride⌉, ⌈W / stride⌉).
     Raises:
@@ -137,11 +137,11 @@ class Bottleneck(_Block):
 
 
 class PreActBasicBlock(_Block):
-    """A basic block that normalises and rectifies before each convolution, so that nothing is in the shortcut's way.
+    """A basic block with BatchNorm and ReLU before each convolution, so that the shortcut is the identity.
 
     Source: v2, Fig. 4(e). Where the shape changes, the shortcut starts after the first activation.
 
-    Args, Shape, Raises: as :class:`BasicBlock`; the network normalises and rectifies the last block's output.
+    Args, Shape, Raises: as :class:`BasicBlock`. The network applies BatchNorm and ReLU after the last block.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1, shortcut: Shortcut = "projection") -> None:
@@ -159,11 +159,11 @@ class PreActBasicBlock(_Block):
 
 
 class PreActBottleneck(_Block):
-    """A bottleneck that normalises and rectifies before each convolution.
+    """A bottleneck with BatchNorm and ReLU before each convolution.
 
     Source: v2, Fig. 4(e). Where the shape changes, the shortcut starts after the first activation.
 
-    Args, Shape, Raises: as :class:`Bottleneck`; the network normalises and rectifies the last block's output.
+    Args, Shape, Raises: as :class:`Bottleneck`. The network applies BatchNorm and ReLU after the last block.
     """
 
     expansion = 4
@@ -194,7 +194,7 @@ class Residual(nn.Module):
     Args:
         in_channels: Channels of the input.
         channels: Channels of the output.
-        stride: Of the first convolution; where it is not 1, or the channels change, a 1×1 convolution is the shortcut.
+        stride: Of the first convolution. If it is not 1 or the channels change, the shortcut is a 1×1 convolution.
     Shape:
         Input (N, in_channels, H, W); output (N, channels, ⌈H / stride⌉, ⌈W / stride⌉).
     Raises:

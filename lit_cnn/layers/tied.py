@@ -1,4 +1,4 @@
-"""One layer at several places of a network: tied, or shared, parameters."""
+"""One layer used several times in a network: tied, or shared, parameters."""
 
 from torch import nn
 
@@ -6,9 +6,9 @@ from lit_cnn.layers.checks import require_positive
 
 
 def shared_layers(in_features: int = 4, hidden: int = 8, num_shared: int = 2, tied: bool = True) -> nn.Sequential:
-    """A perceptron whose hidden layers are the same module, or, untied, copies of each other.
+    """A perceptron whose hidden layers are one module; if untied, they are copies of it.
 
-    A tied parameter exists once, and each place adds its gradient:
+    A tied parameter exists once. Each use adds to its gradient:
 
     >>> network = shared_layers()
     >>> network[2].weight is network[4].weight
@@ -19,8 +19,8 @@ def shared_layers(in_features: int = 4, hidden: int = 8, num_shared: int = 2, ti
     Args:
         in_features: Features of the input.
         hidden: Features of the hidden layers.
-        num_shared: How often the hidden layer follows itself.
-        tied: Whether these places share one layer; otherwise each has its own, with the same values to begin with.
+        num_shared: How many times the hidden layer is used in a row.
+        tied: Whether these uses share one layer. If not, each has its own layer with the same initial values.
     Shape:
         Input (…, in_features); output (…, 1).
     Raises:

@@ -1,1 +1,1 @@
-"""What holds for every network."""
+"""What all networks share."""

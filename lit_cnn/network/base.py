@@ -17,16 +17,16 @@ from lit_cnn.network.names import nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """What every variant says of itself, whatever its architecture.
+    """Facts of a variant that every architecture has.
 
     Args:
         paper: Authors and year.
-        image_size: Height and width of the images that it was made for, in pixels.
-        min_size: The least height and width that it takes.
-        max_size: The greatest; None if there is no bound.
-        in_channels: Channels of those.
+        image_size: Height and width of the images that the variant was made for, in pixels.
+        min_size: Smallest height and width that it takes, in pixels.
+        max_size: Largest height and width; None without a limit.
+        in_channels: Channels of the images that it was made for.
         num_classes: Outputs that it was made with.
-        accuracy: Published top-1 accuracy with its dataset and source; empty where there is none.
+        accuracy: Published top-1 accuracy with its dataset and source; empty if none was published.
     """
 
     paper: str
@@ -45,7 +45,7 @@ class Variants(dict[str, Layout]):
     """Variants by name.
 
     Raises:
-        ValueError: If there is none of a name; offers the nearest.
+        ValueError: If a name is unknown; suggests similar ones.
     """
 
     def __missing__(self, name: str) -> Layout:
@@ -55,7 +55,7 @@ class Variants(dict[str, Layout]):
 class Network(nn.Module):
     """Base of the networks: images in, logits out.
 
-    ``forward`` of each begins with :meth:`check`, so that other images end in an error that says which it takes.
+    Each ``forward`` begins with :meth:`check`: for other images, the error says which images the network takes.
 
     Args:
         layout: The variant.
@@ -64,7 +64,7 @@ class Network(nn.Module):
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes), in training and in evaluation alike.
     Raises:
-        ValueError: If a count is below 1; when called, if the images have another number of channels or another size.
+        ValueError: If a count is below 1; in ``forward``, if the images have other channels or another size.
     """
 
     def __init__(self, layout: Variant, num_classes: int, in_channels: int) -> None:
@@ -78,16 +78,16 @@ class Network(nn.Module):
         """Checks the shape of images.
 
         Raises:
-            ValueError: If the network does not take it; says what it takes.
+            ValueError: If the network does not take such images; says which it takes.
         """
         check_images(images, type(self).__name__, self.in_channels, self.min_size, self.max_size)
 
 
-# A leaf for torch.fx, whose symbolic images have no shape to be checked.
+# torch.fx does not look inside: its symbolic images have no shape.
 @torch.fx.wrap
 def check_images(images: Tensor, name: str, in_channels: int, min_size: int, max_size: int | None) -> None:
     """Raises a ValueError unless images are (N, in_channels, H, W) with H and W from ``min_size`` to ``max_size``."""
-    # torch.jit.trace sees sizes as tensors; it comes with images that were checked before.
+    # torch.jit.trace replaces sizes by tensors. A tracer's images were checked before.
     if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call] # public, but without types
         return
     shape = tuple(images.shape)
@@ -98,7 +98,7 @@ def check_images(images: Tensor, name: str, in_channels: int, min_size: int, max
 
 
 def describe_range(smallest: int, largest: int | None) -> str:
-    """Says which sizes there are: "images of 28×28 to 31×31", "images of at least 15×15"."""
+    """A range of sizes in words: "images of 28×28 to 31×31", "images of at least 15×15"."""
     if largest is None:
         return f"images of at least {smallest}×{smallest}"
     return f"images of {smallest}×{smallest}" + (f" to {largest}×{largest}" if largest > smallest else "")
@@ -106,7 +106,7 @@ def describe_range(smallest: int, largest: int | None) -> str:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation for a while; then each part is as it was, for some may be frozen in evaluation."""
+    """Evaluation mode; afterwards each module is in its own mode again, for example frozen ones in evaluation."""
     training = {module: module.training for module in network.modules()}
     network.eval()
     try:

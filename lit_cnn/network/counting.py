@@ -1,4 +1,4 @@
-"""How many parameters and multiply-adds a network and its layers have."""
+"""Parameters and multiply-adds of a network and its layers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lit_cnn.network.base import evaluating
 
 @dataclass(frozen=True)
 class Layer:
-    """A part of a network in a forward pass.
+    """One call of a module in a forward pass.
 
     Args:
         name: Its name in the network; empty for the network itself.
         class_name: Name of its class.
         output_shape: Of one image.
-        num_parameters: Weights and biases, counted where it is first used.
-        multiply_adds: Of convolutions and linear layers, for one image.
+        num_parameters: Weights and biases; 0 if the module was called before.
+        multiply_adds: Of convolutions and linear layers, for one image; 0 if the module was called before.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Layer:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Weights and biases, each shared one once."""
+    """Number of weights and biases; shared ones count once."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -45,12 +45,12 @@ def count_multiply_adds(network: nn.Module, images: Tensor) -> int:
 
 
 def list_layers(network: nn.Module, images: Tensor, depth: int | None = None) -> list[Layer]:
-    """The parts of a network in the order of a forward pass, the network itself last.
+    """The modules of a network in the order of a forward pass, the network itself last.
 
     Args:
-        network: On the device of the images; computes shapes alone if that is the meta device.
+        network: On the device of the images. On the meta device, only shapes are computed.
         images: One image (1, C, H, W).
-        depth: How deep into blocks of blocks to look: 1 for the network's own parts; everything if not given.
+        depth: Levels of nested blocks: 1 for the network's direct submodules; None for all levels.
 
     Raises:
         ValueError: If the network does not take the images, or the depth is below 1.
@@ -63,13 +63,13 @@ def list_layers(network: nn.Module, images: Tensor, depth: int | None = None) ->
         level = len(name.split("."))
         leaf = not any(module.children())
         if isinstance(module, nn.Identity):
-            continue  # stands where other variants have a layer
+            continue  # in the place of a layer that other variants have
         if not name or level == depth or (leaf and (depth is None or level < depth)):
 
-            def note(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
+            def record(module: nn.Module, _: Any, output: Tensor, name: str = name) -> None:
                 calls.append((name, module, tuple(output.shape)))
 
-            hooks.append(module.register_forward_hook(note))
+            hooks.append(module.register_forward_hook(record))
     try:
         with evaluating(network), FlopCounterMode(display=False) as counter, torch.no_grad():
             network(images)

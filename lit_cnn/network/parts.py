@@ -1,4 +1,4 @@
-"""Which parts of a trained network learn on, and how fast."""
+"""Parts of a network: heads, first convolution, frozen parts, groups with their own learning rate."""
 
 from __future__ import annotations
 
@@ -14,29 +14,28 @@ BATCH_NORMS = (_BatchNorm, layers.BatchNorm1d, layers.BatchNorm2d)
 
 
 def head_names(network: nn.Module) -> tuple[str, ...]:
-    """Names of the layers whose outputs are the classes: those that the network names, else its last layer with weights."""
+    """Names of the layers that output the classes: the network's ``heads``, else its last layer with weights."""
     declared = getattr(network, "heads", None)
     if declared is None:
-        kinds = (nn.Linear, nn.Conv2d)
-        declared = [name for name, module in network.named_modules() if isinstance(module, kinds)][-1:]
+        declared = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1:]
     known = dict(network.named_modules())
     return tuple(name for name in declared if name in known)
 
 
 def first_convolution(network: nn.Module) -> str | None:
-    """Name of the convolution that reads the images; None for a network without."""
+    """Name of the convolution that reads the images; None if there is none."""
     return next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
 
 
 def freeze(network: nn.Module, up_to: str) -> None:
-    """Stops the first part of a network from learning.
+    """Freezes the first parts of a network.
 
     Args:
-        network: Its parts with parameters in the order in which it computes them.
-        up_to: ``none``; ``backbone``, all but the heads; or the name of a part, such as ``layer2``: that and all before it.
+        network: Defines its modules in the order in which it calls them.
+        up_to: ``none``; ``backbone``, all but the heads; or the name of a part, such as ``layer2``: it and all before it.
 
     Raises:
-        ValueError: If there is no such part before the heads; offers the nearest.
+        ValueError: If there is no such part before the heads; suggests similar names.
     """
     if up_to == "none":
         return
@@ -53,30 +52,33 @@ def freeze(network: nn.Module, up_to: str) -> None:
                 f"freeze must be none, backbone or a part of the network with parameters before its last layer, "
                 f"got {up_to!r}; {nearest(up_to, ['none', 'backbone', *stages])}"
             )
-        # Parts come with their own parts behind them.
+        # The parts of a part follow it.
         end = max(index for index, name in enumerate(before) if name == up_to or name.startswith(f"{up_to}."))
         frozen = before[: end + 1]
     for name in frozen:
-        # Its own alone: a container comes before its parts, of which some may learn on.
+        # Not those of its submodules: some of them may stay trainable.
         for parameter in network.get_submodule(name).parameters(recurse=False):
             parameter.requires_grad_(False)
 
 
 def frozen_norms(network: nn.Module) -> list[nn.Module]:
-    """BatchNorms that do not learn: left in training, they would go on counting the images."""
+    """Frozen BatchNorms. They must be in evaluation mode: in training mode, their running statistics would change."""
     norms = [module for module in network.modules() if isinstance(module, BATCH_NORMS)]
     return [norm for norm in norms if norm.weight is not None and not norm.weight.requires_grad]
 
 
 def parameter_groups(network: nn.Module, lr: float, backbone_lr_scale: float) -> list[dict[str, Any]]:
-    """What learns, for an optimiser: the heads at ``lr``, the rest at ``lr * backbone_lr_scale``; one group if that is 1."""
-    learning = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    """Groups for an optimiser, without frozen parameters.
+
+    The heads have the rate ``lr``, all others ``lr * backbone_lr_scale``. If the scale is 1, there is one group.
+    """
+    trainable = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     if backbone_lr_scale == 1:
-        return [{"params": [parameter for _, parameter in learning], "lr": lr}]
+        return [{"params": [parameter for _, parameter in trainable], "lr": lr}]
     heads = head_names(network)
 
-    def group(of_heads: bool, rate: float) -> dict[str, Any]:
-        return {"params": [p for name, p in learning if (name.rpartition(".")[0] in heads) == of_heads], "lr": rate}
+    def make_group(of_heads: bool, rate: float) -> dict[str, Any]:
+        return {"params": [p for name, p in trainable if (name.rpartition(".")[0] in heads) == of_heads], "lr": rate}
 
-    groups = [group(False, lr * backbone_lr_scale), group(True, lr)]
-    return [one for one in groups if one["params"]]
+    groups = [make_group(False, lr * backbone_lr_scale), make_group(True, lr)]
+    return [group for group in groups if group["params"]]

@@ -88,7 +88,7 @@ def test_initialise_reaches_every_layer_and_leaves_others_alone():
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     assert all(((m.weight >= 2) & (m.weight <= 3)).all() for m in linear)
     assert all((m.bias == 1).all() for m in linear if m.bias is not None)
-    initialise(network, weight=GappedUniform(), kinds=(nn.BatchNorm1d,))
+    initialise(network, weight=GappedUniform(), layer_types=(nn.BatchNorm1d,))
     assert (network[1].bias == 0).all()
     assert (linear[0].weight >= 2).all()
 
