@@ -13,11 +13,12 @@ class Digits(ImageDataModule):
     stratified and the same in every run, is the test set. The files do not tell the writers apart, so the same hand can
     occur in several splits: accuracies are for comparing runs, not for promising them on new writers.
 
-    Args:
-        data_dir: Not used.
+    Raises:
+        ValueError: If ``data_dir`` is given.
     """
 
     name = "digits"
+    source_without_files = "come with scikit-learn"
     class_names = tuple("0123456789")
     channels = 1
     native_size = 8

@@ -18,6 +18,9 @@ class DownloadedDataModule(ImageDataModule):
 
     Missing files are downloaded to ``data_dir`` first; files that are there are used as they are.
 
+    Args:
+        data_dir: Folder of the dataset's files.
+
     Raises:
         OSError: If the files are missing and cannot be downloaded; says where to put them.
     """
@@ -25,6 +28,9 @@ class DownloadedDataModule(ImageDataModule):
     # Where torchvision looks below data_dir, and what for.
     folder: str
     files: tuple[str, ...]
+
+    def __init__(self, data_dir: str = "data", **kwargs: Any) -> None:
+        super().__init__(data_dir, **kwargs)
 
     @property
     def _folder(self) -> Path:

@@ -10,7 +10,7 @@ class FakeImages(ImageDataModule):
     """Noise around one random pattern for each class: any shape, no files, learnable.
 
     Args:
-        data_dir: Not used.
+        data_dir: Must not be given: there are no files.
         num_images: Training images, those that validate among them; a quarter as many more make the test set.
         num_classes: Classes, in turn.
         channels: Channels of an image.
@@ -18,10 +18,11 @@ class FakeImages(ImageDataModule):
     """
 
     name = "fake_images"
+    source_without_files = "are made up"
 
     def __init__(
         self,
-        data_dir: str = "data",
+        data_dir: str | None = None,
         num_images: int = 256,
         num_classes: int = 10,
         channels: int = 1,

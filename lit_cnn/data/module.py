@@ -18,12 +18,17 @@ from lit_cnn.data.splits import ArrayImages, Split, Subset, stratified_split
 
 
 def room_for_images(device: torch.device) -> int:
-    """Bytes that the images of a split may take on a device: a quarter of what is free on a GPU; none elsewhere."""
+    """Bytes that the images of a split may take on a device: a quarter of a GPU's free memory, zero elsewhere."""
     return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
 
 
 def measure(images: Images, max_images: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, on a scale of 0 to 1, over at most ``max_images`` spread evenly."""
+    """Mean and standard deviation of each channel, on a scale of 0 to 1.
+
+    Args:
+        images: What is measured.
+        max_images: If there are more, so many are taken at even distances.
+    """
     positions = torch.linspace(0, len(images.labels) - 1, min(len(images.labels), max_images)).long()
     total, squares, count = 0.0, 0.0, 0
     for part in positions.split(256):
@@ -40,40 +45,43 @@ def measure(images: Images, max_images: int = 10_000) -> tuple[tuple[float, ...]
 class ImageDataModule(pl.LightningDataModule):
     """Splits, loads and transforms a dataset of labelled images.
 
-    The training images are divided once more, stratified and seeded, into those that train and those that validate. The
-    test images are read by ``Trainer.test`` alone. Images that are held in memory lie on the GPU where there is room, as
-    uint8; others travel as uint8, batch by batch. Augmentation, resizing and normalisation run on the device, on the whole
-    batch.
+    The training images are divided into training and validation images, stratified by class and seeded. Only
+    ``Trainer.test`` reads the test images. ``Trainer.predict`` gets the validation images.
 
-    A subclass names its dataset and implements :meth:`read`.
+    Images in memory are moved to the GPU as uint8, if it has room. Other images are moved as uint8, batch by batch.
+    Augmentation, resizing and normalisation run on the device, on the whole batch.
+
+    A subclass describes its dataset and implements :meth:`read`.
 
     Args:
-        data_dir: Folder of the dataset's files.
+        data_dir: Folder of the dataset's files; None for a dataset that reads none.
         image_size: Height and width that the network sees, in pixels; the dataset's own if not given.
         batch_size: Images in a training step, over all devices together.
-        val_fraction: Share of the training images that validates.
-        crop_padding: Pixels by which an image is shifted at most in training, at the dataset's own size; 0 for none.
-        flip: Whether training mirrors every other image.
-        num_workers: Threads that prepare batches ahead.
-        seed: Of the order, the augmentation and the validation split; that of ``seed_everything`` if not given, else 0.
-        augmentation_seed: Of the augmentation alone.
-        split_seed: Of the validation split alone.
+        val_fraction: Share of the training images that becomes the validation set.
+        crop_padding: Training shifts an image by up to this many pixels, at the dataset's own size; 0 for none.
+        flip: Whether training mirrors an image with probability one half.
+        num_workers: Threads that prepare batches in advance.
+        seed: Seed of order, augmentation and validation split. If not given, that of ``seed_everything``, or 0.
+        augmentation_seed: Seed of the augmentation only, in place of ``seed``.
+        split_seed: Seed of the validation split only, in place of ``seed``.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or ``data_dir`` is given to a dataset that reads no files.
     """
 
     name: str
+    # Where the images come from in a dataset that reads no files, for the error about a ``data_dir``; else None.
+    source_without_files: str | None = None
     class_names: tuple[str, ...]
     channels: int
     native_size: int
-    # Over the training images, on a scale of 0 to 1; None to measure them.
+    # Of each channel over the training images, on a scale of 0 to 1; None to measure them.
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
     def __init__(
         self,
-        data_dir: str = "data",
+        data_dir: str | None = None,
         image_size: int | None = None,
         batch_size: int = 128,
         val_fraction: float = 0.1,
@@ -85,7 +93,12 @@ class ImageDataModule(pl.LightningDataModule):
         split_seed: int | None = None,
     ) -> None:
         super().__init__()
-        for argument, value, least in (
+        if data_dir is not None and self.source_without_files:
+            raise ValueError(
+                f"{type(self).__name__} reads no files: its images {self.source_without_files}; remove data_dir={data_dir}. "
+                f"To train on your own images: --data photos/ (ImageFolder; with make: DATA=photos/)"
+            )
+        for argument, value, minimum in (
             ("image_size", image_size, 1),
             ("batch_size", batch_size, 1),
             ("crop_padding", crop_padding, 0),
@@ -94,13 +107,14 @@ class ImageDataModule(pl.LightningDataModule):
             ("augmentation_seed", augmentation_seed, 0),
             ("split_seed", split_seed, 0),
         ):
-            if value is not None and value < least:
-                raise ValueError(f"{argument} must be at least {least}, got {value}")
+            if value is not None and value < minimum:
+                raise ValueError(f"{argument} must be at least {minimum}, got {value}")
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction must be above 0 and below 1, got {val_fraction}")
         self.save_hyperparameters(logger=False)
-        self.hparams["data_dir"] = str(data_dir)  # a Path would keep a checkpoint from loading with weights_only
-        self.data_dir = Path(data_dir)
+        self.data_dir = None if data_dir is None else Path(data_dir)
+        # A checkpoint that holds a Path cannot be loaded with weights_only.
+        self.hparams["data_dir"] = None if data_dir is None else str(data_dir)
         self.image_size = image_size or self.native_size
         self.batch_size = batch_size
         self.val_fraction = val_fraction
@@ -114,7 +128,7 @@ class ImageDataModule(pl.LightningDataModule):
         self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def read(self, split: Split) -> Images | None:
-        """Images of a split; None for a validation set that is to be carved from the training images."""
+        """Images of a split; None for ``val`` if the validation images are to be taken from the training images."""
         raise NotImplementedError(f"{type(self).__name__} must implement read()")
 
     @property
@@ -123,7 +137,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """The transforms that training, evaluation and prediction share."""
+        """Resizing and normalisation, the same in training, evaluation and prediction."""
         mean, std = self._normalisation or (self.mean, self.std)
         if mean is None or std is None:
             self._set_up_training_splits()
@@ -131,12 +145,16 @@ class ImageDataModule(pl.LightningDataModule):
         return Preprocessing(self.image_size, tuple(mean), tuple(std))
 
     def normalise_with(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> None:
-        """Normalises by another mean and standard deviation, which a network's weights want; None for the images' own."""
+        """Sets the mean and standard deviation that images are normalised with; None for those of this dataset.
+
+        The classifier calls this: pretrained weights and checkpoints need the values of their own training.
+        """
         self._normalisation = normalisation
         self.__dict__.pop("preprocessing", None)
 
     def setup(self, stage: str) -> None:
-        if stage in ("fit", "validate"):
+        """Reads the images of a stage: ``predict`` takes the validation images, see :meth:`predict_dataloader`."""
+        if stage in ("fit", "validate", "predict"):
             self._set_up_training_splits()
         elif stage == "test" and "test" not in self.splits:
             self.splits["test"] = self._on_device(self.read("test"))
@@ -146,12 +164,12 @@ class ImageDataModule(pl.LightningDataModule):
             return
         train, val = self._on_device(self.read("train")), self._on_device(self.read("val"))
         if val is None:
-            kept, held_out = stratified_split(train.labels, self.val_fraction, self.split_seed)
-            train, val = Subset(train, kept), Subset(train, held_out)
+            train_index, val_index = stratified_split(train.labels, self.val_fraction, self.split_seed)
+            train, val = Subset(train, train_index), Subset(train, val_index)
         self.splits["train"], self.splits["val"] = train, val
 
     def _on_device(self, images: Images | None) -> Images | None:
-        """Puts images where they are trained on, if there is room: batches are then assembled there."""
+        """Moves images in memory to the training device if it has room, so that batches are assembled there."""
         if isinstance(images, Subset):
             return Subset(self._on_device(images.images), images.index)
         if self.trainer is None or not isinstance(images, ArrayImages):
@@ -169,13 +187,17 @@ class ImageDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> Loader:
         return self._loader("test")
 
+    def predict_dataloader(self) -> Loader:
+        """The validation images, in order: only ``Trainer.test`` reads the test images."""
+        return self._loader("val")
+
     def _loader(self, split: Split) -> Loader:
         trainer = self.trainer
         progress = trainer.fit_loop.epoch_loop.batch_progress.current if trainer and split == "train" else None
         return Loader(
             self.splits[split],
             self.batch_size,
-            # The few batches that a user wants to overfit must be the same in each epoch.
+            # overfit_batches needs the same few batches in each epoch.
             shuffle=split == "train" and not (trainer and trainer.overfit_batches),
             seed=self.seed,
             augmentation_seed=self.augmentation_seed,
@@ -195,7 +217,7 @@ class ImageDataModule(pl.LightningDataModule):
         return batch._replace(images=self.preprocessing(images))
 
     def state_dict(self) -> dict[str, Any]:
-        """What prediction needs to treat an image as training did."""
+        """What prediction needs to preprocess an image as in training, and how the images were split."""
         preprocessing = self.preprocessing
         return {
             "dataset": self.name,
@@ -209,23 +231,28 @@ class ImageDataModule(pl.LightningDataModule):
         }
 
     def _split_arguments(self) -> dict[str, float]:
-        """What decides which images train and which validate."""
+        """The arguments that decide which images are in which split."""
         return {"split_seed": self.split_seed, "val_fraction": self.val_fraction}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved = tuple(state_dict["class_names"])
-        if saved != tuple(self.class_names):
+        """Compares a checkpoint with this dataset; changes nothing.
+
+        Raises:
+            ValueError: If the classes differ, or the checkpoint would be evaluated on images that it was trained on.
+        """
+        saved_names = tuple(state_dict["class_names"])
+        if saved_names != tuple(self.class_names):
             raise ValueError(
-                f"the checkpoint was trained on the classes {', '.join(saved)}, "
+                f"the checkpoint was trained on the classes {', '.join(saved_names)}, "
                 f"but {self.name} has {', '.join(self.class_names)}"
             )
-        # A test does not mind how training and validation images were told apart.
         testing = self.trainer is not None and self.trainer.state.fn == "test"
-        before = state_dict["split"]
-        before = {"split_seed": before.get("seed"), **before}  # as checkpoints named it once
         for name, value in self._split_arguments().items():
-            if value != before[name] and not (testing and name in ("split_seed", "val_fraction")):
+            # These two divide training from validation images only: the test images are the same.
+            irrelevant = testing and name in ("split_seed", "val_fraction")
+            saved_value = state_dict["split"][name]
+            if value != saved_value and not irrelevant:
                 raise ValueError(
-                    f"the checkpoint was trained with data.{name}={before[name]}; with {value}, "
-                    f"images that trained it would be used to judge it"
+                    f"the checkpoint was trained with data.{name}={saved_value}; with {value}, "
+                    f"it would be evaluated on images that it was trained on: set data.{name}={saved_value}"
                 )

@@ -217,7 +217,7 @@ def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tm
 def test_a_run_cannot_go_on_with_other_validation_images(digits_run: tuple[Path, str], lit_cnn: Command):
     kept = {name: (digits_run[0] / name).read_bytes() for name in ("config.yaml", "environment.json", "metrics.csv")}
     done = lit_cnn("fit", "--run", digits_run[0], "--data.val_fraction", "0.3")
-    assert "images that trained it would be used to judge it" in fails(done, 2)
+    assert "it would be evaluated on images that it was trained on" in fails(done, 2)
     assert {name: (digits_run[0] / name).read_bytes() for name in kept} == kept
 
 

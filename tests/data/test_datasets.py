@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import write_fashion_mnist
+from conftest import Command, write_fashion_mnist
 
 from lit_cnn.data import CIFAR10, CIFAR100, MNIST, Digits, FakeImages, FashionMNIST, ImageDataModule
 from lit_cnn.data.module import measure
@@ -115,6 +115,42 @@ def test_arguments_out_of_range_are_refused(arguments: dict, message: str):
         Digits(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("cls", "reason"), [(Digits, "its images come with scikit-learn"), (FakeImages, "its images are made up")]
+)
+def test_a_dataset_that_reads_no_files_refuses_a_folder(cls: type[ImageDataModule], reason: str):
+    with pytest.raises(ValueError, match=f"{cls.__name__} reads no files") as caught:
+        cls(data_dir="photos")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert reason in message
+    assert "data_dir=photos" in message
+    for way in ("--data photos/", "DATA=photos/", "ImageFolder"):
+        assert way in message
+    assert cls().data_dir is cls().hparams["data_dir"] is None
+
+
+def test_the_command_line_refuses_a_folder_for_the_digits(lit_cnn: Command, tmp_path: Path):
+    fit = ["fit", "--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]
+    done = lit_cnn(*fit, "--data.data_dir", "photos")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "Digits reads no files" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_saved_configuration_of_digits_repeats_the_run(lit_cnn: Command, tmp_path: Path):
+    fit = ["fit", "--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]
+    assert lit_cnn(*fit, "--runs_dir", "first").returncode == 0
+    (first,) = tmp_path.glob("first/*/*/*")
+    done = lit_cnn("fit", "--config", first / "config.yaml", "--runs_dir", "second")
+    assert done.returncode == 0, done.stderr
+    (second,) = tmp_path.glob("second/*/*/*")
+    assert (second / "config.yaml").read_text() == (first / "config.yaml").read_text()
+    weights = [torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for run in (first, second)]
+    torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=0)
+
+
 def test_fashion_mnist_reads_the_files_that_are_there(tmp_path: Path):
     write_fashion_mnist(tmp_path, 40, 20)
     data = FashionMNIST(str(tmp_path), val_fraction=0.25)
@@ -145,9 +181,9 @@ def test_a_checkpoint_of_other_classes_is_refused():
 
 
 @pytest.mark.parametrize("other", [{"seed": 2}, {"seed": 1, "val_fraction": 0.2}])
-def test_going_on_with_another_validation_split_is_refused(other: dict):
+def test_a_checkpoint_with_another_validation_split_is_refused(other: dict):
     state = Digits(seed=1).state_dict()
-    with pytest.raises(ValueError, match="images that trained it would be used to judge it"):
+    with pytest.raises(ValueError, match="it would be evaluated on images that it was trained on"):
         Digits(**other).load_state_dict(state)
 
 

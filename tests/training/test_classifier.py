@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import write_fashion_mnist
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
-from lit_cnn.data import Digits, FakeImages
+from lit_cnn.data import Digits, FakeImages, FashionMNIST
 from lit_cnn.inference.trained import load_trained
 from lit_cnn.models import LitGoogLeNet, LitLeNet, LitResNet
 from lit_cnn.training.classifier import LitClassifier
@@ -361,7 +362,8 @@ def test_plain_pairs_of_images_and_labels_will_do(trainer: MakeTrainer):
 
 def test_a_path_as_folder_leaves_the_checkpoint_loadable(trainer: MakeTrainer, tmp_path: Path):
     fitted = trainer()
-    fitted.fit(LitLeNet(), datamodule=FakeImages(data_dir=tmp_path, num_images=64))
+    write_fashion_mnist(tmp_path, 64, 20)
+    fitted.fit(LitLeNet(), datamodule=FashionMNIST(data_dir=tmp_path, val_fraction=0.25))
     fitted.save_checkpoint(tmp_path / "saved.ckpt")
     assert isinstance(load_trained(tmp_path / "saved.ckpt").classifier, LitLeNet)
 
