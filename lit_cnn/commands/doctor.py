@@ -24,8 +24,7 @@ from lit_cnn.data.inspect import Finding, Level, about_files, scan
 from lit_cnn.models import find_variant
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import describe_sizes, takes
-from lit_cnn.runs.checkpoint_file import size as in_bytes
-from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.memory import format_bytes, keep_freed_memory
 from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import choose_precision
@@ -163,10 +162,10 @@ def _about_cost(
         return Finding("error", "cost", f"{out_of_memory(error)}: make --data.batch_size smaller")
     epoch = seconds * max(1, num_images // batch_size)
     peak = _peak_memory()  # the images are in it, unless they lie in a file
-    text = f"about {_duration(epoch)} an epoch of {num_images:,} images, {in_bytes(peak)} of memory"
+    text = f"about {_duration(epoch)} an epoch of {num_images:,} images, {format_bytes(peak)} of memory"
     details = {"seconds_per_epoch": round(epoch, 1), "memory_bytes": peak, "free_memory_bytes": free}
     if free is not None and peak > free:
-        return Finding("error", "cost", f"{text}, but {in_bytes(free)} are free: make --data.batch_size smaller", details)
+        return Finding("error", "cost", f"{text}, but {format_bytes(free)} are free: make --data.batch_size smaller", details)
     return Finding("ok", "cost", text, details)
 
 
@@ -206,8 +205,8 @@ def _about_room(classifier: LitClassifier, runs_dir: str) -> Finding:
         check_room(folder, one)
     except OSError as error:
         return Finding("error", "checkpoints", str(error), {"bytes": 4 * one})
-    free = in_bytes(shutil.disk_usage(folder).free)
-    return Finding("ok", "checkpoints", f"up to {in_bytes(4 * one)} in {runs_dir}, {free} are free", {"bytes": 4 * one})
+    free = format_bytes(shutil.disk_usage(folder).free)
+    return Finding("ok", "checkpoints", f"up to {format_bytes(4 * one)} in {runs_dir}, {free} are free", {"bytes": 4 * one})
 
 
 def _device() -> torch.device:

@@ -18,6 +18,8 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
+from lit_cnn.system.memory import format_bytes
+
 # What a process left behind that was killed while it decoded is removed after a day.
 ABANDONED_S = 24 * 3600
 
@@ -70,8 +72,8 @@ def _make(path: Path, num_bytes: int, fill: Callable[[Tensor], None]) -> None:
     """Writes a file under another name first, so that there is never half of it."""
     free = shutil.disk_usage(path.parent).free
     if num_bytes > free:
-        raise OSError(f"{_size(num_bytes)} are needed, {_size(free)} are free")
-    _say(f"decoding once into {path}, {_size(num_bytes)}")
+        raise OSError(f"{format_bytes(num_bytes)} are needed, {format_bytes(free)} are free")
+    _say(f"decoding once into {path}, {format_bytes(num_bytes)}")
     partial = path.with_name(f"{path.name}.{uuid4().hex}")
     try:
         with partial.open("xb") as file:
@@ -96,10 +98,6 @@ def _remove_outdated(folder: Path, name: str, path: Path) -> None:
         unfinished = other.suffix != ".uint8"
         if other != path and not (unfinished and time.time() - other.stat().st_mtime < ABANDONED_S):
             other.unlink(missing_ok=True)
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"
 
 
 @rank_zero_only

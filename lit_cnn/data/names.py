@@ -54,7 +54,8 @@ def find_dataset(name: str) -> DatasetName:
         return DatasetName(classes[_plain(name)])
     near = [DATASETS[classes[plain]] for plain in difflib.get_close_matches(_plain(name), classes, n=2)]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise ValueError(f"there is no dataset, folder or archive {name}; {hint}the datasets are {', '.join(sorted(DATASETS.values()))}")
+    names = ", ".join(sorted(DATASETS.values()))
+    raise ValueError(f"there is no dataset, folder or archive {name}; {hint}the datasets are {names}")
 
 
 def _plain(name: str) -> str:

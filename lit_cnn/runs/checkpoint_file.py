@@ -14,6 +14,8 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from lit_cnn.system.memory import format_bytes
+
 # Files whose predecessor is kept beside them.
 KEPT_ONCE_MORE = ("last.ckpt",)
 
@@ -46,8 +48,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter
             partial.unlink(missing_ok=True)
             raise OSError(
-                f"the checkpoint {path} cannot be written ({_reason(error)}): it takes {size(num_bytes(checkpoint))}, "
-                f"{_room(path.parent)}; the one before it is unchanged"
+                f"the checkpoint {path} cannot be written ({_reason(error)}): "
+                f"it takes {format_bytes(num_bytes(checkpoint))}, {_room(path.parent)}; the one before it is unchanged"
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -119,11 +121,6 @@ def num_bytes(content: Any) -> int:
     return sum(map(num_bytes, content)) if isinstance(content, (list, tuple)) else 0
 
 
-def size(count: int) -> str:
-    """A number of bytes for people."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
-
-
 def _keep(path: Path) -> None:
     """Gives a file a second name in one step; where the file system has no links, moves it."""
     link = path.with_name(f".{path.name}.link")
@@ -147,7 +144,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _room(folder: Path) -> str:
     try:
-        return f"{size(shutil.disk_usage(folder).free)} are free"
+        return f"{format_bytes(shutil.disk_usage(folder).free)} are free"
     except OSError:
         return "the folder is not there"
 

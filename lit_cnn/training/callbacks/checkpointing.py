@@ -15,8 +15,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lit_cnn.runs.checkpoint_file import num_bytes, size
+from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
+from lit_cnn.system.memory import format_bytes
 
 
 class Best(ModelCheckpoint):
@@ -122,4 +123,4 @@ def check_room(folder: Path, bytes_of_one: int) -> None:
         raise OSError(f"checkpoints cannot be written to {folder} ({error})") from error
     needed = 4 * bytes_of_one
     if free + there < needed:
-        raise OSError(f"the checkpoints in {folder} will take {size(needed)}, but {size(free)} are free")
+        raise OSError(f"the checkpoints in {folder} will take {format_bytes(needed)}, but {format_bytes(free)} are free")
