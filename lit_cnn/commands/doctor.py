@@ -165,7 +165,9 @@ def _about_cost(
     text = f"about {_duration(epoch)} an epoch of {num_images:,} images, {format_bytes(peak)} of memory"
     details = {"seconds_per_epoch": round(epoch, 1), "memory_bytes": peak, "free_memory_bytes": free}
     if free is not None and peak > free:
-        return Finding("error", "cost", f"{text}, but {format_bytes(free)} are free: make --data.batch_size smaller", details)
+        return Finding(
+            "error", "cost", f"{text}, but {format_bytes(free)} are free: make --data.batch_size smaller", details
+        )
     return Finding("ok", "cost", text, details)
 
 

@@ -207,9 +207,8 @@ class CLI(LightningCLI):
         on_cpu = accelerator == "cpu" or not torch.accelerator.is_available()
         device = "cpu" if on_cpu else torch.accelerator.current_accelerator().type
         network, channels, size = self.model.network, self.model.in_channels, self.datamodule.image_size
-        # LBFGS needs differences of gradients that bfloat16 would round away. Where the size does not fit, the model says so
-        # when it meets the data.
-        if self.model.hparams["optimizer"] == "LBFGS" or not takes(network, channels, size):
+        # If the size does not fit, the model explains it when it meets the data.
+        if not takes(network, channels, size):
             return "32-true"
         image = torch.zeros(1, channels, size, size)
         return choose_precision(device, self.datamodule.batch_size * count_multiply_adds(network, image))

@@ -1,1 +1,1 @@
-"""What a training leaves behind."""
+"""What a training leaves behind: folders of runs and checkpoint files."""

@@ -1,4 +1,4 @@
-"""Checkpoints that are either whole or not there."""
+"""Checkpoint files: written whole, and read without running code."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 from lit_cnn.system.memory import format_bytes
 
-# Files whose predecessor is kept beside them.
-KEPT_ONCE_MORE = ("last.ckpt",)
+# Checkpoints whose previous version is kept beside them.
+WITH_PREVIOUS = ("last.ckpt",)
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it; reads files alone, and runs no code from them.
+    """Writes a checkpoint under another name, then renames it. Reads only files, and runs no code from them.
 
-    Whenever the machine stops, the file of that name is the old one or the new one, whole. Before ``last.ckpt`` is replaced
-    it becomes ``last.previous.ckpt``.
+    If the machine stops while a checkpoint is written, the file is the old one or the new one, whole. Before ``last.ckpt``
+    is replaced, it becomes ``last.previous.ckpt``.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Writes a checkpoint.
 
         Raises:
-            OSError: If it cannot be written; says how much room it takes and how much there is. What was there stays.
+            OSError: If it cannot be written; names the needed and the free room. The earlier checkpoint stays.
         """
         path = Path(path)
         partial = path.with_name(f".{path.name}.partial")
@@ -41,15 +42,15 @@ class SafeCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            if path.name in KEPT_ONCE_MORE and path.is_file():
-                _keep(path)
+            if path.name in WITH_PREVIOUS and path.is_file():
+                _keep_as_previous(path)
             partial.replace(path)
             _sync_folder(path.parent)
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter
             partial.unlink(missing_ok=True)
             raise OSError(
-                f"the checkpoint {path} cannot be written ({_reason(error)}): "
-                f"it takes {format_bytes(num_bytes(checkpoint))}, {_room(path.parent)}; the one before it is unchanged"
+                f"the checkpoint {path} cannot be written ({_reason(error)}): it takes {format_bytes(num_bytes(checkpoint))}, "
+                f"{_room(path.parent)}; the previous one is unchanged"
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -59,19 +60,16 @@ class SafeCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Callable | None = lambda storage, _: storage, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Reads a checkpoint, always as one of tensors and plain values.
-
-        Raises:
-            ValueError: If the path is no file, or the file is not a whole checkpoint of tensors and plain values.
-        """
+        """Reads a checkpoint; see :func:`read_checkpoint`."""
         return read_checkpoint(path, map_location)
 
 
 def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint file, checks that it is whole, and runs no code from it.
+    """Reads a checkpoint file of tensors and plain values. Checks that it is whole, and runs no code from it.
 
     Raises:
-        ValueError: If the path is no file, or the file is no whole checkpoint or holds more than tensors and plain values.
+        ValueError: If the path is no file, if the file is damaged or holds anything else than tensors and plain values, or
+            if this version of lit-cnn cannot read its format.
     """
     problem = find_damage(path)
     if problem:
@@ -79,16 +77,18 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} is refused: it holds more than tensors and plain values, none of which was run") from error
+        raise ValueError(f"{path} is refused: it holds more than tensors and plain values; nothing in it was run") from error
     except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole checkpoint: {_reason(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not a checkpoint: it holds a {type(content).__name__}")
+    if CHECKPOINT_KEY in content:  # not of another program
+        check_format(content[CHECKPOINT_KEY], path)
     return content
 
 
 def find_damage(path: str | Path) -> str | None:
-    """Says why a file cannot be a checkpoint of torch's; None if its parts are all there and have their checksums."""
+    """Why a file is not a whole checkpoint of torch; None if all its parts have the right checksums."""
     if "://" in str(path):
         return "it must be a file, not an address"
     path = Path(path)
@@ -97,23 +97,23 @@ def find_damage(path: str | Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except Exception as error:  # zipfile takes damaged flags for a password, a method that it lacks, and more
+    except Exception as error:  # damaged flags make zipfile ask for a password, report an unknown method, and more
         try:
             with path.open("rb") as file:
                 old_format = file.read(2) == b"\x80\x02"
         except OSError as gone:
             return _reason(gone)
-        return None if old_format else _reason(error)  # that has no checksums: torch.load must judge
+        return None if old_format else _reason(error)  # the old format has no checksums: torch.load will tell
     return f"{broken} in it is damaged" if broken else None
 
 
 def previous(path: Path) -> Path:
-    """Where the predecessor of a checkpoint is kept."""
+    """The path of the previous version of a checkpoint."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def num_bytes(content: Any) -> int:
-    """Size of all tensors in nested mappings and sequences."""
+    """Bytes of all tensors in nested mappings and sequences."""
     if isinstance(content, Tensor):
         return content.numel() * content.element_size()
     if isinstance(content, Mapping):
@@ -121,8 +121,8 @@ def num_bytes(content: Any) -> int:
     return sum(map(num_bytes, content)) if isinstance(content, (list, tuple)) else 0
 
 
-def _keep(path: Path) -> None:
-    """Gives a file a second name in one step; where the file system has no links, moves it."""
+def _keep_as_previous(path: Path) -> None:
+    """Links the file to its previous name in one step; moves it if the file system has no links."""
     link = path.with_name(f".{path.name}.link")
     link.unlink(missing_ok=True)
     try:
@@ -133,7 +133,7 @@ def _keep(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename last beyond a power failure."""
+    """Makes sure that a rename survives a power failure."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -146,7 +146,7 @@ def _room(folder: Path) -> str:
     try:
         return f"{format_bytes(shutil.disk_usage(folder).free)} are free"
     except OSError:
-        return "the folder is not there"
+        return "the folder does not exist"
 
 
 def _reason(error: BaseException) -> str:

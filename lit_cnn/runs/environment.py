@@ -10,11 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lit_cnn.runs.format import format_entries
+
 PACKAGES = ("lit-cnn", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow")
 
 
 def describe_environment(device: str, precision: str, world_size: int) -> dict[str, Any]:
-    """Time, command, commit, versions and device.
+    """Format, time, command, commit, versions and device.
 
     Args:
         device: Name of the device that computes.
@@ -24,6 +26,7 @@ def describe_environment(device: str, precision: str, world_size: int) -> dict[s
     import torch
 
     return {
+        **format_entries(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "commit": source_commit(),
@@ -47,14 +50,14 @@ def _version(package: str) -> str | None:
 
 
 def source_commit() -> str | None:
-    """Commit of this source, with ``-dirty`` if it was changed since; None where it is not under version control."""
+    """Commit of this source, with ``-dirty`` if files were changed since; None if it is not under version control."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
 
     try:
-        # An installed package may lie in a folder of somebody else's repository.
+        # An installed package may lie in a folder of another repository.
         git("ls-files", "--error-unmatch", Path(__file__).name)
         return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):

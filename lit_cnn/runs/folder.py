@@ -1,4 +1,4 @@
-"""A run's folder: everything that it was, gave and was asked."""
+"""A run's folder: its configuration, checkpoints, metrics and results."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from lit_cnn.runs.environment import describe_environment
+from lit_cnn.runs.format import check_format
 from lit_cnn.runs.ledger import Ledger
+from lit_cnn.runs.summary import RunSummary, summarise
+
+# A folder with these files is a run.
+REQUIRED = ("config.yaml", "environment.json")
+# Levels of folders below the root: dataset, variant, name.
+DEPTH = 3
 
 
 class Run:
     """A folder with ``config.yaml``, ``environment.json``, ``metrics.csv``, ``checkpoints/``, ``results.json`` and
-    ``ledger.jsonl``, one line for each look at the test set.
+    ``ledger.jsonl``, which has one line for each look at the test set.
 
     Args:
         path: The folder.
@@ -27,6 +34,7 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.config = self.path / "config.yaml"
+        self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.csv"
         self.results = self.path / "results.json"
         self.ledger = Ledger(self.path / "ledger.jsonl")
@@ -34,17 +42,36 @@ class Run:
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    # Making and opening
+
     @classmethod
-    def create(cls, root: str | Path, dataset: str, model: str) -> Run:
-        """Makes a folder that no other run has: ``root/dataset/model/time-id``."""
-        parent = Path(root, _as_folder_name(dataset), _as_folder_name(model))
+    def create(cls, root: str | Path, dataset: str, variant: str, name: str | None = None) -> Run:
+        """Makes the folder ``root/dataset/variant/name``, which no other run has.
+
+        Args:
+            root: Folder of all runs.
+            dataset: Name of the dataset.
+            variant: Name of the network.
+            name: Name of the run; time and a random number if not given.
+
+        Raises:
+            ValueError: If the name is no plain folder name, or a folder of that name exists already.
+        """
+        parent = Path(root, _as_folder_name(dataset), _as_folder_name(variant))
+        if name is not None and not re.fullmatch(r"\w[\w .,+=@-]{,99}(?<! )", name):
+            raise ValueError(f"the name of a run must be letters, digits, spaces or any of . , + = @ _ -, got {name!r}")
         parent.mkdir(parents=True, exist_ok=True)
         while True:
-            path = parent / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            path = parent / (name or f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
             try:
                 path.mkdir()
             except FileExistsError:
-                continue
+                if name is None:
+                    continue
+                raise ValueError(f"{path} exists already: choose another name, or resume that run") from None
             return cls(path)
 
     @classmethod
@@ -52,23 +79,36 @@ class Run:
         """An existing run.
 
         Raises:
-            ValueError: If the folder is missing or holds no run.
+            ValueError: If the folder does not exist, holds no run, or holds a run that this version cannot read.
         """
         run = cls(path)
-        missing = [name for name in ("config.yaml", "environment.json") if not (run.path / name).is_file()]
+        missing = [name for name in REQUIRED if not (run.path / name).is_file()]
         if missing:
             problem = f"holds no {missing[0]}" if run.path.is_dir() else "does not exist"
             raise ValueError(f"{path} is not a run folder: it {problem}; runs are like runs/digits/googlenet/…")
+        run.check_format()
         return run
 
     @classmethod
     def of_checkpoint(cls, checkpoint: str | Path) -> Run | None:
-        """The run in whose ``checkpoints`` folder a file lies, if it does."""
+        """The run to which a checkpoint belongs; None if it lies in no run's ``checkpoints`` folder."""
         run = cls(Path(checkpoint).parent.parent)
-        return run if run.config.is_file() and run.checkpoints.samefile(Path(checkpoint).parent) else None
+        if not (run.config.is_file() and run.checkpoints.samefile(Path(checkpoint).parent)):
+            return None
+        if run.environment.is_file():
+            run.check_format()
+        return run
+
+    def check_format(self) -> None:
+        """Raises a ValueError if this version cannot read the run."""
+        try:
+            environment = self.read_environment()
+        except ValueError as error:
+            raise ValueError(f"{self.environment} is damaged ({error})") from error
+        check_format(environment, self.environment)
 
     def discard_unless_begun(self) -> None:
-        """Removes the folder, and those above it that only held it, if no epoch was finished."""
+        """Removes the folder, and those above it that are then empty, if no epoch was finished."""
         if self.metrics.exists() or any(self.checkpoints.glob("*.ckpt")):
             return
         shutil.rmtree(self.path)
@@ -77,31 +117,41 @@ class Run:
                 break
             folder.rmdir()
 
+    # Reading and writing
+
     @property
     def checkpoint(self) -> Path | None:
-        """The best checkpoint, else the last, if there is one: a run that never validated has no best."""
+        """The best checkpoint, else the last, else None. A run that never validated has no best."""
         return next((path for path in (self.best, self.last) if path.is_file()), None)
 
+    def summarise(self) -> RunSummary:
+        """The facts that a list of runs shows."""
+        return summarise(self)
+
     def add_results(self, results: dict[str, Any], without: str | None = None) -> None:
-        """Adds to ``results.json``, replacing what has the same key and dropping what begins with ``without``."""
+        """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with ``without``."""
         kept = {key: value for key, value in self.read_results().items() if not (without and key.startswith(without))}
-        merged = kept | results
-        _write(self.results, json.dumps(merged, indent=2) + "\n")
+        _write(self.results, json.dumps(kept | results, indent=2) + "\n")
 
     def read_results(self) -> dict[str, Any]:
         return json.loads(self.results.read_text()) if self.results.is_file() else {}
 
     def enter_look(self, checkpoint: str, scores: dict[str, float]) -> int:
-        """Enters a look at the test set into the ledger; returns how many there have been."""
+        """Enters a look at the test set into the ledger; returns the number of looks."""
         return self.ledger.enter(checkpoint, scores)
 
-    def write_environment(self, device: str, precision: str, world_size: int) -> None:
+    def write_environment(
+        self, device: str, precision: str, world_size: int, dataset: str | None = None, variant: str | None = None
+    ) -> None:
         """Writes ``environment.json``; a resumed run keeps the earlier ones under ``earlier``."""
-        path = self.path / "environment.json"
-        before = json.loads(path.read_text()) if path.is_file() else {}
+        before = self.read_environment()
         earlier = before.pop("earlier", []) + ([before] if before else [])
-        environment = describe_environment(device, precision, world_size) | {"earlier": earlier}
-        _write(path, json.dumps(environment, indent=2) + "\n")
+        environment = describe_environment(device, precision, world_size)
+        environment |= {"dataset": dataset, "variant": variant, "earlier": earlier}
+        _write(self.environment, json.dumps(environment, indent=2) + "\n")
+
+    def read_environment(self) -> dict[str, Any]:
+        return json.loads(self.environment.read_text()) if self.environment.is_file() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.csv``, one for each epoch."""
@@ -120,6 +170,47 @@ class Run:
             writer.writeheader()
             writer.writerows(rows)
         partial.replace(self.metrics)
+
+
+def find_run(path: str | Path, root: str | Path = "runs") -> Run:
+    """The run that a user means.
+
+    Args:
+        path: A run's folder, the ``config.yaml`` in it, or the word ``latest``: the run below ``root`` that was started
+            or resumed last.
+        root: Folder of all runs.
+
+    Raises:
+        ValueError: If there is no such run, or this version cannot read it.
+    """
+    if str(path) == "latest":
+        runs = list_runs(root)
+        if not runs:
+            raise ValueError(f"there is no latest run: {root} holds no run yet")
+        return Run.open(runs[0].path)
+    path = Path(path).expanduser()
+    return Run.open(path.parent if path.name == "config.yaml" and not path.is_dir() else path)
+
+
+def list_runs(root: str | Path) -> list[Run]:
+    """All runs below a folder; the one that was started or resumed last comes first.
+
+    Folders that hold no run, or a damaged ``environment.json``, are left out.
+    """
+    found: list[tuple[str, float, Run]] = []
+    folders = [(Path(root), 0)]
+    while folders:
+        folder, depth = folders.pop()
+        run = Run(folder)
+        try:
+            if all((folder / name).is_file() for name in REQUIRED):
+                time = str(run.read_environment()["time"])
+                found.append((time, run.environment.stat().st_mtime, run))  # the time is in whole seconds
+            elif depth < DEPTH:
+                folders += [(path, depth + 1) for path in folder.iterdir() if path.is_dir()]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return [run for *_, run in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Ledger:
-    """A file of JSON lines, to which entries are only added.
+    """A file of JSON lines. Entries are only ever added.
 
     Args:
         path: The file; it need not exist yet.
@@ -21,11 +21,11 @@ class Ledger:
         """Adds an entry.
 
         Args:
-            checkpoint: What was tested, relative to the run's folder where it lies there.
+            checkpoint: The tested checkpoint; relative to the run's folder if it lies in it.
             scores: By name, for example ``test/acc``.
 
         Returns:
-            How many entries there are now.
+            Number of entries.
         """
         entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "checkpoint": checkpoint, **scores}
         with self.path.open("a") as file:

@@ -1,4 +1,4 @@
-"""Training and evaluation of an image classifier, whatever its network and its images."""
+"""Training and evaluation of an image classifier, for any network and any images."""
 
 from __future__ import annotations
 
@@ -16,52 +16,49 @@ from torchmetrics.classification import MulticlassAccuracy
 from lit_cnn.errors import TrainingError
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
+from lit_cnn.runs.format import CHECKPOINT_KEY, format_entries
 from lit_cnn.training.callbacks.finite import FiniteLoss
 from lit_cnn.training.callbacks.resume import ExactResume
-from lit_cnn.training.compatibility import compare_arguments, compare_class, compare_tensors, compare_with_data
+from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.schedule import Schedule, rate_factor
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
 
-# Key of a checkpoint under which the classifier says what it is.
-CHECKPOINT_KEY = "lit_cnn"
-
 
 class LitClassifier(pl.LightningModule):
-    """Loss, metrics, optimiser and schedule of a classifier; one subclass for each architecture.
+    """Loss, metrics, optimiser and schedule of a classifier; each architecture has a subclass.
 
     Batches are tuples that begin with images (N, C, H, W) and labels (N,). Training minimises the cross-entropy with label
-    smoothing and class weights; evaluation reports the plain one. Logged are ``train/loss`` and ``train/acc``, and for
-    ``val`` and ``test``: ``loss``, ``acc``, ``top5`` (more than five classes), ``f1`` (mean over classes) and ``ece``
-    (expected calibration error, 15 bins), ``test/images`` being how many images were counted.
+    smoothing and class weights; evaluation reports the plain cross-entropy. It logs ``train/loss`` and ``train/acc``. For
+    ``val`` and ``test`` it logs ``loss``, ``acc``, ``top5`` (if there are more than five classes), ``f1`` (mean over
+    classes) and ``ece`` (expected calibration error, 15 bins). ``test/images`` is the number of tested images.
 
     Args:
         network: Takes images (N, in_channels, H, W), gives logits (N, num_classes).
         num_classes: Outputs of the network.
         in_channels: Channels of the images.
-        optimizer: Name of a class in ``torch.optim``; not SparseAdam, which is for sparse gradients, nor Muon, which is for
-            matrices alone.
-        lr: Learning rate; where a schedule rises and falls, its highest.
-        weight_decay: Of all parameters, where the optimiser has one.
-        optimizer_args: Further arguments of the optimiser. If not given, SGD takes Nesterov momentum 0.9.
-        schedule: Course of the learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
-        warmup_ratio: Share of the steps in which the learning rate rises linearly first.
-        label_smoothing: Share of the target spread over all classes, in training.
+        optimizer: Name of a class in ``torch.optim``; not LBFGS, Muon or SparseAdam, see
+            :func:`lit_cnn.training.optimizer.find_optimizer`.
+        lr: Learning rate; the highest one of the schedule.
+        weight_decay: Weight decay of all parameters, if the optimiser has one.
+        optimizer_args: Further arguments of the optimiser. If not given, SGD uses Nesterov momentum 0.9.
+        schedule: Learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
+        warmup_ratio: Share of the steps in which the learning rate first rises linearly.
+        label_smoothing: Share of the training target that is spread over all classes.
         class_weights: Weight of each class in the training loss.
-        weights: Where the network's weights start from, see :func:`lit_cnn.weights.sources.find_weights`; random if not
-            given.
-        freeze: What does not learn: ``none``, ``backbone`` (all but the layer of the classes), or all up to a named part of
-            the network. BatchNorms in it stay in evaluation.
-        backbone_lr_scale: Factor on the learning rate of all but the layer of the classes.
+        weights: Initial weights of the network, see :func:`lit_cnn.weights.sources.find_weights`; random if not given.
+        freeze: What is not trained: ``none``, ``backbone`` (all but the last layer), or the named part of the network and
+            all before it. Its BatchNorms stay in evaluation mode.
+        backbone_lr_scale: Factor on the learning rate of all but the last layer.
 
     Raises:
         ValueError: If an argument is out of its range.
         OSError: If weights cannot be downloaded.
     """
 
-    # Arguments of a subclass that matter in training alone: weights fit whatever they were then.
+    # Arguments of a subclass that only matter in training: weights fit a network with other values of them.
     training_only: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -98,31 +95,29 @@ class LitClassifier(pl.LightningModule):
         self.save_hyperparameters(ignore=["network"], logger=False)
 
         self.pretrained: Weights | None = None
-        # Mean and standard deviation of the images that the weights want; None for those of the data.
+        # Mean and standard deviation that the weights were trained with; None: those of the data are used.
         self.normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
         if weights is not None:
             self.hparams["weights"] = str(weights)  # a Path would keep a checkpoint from loading with weights_only
-            found = find_weights(weights, self.hparams.get("variant"))
-            if found.made_by:
-                compare_arguments(self, *found.made_by)
-            self.pretrained = start_from(network, found)
+            initial = find_weights(weights, self.hparams.get("variant"))
+            if initial.made_by:
+                compare_arguments(self, *initial.made_by)
+            self.pretrained = start_from(network, initial)
             if self.pretrained.mean and self.pretrained.std:
                 self.normalisation = self.pretrained.mean, self.pretrained.std
             rank_zero_info(self.pretrained)
         freeze_up_to(network, freeze)
 
-        # torch's LBFGS can flatten no other than contiguous parameters.
-        format_of_weights = torch.contiguous_format if optimizer == "LBFGS" else torch.channels_last
-        self.network = network.to(memory_format=format_of_weights)
+        self.network = network.to(memory_format=torch.channels_last)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        of_classes = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("class_weights", of_classes, persistent=False)
+        class_weights_tensor = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights", class_weights_tensor, persistent=False)
 
-        # One value for each image: torchmetrics 1.9 forgets the weights of a MeanMetric that does not look for NaNs.
+        # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_acc = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-        self._logs_epoch = -1
+        self._named_in_epoch = -1  # the epoch in which the training metrics were logged
         self.metrics = nn.ModuleDict({split: EvaluationMetrics(split, num_classes) for split in ("val", "test")})
         self.num_tested = SumMetric(nan_strategy="disable")
 
@@ -144,16 +139,16 @@ class LitClassifier(pl.LightningModule):
         return self.network(images)
 
     def compile_network(self, mode: str) -> None:
-        """Compiles what training and evaluation call, in place: the names of the weights stay."""
+        """Compiles the network in place: the names of its weights stay."""
         self.network.compile(mode=mode)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Training loss of one set of logits."""
+        """Training loss of the logits of one output."""
         smoothing = self.hparams["label_smoothing"]
         return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
 
     def training_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and loss of a training batch; an architecture with a loss of its own overrides it."""
+        """Logits and loss of a training batch; an architecture with its own loss overrides this method."""
         logits = self(images)
         return logits, self.loss(logits, labels)
 
@@ -163,9 +158,9 @@ class LitClassifier(pl.LightningModule):
         logits, loss = self.training_loss(images, labels)
         self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_acc.update(logits.detach(), labels)
-        if self._logs_epoch != self.current_epoch:
-            # Lightning computes and resets them when the epoch ends; naming them once is enough, and cheaper.
-            self._logs_epoch = self.current_epoch
+        if self._named_in_epoch != self.current_epoch:
+            # Lightning computes and resets them at the end of the epoch. To log them once is enough, and quicker.
+            self._named_in_epoch = self.current_epoch
             self._name_training_metrics()
         if is_log_step(self.trainer):
             self.log("train/loss_step", loss.detach())
@@ -176,12 +171,12 @@ class LitClassifier(pl.LightningModule):
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
 
     def on_train_start(self) -> None:
-        # An epoch that is gone on with may have had all its batches.
+        # A resumed epoch may have no batches left.
         if self.trainer.fit_loop.restarted_mid_epoch:
             self._name_training_metrics()
 
     def on_fit_start(self) -> None:
-        self._logs_epoch = -1
+        self._named_in_epoch = -1
         self.train_loss.reset()
         self.train_acc.reset()
 
@@ -198,7 +193,7 @@ class LitClassifier(pl.LightningModule):
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
         images, labels = batch[0].to(self.dtype), batch[1]
-        # A copy: a network that replays a CUDA graph overwrites its logits when it is called again.
+        # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
         logits = self(images).to(torch.float32, copy=True)
         self.metrics[split].update(logits, labels)
         return logits
@@ -222,7 +217,7 @@ class LitClassifier(pl.LightningModule):
         loss = float(scores[f"{split}/loss"])
         if self.trainer.state.fn == "fit" and not math.isfinite(loss):
             raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: lower --model.lr")
-        # compute() has gathered from all processes; sync_dist averages equal values and keeps Lightning from warning.
+        # compute() has combined all processes; sync_dist averages equal values, and avoids a warning of Lightning.
         self.log_dict(scores, sync_dist=True)
         self.metrics[split].reset()
 
@@ -240,39 +235,36 @@ class LitClassifier(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
-        """Compares the network with the data before anything is trained or written, and sets how images are normalised.
+        """Compares the network with the data before anything is trained or written, and sets the normalisation.
 
         Raises:
-            ValueError: If channels, classes or image size do not fit; says what would.
+            ValueError: If channels, classes or image size do not fit; names what would.
         """
         compare_with_data(self, self.trainer.datamodule)
         self._normalise_data()
 
     def _normalise_data(self) -> None:
-        """The one place that decides it: as the weights were trained where that is known, else by the data's own images."""
+        """Decides the normalisation: that of the weights if it is known, else that of the data."""
         data = self.trainer.datamodule
         if hasattr(data, "normalise_with"):
             data.normalise_with(self.normalisation)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        kind = type(self)
+        cls = type(self)
         data = self.trainer.datamodule
-        # Whoever loads this checkpoint needs not what its training started from.
+        # The initial weights are not needed to load this checkpoint.
         checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
         checkpoint[CHECKPOINT_KEY] = {
-            "class_path": f"{kind.__module__}.{kind.__qualname__}",
+            **format_entries(),
+            "class_path": f"{cls.__module__}.{cls.__qualname__}",
             "started_from": self.hparams["weights"],
-            # Where Lightning keeps the state of the data module.
+            # Lightning stores the state of the data module under this key.
             "data_key": type(data).__qualname__ if data is not None else None,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        about = checkpoint.get(CHECKPOINT_KEY, {})
-        class_path = about.get("class_path", "an unknown network")
-        compare_class(self, class_path)
-        compare_arguments(self, class_path, checkpoint.get("hyper_parameters", {}))
-        compare_tensors(self, class_path, checkpoint["state_dict"])
-        data = checkpoint.get(about.get("data_key"), {})
+        compare_checkpoint(self, checkpoint)
+        data = checkpoint.get(checkpoint[CHECKPOINT_KEY]["data_key"], {})
         if "mean" in data:
             self.normalisation = tuple(data["mean"]), tuple(data["std"])
             if self._trainer is not None:

@@ -1,4 +1,4 @@
-"""Whether weights and data belong to a network: said in one line, before torch lists every key."""
+"""Decides whether weights and data fit a network; explains it in one line, where torch would list every key."""
 
 from __future__ import annotations
 
@@ -10,63 +10,57 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.network.sizes import describe_sizes, takes
+from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 
 
-def compare_class(classifier: pl.LightningModule, class_path: str) -> None:
-    """Refuses the checkpoint of another class, whose network may compute otherwise with tensors of the same shapes.
-
-    Raises:
-        ValueError: If it is of another.
-    """
-    if class_path != _path_of(classifier):
-        _refuse(classifier, class_path, f"which is {_path_of(classifier)}")
-
-
-def _path_of(classifier: pl.LightningModule) -> str:
-    kind = type(classifier)
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def compare_arguments(classifier: pl.LightningModule, class_path: str, arguments: dict[str, Any]) -> None:
-    """Refuses weights that may fit by their shapes, but were trained in a network that computes something else.
-
-    Args:
-        classifier: What the weights are for.
-        class_path: Of the LightningModule that they were trained in.
-        arguments: Of that LightningModule.
-
-    Raises:
-        ValueError: If an argument differs that matters not in training alone.
-    """
-    if class_path != _path_of(classifier):
-        return  # of another class, whose tensors will tell
-    own = signature(type(classifier).__init__).parameters.keys() - {"num_classes", "in_channels", *classifier.training_only}
-    for name in sorted(own & classifier.hparams.keys() & arguments.keys()):
-        there, here = arguments[name], classifier.hparams[name]
-        if there != here:
-            _refuse(classifier, class_path, f"{name} is {there} there and {here} here")
-
-
-def compare_tensors(classifier: pl.LightningModule, class_path: str, state_dict: dict[str, Any]) -> None:
-    """Refuses tensors of other names or shapes.
+def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+    """Refuses a checkpoint that does not fit a network, or from which its training cannot be resumed.
 
     Raises:
         ValueError: At the first difference.
     """
-    own = classifier.state_dict()
-    for name in [*own, *state_dict]:
-        if name not in own or name not in state_dict:
-            _refuse(classifier, class_path, f"{name} is only {'there' if name in state_dict else 'here'}")
-        there, here = tuple(state_dict[name].shape), tuple(own[name].shape)
-        if there != here:
-            _refuse(classifier, class_path, f"{name} is {there} there and {here} here")
+    path, fitting = _source(classifier)
+    if CHECKPOINT_KEY not in checkpoint:
+        _refuse(classifier, "an unknown network", f"which is {_class_path(classifier)}")
+    metadata = checkpoint[CHECKPOINT_KEY]
+    check_format(metadata, path or "the checkpoint")
+    class_path = metadata["class_path"]
+    # Another class may compute something else from tensors of the same shapes.
+    if class_path != _class_path(classifier):
+        _refuse(classifier, class_path, f"which is {_class_path(classifier)}")
+    compare_arguments(classifier, class_path, checkpoint.get("hyper_parameters", {}))
+    _compare_tensors(classifier, class_path, checkpoint["state_dict"])
+    if fitting and "optimizer_states" not in checkpoint:
+        raise ValueError(
+            f"training cannot be resumed from {path}: it holds only weights; resume from last.ckpt (--ckpt_path last), "
+            f"or start a new run from its weights (--model.weights RUN)"
+        )
+
+
+def compare_arguments(classifier: pl.LightningModule, class_path: str, arguments: dict[str, Any]) -> None:
+    """Refuses weights whose shapes may fit, but that were trained in a network that computes something else.
+
+    Args:
+        classifier: The classifier that shall get the weights.
+        class_path: Class of the LightningModule in which the weights were trained.
+        arguments: Arguments of that LightningModule.
+
+    Raises:
+        ValueError: If an argument differs that does not only matter in training.
+    """
+    if class_path != _class_path(classifier):
+        return  # the tensors of another class will not fit
+    parameters = signature(type(classifier).__init__).parameters.keys()
+    compared = parameters - {"num_classes", "in_channels", *classifier.training_only}
+    for name in sorted(compared & classifier.hparams.keys() & arguments.keys()):
+        _compare(classifier, class_path, name, arguments[name], classifier.hparams[name])
 
 
 def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
     """Refuses data that do not fit a network.
 
     Raises:
-        ValueError: If channels, classes or image size do not fit; says what would.
+        ValueError: If channels, classes or image size do not fit; names what would.
     """
     name = type(classifier).__name__
     channels = getattr(data, "channels", classifier.in_channels)
@@ -85,7 +79,7 @@ def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
     if names and tuple(getattr(data, "class_names", names)) != names:
         rank_zero_warn(
             f"the last layer is that of {classifier.pretrained.source}, whose {len(names)} classes "
-            f"({', '.join(names[:3])}, …) are not those of {data.name}: it learns them anew"
+            f"({', '.join(names[:3])}, …) are not those of {data.name}: it must learn them first"
         )
     size = getattr(data, "image_size", None)
     takes_size = partial(takes, classifier.network, classifier.in_channels)
@@ -96,16 +90,37 @@ def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
         )
 
 
-def _file_of(classifier: pl.LightningModule) -> str:
-    """Where a Trainer reads them from, if one does."""
+def _compare_tensors(classifier: pl.LightningModule, class_path: str, state_dict: dict[str, Any]) -> None:
+    """Refuses tensors of other names or shapes."""
+    own = classifier.state_dict()
+    for name in [*own, *state_dict]:
+        if name not in own or name not in state_dict:
+            _refuse(classifier, class_path, f"only the {'checkpoint' if name in state_dict else 'network'} has {name}")
+        _compare(classifier, class_path, name, tuple(state_dict[name].shape), tuple(own[name].shape))
+
+
+def _compare(classifier: pl.LightningModule, class_path: str, name: str, checkpoint_value: Any, current_value: Any) -> None:
+    if checkpoint_value != current_value:
+        difference = f"{name} is {checkpoint_value} in the checkpoint and {current_value} in the network"
+        _refuse(classifier, class_path, difference)
+
+
+def _class_path(classifier: pl.LightningModule) -> str:
+    cls = type(classifier)
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _source(classifier: pl.LightningModule) -> tuple[Any, bool]:
+    """The file from which a Trainer reads the checkpoint, None without a Trainer; whether it will train."""
     trainer = getattr(classifier, "_trainer", None)
-    return f" in {trainer.ckpt_path}" if trainer is not None and trainer.ckpt_path else ""
+    return (None, False) if trainer is None else (trainer.ckpt_path, trainer.state.fn == "fit")
 
 
-def _refuse(classifier: pl.LightningModule, class_path: str, what: str) -> NoReturn:
+def _refuse(classifier: pl.LightningModule, class_path: str, difference: str) -> NoReturn:
+    path, _ = _source(classifier)
     hparams = classifier.hparams
     arguments = ", ".join(f"{key}={hparams[key]}" for key in ("variant", "num_classes", "in_channels") if key in hparams)
     raise ValueError(
-        f"the weights{_file_of(classifier)} do not fit: "
-        f"they are of {class_path}, not of this {type(classifier).__name__}({arguments}); {what}"
+        f"the weights{f' in {path}' if path else ''} do not fit: "
+        f"they are of {class_path}, not of this {type(classifier).__name__}({arguments}); {difference}"
     )

@@ -1,4 +1,4 @@
-"""Optimisers of ``torch.optim`` by their names, so that a configuration can hold them."""
+"""Optimisers of ``torch.optim`` by name, so that a configuration can hold them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-# Arguments that say how an optimiser goes over the parameters.
+# Optimisers that cannot train these networks, and why.
+UNSUITABLE = {
+    "LBFGS": "it needs several passes over the batch for each step",
+    "Muon": "it only trains matrices, and these networks also have biases and convolutions",
+    "SparseAdam": "it needs sparse gradients, and those of these networks are dense",
+}
+
+# Arguments that choose how an optimiser updates the parameters.
 IMPLEMENTATIONS = {"foreach", "fused", "capturable", "differentiable"}
 
 
@@ -19,15 +26,17 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
     """A class of ``torch.optim`` by its name.
 
     Raises:
-        ValueError: If there is none of that name; offers the nearest.
+        ValueError: If there is no optimiser of that name, with the nearest ones; or if it cannot train these networks.
     """
-    found = getattr(torch.optim, name, None)
-    if isinstance(found, type) and issubclass(found, torch.optim.Optimizer):
-        return found
+    if name in UNSUITABLE:
+        raise ValueError(f"optimizer {name} cannot be used: {UNSUITABLE[name]}; use SGD or AdamW, for example")
+    cls = getattr(torch.optim, name, None)
+    if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
+        return cls
     names = [
         key
         for key, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and key != "Optimizer"
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and key not in {"Optimizer", *UNSUITABLE}
     ]
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or sorted(names)
     raise ValueError(f"optimizer {name!r} is not in torch.optim; did you mean {', '.join(near)}?")
@@ -36,22 +45,22 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
 def optimizer_factory(
     name: str, lr: float, weight_decay: float, arguments: dict[str, Any] | None
 ) -> partial[torch.optim.Optimizer]:
-    """What makes an optimiser from parameters.
+    """A function that makes an optimiser from parameters.
 
     Args:
-        name: Of a class in ``torch.optim``.
+        name: Name of a class in ``torch.optim``.
         lr: Learning rate.
-        weight_decay: Where the optimiser has one.
-        arguments: Further ones. If not given, SGD takes Nesterov momentum 0.9.
+        weight_decay: Weight decay, if the optimiser has one.
+        arguments: Further arguments. If not given, SGD uses Nesterov momentum 0.9.
 
     Raises:
-        ValueError: If there is no such optimiser or the arguments do not fit it.
+        ValueError: If there is no such optimiser, or the arguments do not fit it.
     """
-    kind = find_optimizer(name)
+    cls = find_optimizer(name)
     if arguments is None:
         arguments = {"momentum": 0.9, "nesterov": True} if name == "SGD" else {}
-    decay = {"weight_decay": weight_decay} if "weight_decay" in signature(kind).parameters else {}
-    factory = partial(kind, lr=lr, **decay | arguments)
+    decay = {"weight_decay": weight_decay} if "weight_decay" in signature(cls).parameters else {}
+    factory = partial(cls, lr=lr, **decay | arguments)
     try:
         factory([nn.Parameter(torch.zeros(1, 1))])
     except TypeError as error:
@@ -60,8 +69,8 @@ def optimizer_factory(
 
 
 def fused(factory: partial[torch.optim.Optimizer], device: torch.device, trainer: pl.Trainer) -> dict[str, bool]:
-    """The argument that lets one kernel update all parameters; none where that cannot be or was decided otherwise."""
-    can_be = "fused" in signature(factory.func).parameters and device.type in ("cpu", "cuda")
-    # In mixed precision Lightning clips no gradients for fused optimisers, and leaves them scaled for the dashboard.
-    may_be = not trainer.gradient_clip_val and trainer.precision != "16-mixed"
-    return {"fused": True} if can_be and may_be and not IMPLEMENTATIONS & factory.keywords.keys() else {}
+    """The argument for one kernel that updates all parameters; empty if there is none, or if the user chose otherwise."""
+    available = "fused" in signature(factory.func).parameters and device.type in ("cpu", "cuda")
+    # In mixed precision, Lightning does not clip gradients of fused optimisers, and the dashboard would see scaled ones.
+    allowed = not trainer.gradient_clip_val and trainer.precision != "16-mixed"
+    return {"fused": True} if available and allowed and not IMPLEMENTATIONS & factory.keywords.keys() else {}

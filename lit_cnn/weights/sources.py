@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lit_cnn.network.names import nearest
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 
 StateDict = dict[str, Tensor]
 # What training wrappers put in front of a name.
@@ -83,7 +84,9 @@ def _read(path: Path) -> Weights:
             content = _read_safetensors(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        about = content.get("lit_cnn")
+        about = content.get(CHECKPOINT_KEY)
+        if about:
+            check_format(about, path)
         data = content.get(about["data_key"], {}) if about else {}
         state_dict = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
         if about:  # beside the network, a checkpoint may hold what only training needs

@@ -100,7 +100,7 @@ for megabytes in (1, 20):
     for line in lines:
         assert line.startswith("the checkpoint last.ckpt cannot be written")
         assert "it takes 24.0 MB, " in line
-        assert line.endswith(" are free; the one before it is unchanged")
+        assert line.endswith(" are free; the previous one is unchanged")
     assert read_checkpoint(tmp_path / "last.ckpt") == {"number": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 

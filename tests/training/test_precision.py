@@ -70,12 +70,6 @@ def test_what_is_given_is_what_is_used(lit_cnn: Command):
     assert ", bf16-mixed; seed 0" in done.stdout
 
 
-def test_lbfgs_is_left_in_float32(monkeypatch: pytest.MonkeyPatch, lit_cnn: Command):
-    have(monkeypatch, "avx512_bf16")
-    done = lit_cnn(*FAKE, "--data.batch_size", 128, "--model.optimizer", "LBFGS", "--model.lr", "0.1")
-    assert ", 32-true; seed 0" in done.stdout, done.stderr
-
-
 def test_a_run_that_names_no_precision_goes_on_in_float32(monkeypatch: pytest.MonkeyPatch, lit_cnn: Command, tmp_path: Path):
     have(monkeypatch, "avx512_bf16")
     lit_cnn(*FAKE, "--data.batch_size", 128, "--trainer.precision", "32-true")

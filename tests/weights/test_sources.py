@@ -279,9 +279,9 @@ def test_weights_trained_in_a_network_that_computes_something_else_are_refused(t
     fitted = trainer(limit_train_batches=1)
     fitted.fit(model, datamodule=FakeImages(num_images=64, num_classes=4))
     fitted.save_checkpoint(tmp_path / "relu.ckpt")
-    with pytest.raises(ValueError, match=r"not of this LitLeNet.*; activation is relu there and tanh here"):
+    with pytest.raises(ValueError, match=r"not of this LitLeNet.*; activation is relu in the checkpoint and tanh"):
         LitLeNet(num_classes=4, weights=tmp_path / "relu.ckpt")
-    with pytest.raises(ValueError, match="activation is relu there and tanh here"):
+    with pytest.raises(ValueError, match="activation is relu in the checkpoint and tanh in the network"):
         trainer().validate(LitLeNet(num_classes=4), datamodule=FakeImages(num_classes=4), ckpt_path=tmp_path / "relu.ckpt")
     # What matters in training alone may differ.
     again = LitLeNet(num_classes=3, activation="relu", weights=tmp_path / "relu.ckpt")

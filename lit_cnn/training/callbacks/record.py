@@ -53,7 +53,9 @@ class Recorder(Callback):
         if self.run and trainer.is_global_zero:
             device = trainer.strategy.root_device
             name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-            self.run.write_environment(name, str(trainer.precision), trainer.world_size)
+            dataset = getattr(trainer.datamodule, "name", None)
+            variant = pl_module.hparams.get("variant", type(pl_module).__name__)
+            self.run.write_environment(name, str(trainer.precision), trainer.world_size, dataset, variant)
             if self.describe:
                 self.describe()
         # Of an epoch that is gone on with; another starts from nothing.
@@ -149,7 +151,7 @@ class Recorder(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
         self.wall_seconds = state_dict["wall_seconds"]
-        self._unfinished = state_dict.get("unfinished", self._unfinished)
+        self._unfinished = state_dict["unfinished"]
 
 
 def with_interval(scores: dict[str, float]) -> dict[str, float]:

@@ -58,8 +58,7 @@ class ExactResume(Callback):
             _between_epochs(loops)
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        # Checkpoints from before there was this, and of other programs, have nothing of it.
-        saved = checkpoint.get("lit_cnn_resume", {"seed": self.seed, "sums": []})
+        saved = checkpoint["lit_cnn_resume"]
         self.seed, self._sums = saved["seed"], saved["sums"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

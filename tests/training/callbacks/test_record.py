@@ -1,4 +1,3 @@
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,25 +11,6 @@ from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.record import Recorder, with_interval
-
-
-def test_two_runs_never_share_a_folder(tmp_path: Path):
-    runs = [Run.create(tmp_path, "digits", "lenet").path for _ in range(50)]
-    assert len(set(runs)) == 50
-    assert all(path.parent == tmp_path / "digits" / "lenet" for path in runs)
-
-
-def test_a_run_stays_below_its_root_whatever_the_names(tmp_path: Path):
-    run = Run.create(tmp_path, "../../etc", "/abs/../x y")
-    assert run.path.resolve().is_relative_to(tmp_path.resolve())
-    assert len(run.path.relative_to(tmp_path).parts) == 3
-
-
-def test_what_is_no_run_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"holds no config\.yaml"):
-        Run.open(tmp_path)
-    with pytest.raises(ValueError, match="does not exist"):
-        Run.open(tmp_path / "none")
 
 
 def test_the_interval_is_wilsons():
@@ -117,13 +97,3 @@ def test_another_checkpoint_callback_does_not_pass_for_the_best(trainer: Callabl
     fitted = trainer(enable_checkpointing=True, callbacks=[by_loss, recorder, Best(run)])
     fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=64))
     assert recorder.training_results(fitted)["val/acc"] == float(fitted.callback_metrics["val/acc"])
-
-
-def test_results_are_added_to_not_lost(tmp_path: Path):
-    run = Run(tmp_path)
-    run.add_results({"val/acc": 0.5, "seconds": 1.0})
-    run.add_results({"val/acc": 0.6, "test/acc": 0.4})
-    assert json.loads(run.results.read_text()) == {"val/acc": 0.6, "seconds": 1.0, "test/acc": 0.4}
-    run.add_results({"val/acc": 0.7}, without="test/")
-    assert json.loads(run.results.read_text()) == {"val/acc": 0.7, "seconds": 1.0}
-    assert [run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.4}) for _ in range(2)] == [1, 2]

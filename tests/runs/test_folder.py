@@ -1,0 +1,190 @@
+"""Folders of runs: made, found, listed, summarised."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lit_cnn.runs.folder import Run, find_run, list_runs
+
+
+def write_run(folder: Path, time: str = "2026-01-01T10:00:00+00:00", **environment: Any) -> Run:
+    """A run's folder with the two files that make it one."""
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("{}")
+    (folder / "environment.json").write_text(json.dumps({"format": 1, "version": "0.1.0", "time": time, **environment}))
+    return Run(folder)
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path):
+    runs = [Run.create(tmp_path, "digits", "lenet").path for _ in range(50)]
+    assert len(set(runs)) == 50
+    assert all(path.parent == tmp_path / "digits" / "lenet" for path in runs)
+
+
+def test_a_run_stays_below_its_root_whatever_the_names(tmp_path: Path):
+    run = Run.create(tmp_path, "../../etc", "/abs/../x y")
+    assert run.path.resolve().is_relative_to(tmp_path.resolve())
+    assert len(run.path.relative_to(tmp_path).parts) == 3
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"holds no config\.yaml"):
+        Run.open(tmp_path)
+    with pytest.raises(ValueError, match="does not exist"):
+        Run.open(tmp_path / "none")
+
+
+def test_results_are_added_to_not_lost(tmp_path: Path):
+    run = Run(tmp_path)
+    run.add_results({"val/acc": 0.5, "seconds": 1.0})
+    run.add_results({"val/acc": 0.6, "test/acc": 0.4})
+    assert json.loads(run.results.read_text()) == {"val/acc": 0.6, "seconds": 1.0, "test/acc": 0.4}
+    run.add_results({"val/acc": 0.7}, without="test/")
+    assert json.loads(run.results.read_text()) == {"val/acc": 0.7, "seconds": 1.0}
+    assert [run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.4}) for _ in range(2)] == [1, 2]
+
+
+# Names
+
+
+def test_a_run_may_have_a_free_name(tmp_path: Path):
+    assert Run.create(tmp_path, "digits", "lenet", "first try, lr=0.1").path == tmp_path / "digits/lenet/first try, lr=0.1"
+    with pytest.raises(ValueError, match="first try, lr=0.1 exists already") as refused:
+        Run.create(tmp_path, "digits", "lenet", "first try, lr=0.1")
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "../a", "/a", "a\\b", "a\nb", " a", "a ", "-a", ".a", "a\0", "a" * 101]
+)
+def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path: Path, name: str):
+    with pytest.raises(ValueError, match="the name of a run must be letters, digits") as refused:
+        Run.create(tmp_path, "digits", "lenet", name)
+    assert len(str(refused.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+# Finding
+
+
+def test_a_run_is_found_by_its_folder_its_configuration_and_as_the_latest(tmp_path: Path):
+    old = write_run(tmp_path / "runs/digits/lenet/b", "2026-01-01T10:00:00+00:00")
+    new = write_run(tmp_path / "runs/photos/resnet18/a", "2026-01-02T10:00:00+00:00")
+    for given in (old.path, str(old.path), f"{old.path}/", old.config):
+        assert find_run(given).path == old.path
+    assert find_run("latest", tmp_path / "runs").path == new.path
+
+
+def test_what_is_no_run_is_not_found(tmp_path: Path):
+    with pytest.raises(ValueError, match="none is not a run folder: it does not exist"):
+        find_run(tmp_path / "none")
+    for root in (tmp_path, tmp_path / "none"):
+        with pytest.raises(ValueError, match=f"there is no latest run: {root} holds no run yet"):
+            find_run("latest", root)
+
+
+def test_runs_are_listed_newest_first_and_nothing_else(tmp_path: Path):
+    names = {"digits/lenet/1": "2026-01-01T10:00:00+00:00", "of_a_job": "2026-01-03T10:00:00+00:00"}
+    names |= {"photos/resnet18/named": "2026-01-02T10:00:00+00:00"}
+    for name, begun in names.items():
+        write_run(tmp_path / name, begun)
+    (tmp_path / "digits/lenet/empty").mkdir()
+    (tmp_path / "digits/lenet/1/checkpoints").mkdir()
+    (tmp_path / "a_file").touch()
+    write_run(tmp_path / "damaged").environment.write_text("{")
+    write_run(tmp_path / "a/b/c/too_deep")
+    found = [run.path.relative_to(tmp_path).as_posix() for run in list_runs(tmp_path)]
+    assert found == ["of_a_job", "photos/resnet18/named", "digits/lenet/1"]
+    assert list_runs(tmp_path / "none") == []
+
+
+def test_thousands_of_runs_are_listed_quickly(tmp_path: Path):
+    for number in range(2000):
+        write_run(tmp_path / f"digits/lenet/{number}")
+    began = time.perf_counter()
+    assert len(list_runs(tmp_path)) == 2000
+    assert time.perf_counter() - began < 3
+
+
+def test_folders_are_read_without_torch():
+    program = """
+import sys
+from lit_cnn.runs.folder import Run, find_run, list_runs
+print([name for name in ("torch", "pytorch_lightning", "numpy", "yaml") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+# Summaries
+
+
+def test_a_summary_has_the_facts_of_a_run(tmp_path: Path):
+    run = write_run(tmp_path / "digits/lenet/1", dataset="digits", variant="lenet_bn")
+    run.write_metrics([{"epoch": 0, "val/acc": 0.5}, {"epoch": 1}, {"epoch": 2, "val/acc": 0.4}])
+    facts = run.summarise()
+    assert (facts.path, facts.dataset, facts.variant) == (run.path, "digits", "lenet_bn")
+    assert (facts.epochs, facts.val_acc, facts.test_acc, facts.looks) == (3, 0.5, None, 0)
+    assert facts.date == datetime(2026, 1, 1, 10, tzinfo=UTC)
+    run.add_results({"val/acc": 0.6, "test/acc": 0.55})
+    run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.55})
+    run.checkpoints.mkdir()
+    run.best.write_bytes(bytes(1000))
+    facts = run.summarise()
+    assert (facts.val_acc, facts.test_acc, facts.looks) == (0.6, 0.55, 1)
+    assert facts.num_bytes == sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) > 1000
+
+
+def test_a_summary_of_a_bare_or_damaged_run_has_gaps(tmp_path: Path):
+    run = write_run(tmp_path / "1")
+    run.results.write_text("{")
+    facts = run.summarise()
+    assert (facts.dataset, facts.epochs, facts.val_acc, facts.test_acc) == (None, 0, None, None)
+
+
+# Format
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        (
+            {"format": 2, "version": "9.1.0"},
+            r"has format 2, written by lit-cnn 9\.1\.0; lit-cnn 0\.1\.0 reads up to format 1",
+        ),
+        ({"format": None}, "has no format number: it was written before lit-cnn's first release"),
+    ],
+)
+def test_a_run_of_another_format_is_refused(tmp_path: Path, environment: dict[str, Any], message: str):
+    run = write_run(tmp_path / "1", **environment)
+    run.checkpoints.mkdir()
+    run.best.touch()
+    for way in (Run.open, find_run, lambda path: Run.of_checkpoint(path / "checkpoints/best.ckpt")):
+        with pytest.raises(ValueError, match=rf"1/environment\.json {message}") as refused:
+            way(run.path)
+        assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_damaged_environment_is_named(tmp_path: Path):
+    run = write_run(tmp_path / "1")
+    run.environment.write_text("{")
+    with pytest.raises(ValueError, match=r"environment\.json is damaged"):
+        Run.open(run.path)
+
+
+def test_an_environment_says_format_and_version_also_when_a_run_is_resumed(tmp_path: Path):
+    run = Run(tmp_path)
+    for _ in range(2):
+        run.write_environment("cpu", "32-true", 1, "digits", "lenet")
+    environment = run.read_environment()
+    assert (environment["format"], environment["version"]) == (1, "0.1.0")
+    assert (environment["dataset"], environment["variant"]) == ("digits", "lenet")
+    assert [earlier["format"] for earlier in environment["earlier"]] == [1]
