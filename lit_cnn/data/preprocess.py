@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -100,21 +101,33 @@ def read_image(path: Path, image_size: int, channels: int) -> Tensor:
     Raises:
         ValueError: If the file is not an image, is truncated, or is suspiciously large; names it.
     """
-    mode = "L" if channels == 1 else "RGB"
     try:
-        with Image.open(path, formats=FORMATS) as file:
-            # Lets the JPEG decoder skip detail that the resize would discard.
-            file.draft(mode, (image_size, image_size))
-            if file.width * file.height > MAX_PIXELS:
-                raise ValueError(f"{file.width}×{file.height} pixels are more than {MAX_PIXELS:,}")
-            image = ImageOps.exif_transpose(file)
-        if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip them to 8
-            image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-        square = ImageOps.fit(image.convert(mode), (image_size, image_size), Image.Resampling.BILINEAR)
-        pixels = torch.from_numpy(np.array(square))
+        return decode(path, image_size, channels)
     except Exception as error:  # Pillow's decoders raise whatever they stumble over
         raise ValueError(f"{path} cannot be decoded as an image ({_reason(error)})") from error
-    return pixels.view(image_size, image_size, channels).permute(2, 0, 1)
+
+
+def decode(file: Path | IO[bytes], image_size: int, channels: int) -> Tensor:
+    """As :func:`read_image`, of a path or an opened file, with Pillow's own errors."""
+    with Image.open(file, formats=FORMATS) as image:
+        # Lets the JPEG decoder skip detail that the resize would discard.
+        image.draft(_mode(channels), (image_size, image_size))
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}")
+        return central_square(image, image_size, channels)
+
+
+def central_square(image: Image.Image, image_size: int, channels: int) -> Tensor:
+    """The steps of :func:`read_image` after decoding, with Pillow's own errors."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip them to 8
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
+    square = ImageOps.fit(image.convert(_mode(channels)), (image_size, image_size), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(square)).view(image_size, image_size, channels).permute(2, 0, 1)
+
+
+def _mode(channels: int) -> str:
+    return "L" if channels == 1 else "RGB"
 
 
 def _reason(error: Exception) -> str:
