@@ -31,7 +31,7 @@ def test_every_command_of_lit_cnn_can_be_parsed(lit_cnn: Command, tmp_path: Path
     def refuse(name: str, weights: str) -> None:
         raise ValueError(f"no download of {name} {weights}")
 
-    monkeypatch.setattr("lit_cnn.commands.predict.load_pretrained", refuse)
+    monkeypatch.setattr("lit_cnn.inference.trained.load_pretrained", refuse)
     commands = [shlex.split(line)[1:] for line in LINES if line.startswith("lit-cnn ")]
     assert {command for command, *_ in commands} >= {"fit", "test", "predict", "models", "summary"}
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")

@@ -1,50 +1,87 @@
-"""Classifies new images with a run: ``lit-cnn predict``."""
+"""Classifies images with a trained network."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
-from lit_cnn.data.folder import SUFFIXES, FileImages, find_images
 from lit_cnn.data.loader import Loader
-from lit_cnn.inference.trained import Trained
+from lit_cnn.inference.inputs import GivenImages
+from lit_cnn.network.base import evaluating
+
+if TYPE_CHECKING:
+    from lit_cnn.inference.trained import Trained
 
 
-class Prediction(NamedTuple):
-    """The likeliest class of an image file."""
-
-    file: Path
-    class_name: str
-    probability: float
-
-
-def predict(trained: Trained, images: str | Path, batch_size: int = 64) -> Iterator[Prediction]:
-    """Classifies every image below a folder, or one image file, on the fastest device that there is.
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction:
+    """The classes of an image, with their probabilities.
 
     Args:
-        trained: What :func:`lit_cnn.inference.trained.load_trained` returns.
-        images: The folder or the file.
+        class_names: Name of each output of the network.
+        values: Probability of each, a float32 array (num_classes,) that cannot be written to.
+        file: The image, if it was given as a file.
+    """
+
+    class_names: tuple[str, ...]
+    values: np.ndarray
+    file: Path | None = None
+
+    @property
+    def class_name(self) -> str:
+        """The most probable class."""
+        return self.class_names[int(self.values.argmax())]
+
+    @property
+    def probability(self) -> float:
+        """Probability of the most probable class."""
+        return float(self.values.max())
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Probability of each class by its name. If two classes share a name, as in ImageNet, it is their sum."""
+        by_name = dict.fromkeys(self.class_names, 0.0)
+        for name, value in zip(self.class_names, self.values.tolist(), strict=True):
+            by_name[name] += value
+        return by_name
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The ``k`` most probable classes with their probabilities, or all if there are fewer.
+
+        Raises:
+            ValueError: If k is below 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        order = np.argsort(-self.values, kind="stable")[:k]
+        return [(self.class_names[i], float(self.values[i])) for i in order]
+
+    def __repr__(self) -> str:
+        file = "" if self.file is None else f", file={str(self.file)!r}"
+        return f"Prediction(class_name={self.class_name!r}, probability={self.probability:.4f}{file})"
+
+
+def predict(trained: Trained, images: GivenImages, batch_size: int = 64) -> Iterator[Prediction]:
+    """Classifies images one batch after another, in their order.
+
+    Args:
+        trained: From :func:`lit_cnn.inference.trained.load_run`.
+        images: Of its ``native_size`` and ``channels``.
         batch_size: Images at a time.
 
     Raises:
-        ValueError: If there is no image, or one cannot be decoded; names it.
+        ValueError: If the batch size is below 1, or a file cannot be decoded; names the file.
     """
-    images = Path(images)
-    paths = [images] if images.is_file() else find_images(images)
-    if not paths:
-        raise ValueError(f"{images} holds no image ({', '.join(SUFFIXES)})")
-    files = FileImages(paths, torch.zeros(len(paths), dtype=torch.long), trained.native_size, trained.channels)
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    classifier = trained.classifier.to(device)
-    with torch.inference_mode():
-        for batch in Loader(files, batch_size, shuffle=False, num_workers=os.cpu_count() or 1):
-            pixels = trained.preprocessing(batch.images.to(device))
-            probabilities, classes = classifier(pixels).float().softmax(dim=1).max(dim=1)
-            for position, probability, index in zip(
-                batch.positions.tolist(), probabilities.tolist(), classes.tolist(), strict=True
-            ):
-                yield Prediction(paths[position], trained.class_names[index], probability)
+    for batch in Loader(images, batch_size, shuffle=False, num_workers=os.cpu_count() or 1):
+        with torch.inference_mode(), evaluating(trained.classifier):
+            logits = trained.classifier(trained.preprocess(batch.images))
+            probabilities = logits.float().softmax(dim=1).numpy(force=True)
+        probabilities.setflags(write=False)
+        for position, values in zip(batch.positions.tolist(), probabilities, strict=True):
+            yield Prediction(trained.class_names, values, images.file(position))

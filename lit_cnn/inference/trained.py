@@ -1,20 +1,28 @@
-"""A trained classifier read back from its checkpoint alone."""
+"""A trained network, read back from a run or a checkpoint: ``load_run("runs/…").predict("cat.jpg").class_name``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, overload
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
 
 from lit_cnn import models  # defines the architectures that a checkpoint can name
 from lit_cnn.data.preprocess import Preprocessing
+from lit_cnn.inference.inputs import GivenImages, OneImage
+from lit_cnn.inference.predict import Prediction, predict
 from lit_cnn.runs.checkpoint_file import read_checkpoint
+from lit_cnn.runs.folder import Run
 from lit_cnn.training.classifier import CHECKPOINT_KEY, LitClassifier
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trained:
-    """A classifier and what it needs to see an image as it did in training.
+    """A trained classifier with everything that it needs to classify new images.
 
     Args:
         classifier: In evaluation mode.
@@ -22,6 +30,8 @@ class Trained:
         class_names: Name of each output.
         channels: 1 for grey, 3 for colour.
         native_size: Height and width at which files are decoded, in pixels.
+        dataset: Name of the training images; None if it is not known.
+        source: The checkpoint file, or the name of torchvision's weights.
     """
 
     classifier: LitClassifier
@@ -29,27 +39,132 @@ class Trained:
     class_names: tuple[str, ...]
     channels: int
     native_size: int
+    dataset: str | None
+    source: str
+
+    @property
+    def network(self) -> nn.Module:
+        """The network alone: images from :meth:`preprocess` in, logits (N, num_classes) out."""
+        return self.classifier.network
+
+    @property
+    def device(self) -> torch.device:
+        """The device that computes."""
+        return self.classifier.device
+
+    def to(self, device: str | torch.device) -> Trained:
+        """Moves the network to another device, in place."""
+        self.classifier.to(device)
+        return self
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Resizes and normalises a batch as in training, on the network's device.
+
+        Shape:
+            Input uint8 (N, channels, H, W); output float32 (N, channels, image_size, image_size).
+        """
+        return self.preprocessing(images.to(self.device))
+
+    @overload
+    def predict(self, images: Image.Image, batch_size: int = 64) -> Prediction: ...
+    @overload
+    def predict(self, images: list[OneImage] | tuple[OneImage, ...], batch_size: int = 64) -> list[Prediction]: ...
+    @overload
+    def predict(self, images: OneImage, batch_size: int = 64) -> Any: ...
+    def predict(self, images: Any, batch_size: int = 64) -> Any:
+        """Classifies images: one image gives one prediction, many give a list in the same order.
+
+        Every image passes through the steps of training: orientation from EXIF, central square, resize, normalisation.
+        Large JPEG files are decoded at a reduced scale, as in training; an array of all their pixels differs slightly.
+
+        Args:
+            images: A file (str or Path), a PIL image, an array (H, W) or (H, W, C), or a tensor (C, H, W), both uint8;
+                grey arrays may be uint16. Many images are a list or tuple of these, an array (N, H, W, C), a tensor
+                (N, C, H, W), or a folder, which stands for all images below it.
+            batch_size: Images at a time.
+
+        Raises:
+            ValueError: If something else is given, or a file cannot be decoded; names it.
+        """
+        given = GivenImages(images, self.native_size, self.channels)
+        predictions = list(predict(self, given, batch_size))
+        return predictions[0] if given.is_single else predictions
+
+    def __repr__(self) -> str:
+        variant = self.classifier.hparams.get("variant") or type(self.network).__name__
+        dataset = f" trained on {self.dataset}" if self.dataset else ""
+        names = ", ".join((*self.class_names[:3], "…") if len(self.class_names) > 10 else self.class_names)
+        return f"Trained({variant}{dataset}, {len(self.class_names)} classes: {names}; {self.source}, on {self.device})"
 
 
-def load_trained(path: str | Path) -> Trained:
-    """Reads a checkpoint; runs no code from it.
+def load_run(path: str | Path, checkpoint: str = "best", device: str | torch.device | None = None) -> Trained:
+    """Reads a trained network; runs no code from its checkpoint.
+
+    >>> run = load_run("runs/photos/resnet18/20260101-120000-1a2b")  # doctest: +SKIP
+    >>> run.predict("cat.jpg").class_name  # doctest: +SKIP
+    'cat'
 
     Args:
-        path: A file written by ``lit-cnn fit`` or by a Trainer that fitted a ``LitClassifier`` on an ``ImageDataModule``.
+        path: A run's folder, its ``config.yaml``, or a checkpoint file. A checkpoint is written by ``lit-cnn fit``, or by a
+            Trainer that fitted a ``LitClassifier`` on an ``ImageDataModule``.
+        checkpoint: ``best`` or ``last`` of a run. A run that never validated has no best checkpoint: its last one is read.
+        device: Where the network computes; on the fastest device if not given.
 
     Raises:
-        ValueError: If the file is missing, broken, of something else, or of an architecture that is not known here.
+        ValueError: If the folder is no run; if the checkpoint is missing, damaged, or of an unknown architecture.
     """
+    if checkpoint not in ("best", "last"):
+        raise ValueError(f"checkpoint must be best or last, got {checkpoint!r}")
+    if not _is_checkpoint(path):
+        run = Run.open(Path(path).parent if Path(path).name == "config.yaml" else path)
+        path = run.last if checkpoint == "last" else run.checkpoint or run.best
+    return _read(path).to(device or _fastest_device())
+
+
+def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.device | None = None) -> Trained:
+    """Reads one of torchvision's trained networks, with the preprocessing and the class names of its weights.
+
+    Args:
+        variant: A name of :func:`lit_cnn.models.list_variants` that torchvision knows too.
+        weights: Name of the weights, for example ``IMAGENET1K_V1``; the best if not given.
+        device: Where the network computes; on the fastest device if not given.
+
+    Raises:
+        ValueError: If there is no such network or no such weights, or if their classes or images are not known.
+        OSError: If they cannot be downloaded; says where to put the file.
+    """
+    variant = models.find_variant(variant)
+    num_classes = models.describe(variant).num_classes
+    classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
+    found = classifier.pretrained
+    if not (found.class_names and found.image_size and found.mean and found.std) or len(found.class_names) != num_classes:
+        raise ValueError(f"{found.source} does not say what its classes and images are; a run does: predict with --run")
+    preprocessing = Preprocessing(found.image_size, found.mean, found.std, found.resize_size)
+    native_size = found.resize_size or found.image_size
+    trained = Trained(classifier.eval(), preprocessing, found.class_names, 3, native_size, None, found.source)
+    return trained.to(device or _fastest_device())
+
+
+def _is_checkpoint(path: str | Path) -> bool:
+    """Whether a path means a checkpoint file, not a run; also where there is no such file."""
+    if Path(path).is_file():
+        return Path(path).name != "config.yaml"
+    return Path(path).suffix == ".ckpt" and not Path(path).is_dir()
+
+
+def _read(path: str | Path) -> Trained:
+    """What a checkpoint file holds, on the processor."""
     checkpoint = read_checkpoint(path)
     try:
-        about, hyper_parameters = checkpoint[CHECKPOINT_KEY], checkpoint["hyper_parameters"]
-        data = checkpoint[about["data_key"]]
+        metadata, hyper_parameters = checkpoint[CHECKPOINT_KEY], checkpoint["hyper_parameters"]
+        data = checkpoint[metadata["data_key"]]
     except KeyError as error:
         raise ValueError(f"{path} is not a checkpoint of lit_cnn: it has no {error}") from error
-    kinds = {f"{kind.__module__}.{kind.__qualname__}": kind for kind in _subclasses(LitClassifier)}
-    if about["class_path"] not in kinds:
-        raise ValueError(f"{path} holds a {about['class_path']}, but the architectures here are {', '.join(sorted(kinds))}")
-    classifier = kinds[about["class_path"]](**{**hyper_parameters, "weights": None})
+    classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(LitClassifier)}
+    class_path = metadata["class_path"]
+    if class_path not in classes:
+        raise ValueError(f"{path} holds a {class_path}, but the known architectures are {', '.join(sorted(classes))}")
+    classifier = classes[class_path](**{**hyper_parameters, "weights": None})
     classifier.on_load_checkpoint(checkpoint)
     classifier.load_state_dict(checkpoint["state_dict"])
     return Trained(
@@ -58,30 +173,16 @@ def load_trained(path: str | Path) -> Trained:
         tuple(data["class_names"]),
         data["channels"],
         data["native_size"],
+        data["dataset"],
+        str(path),
     )
 
 
-def load_pretrained(variant: str, weights: str = "DEFAULT") -> Trained:
-    """One of torchvision's trained networks, with the preprocessing and the class names of its weights.
-
-    Args:
-        variant: A name of :func:`lit_cnn.models.list_variants` that torchvision knows too.
-        weights: Name of the weights, for example ``IMAGENET1K_V1``; their best, if not given.
-
-    Raises:
-        ValueError: If there is no such network or no such weights, or they do not say all of this.
-        OSError: If they cannot be downloaded; says where to put the file.
-    """
-    num_classes = models.describe(variant).num_classes
-    classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
-    about = classifier.pretrained
-    if not (about.class_names and about.image_size and about.mean and about.std) or len(about.class_names) != num_classes:
-        raise ValueError(f"{about.source} does not say what its classes and images are; a run does: predict with --run")
-    preprocessing = Preprocessing(about.image_size, about.mean, about.std, about.resize_size)
-    return Trained(classifier.eval(), preprocessing, about.class_names, 3, about.resize_size or about.image_size)
+def _fastest_device() -> torch.device:
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def _subclasses(kind: type) -> Iterator[type]:
-    for subclass in kind.__subclasses__():
+def _subclasses(cls: type[LitClassifier]) -> Iterator[type[LitClassifier]]:
+    for subclass in cls.__subclasses__():
         yield subclass
         yield from _subclasses(subclass)

@@ -14,7 +14,7 @@ from conftest import ROOT, Command, run_process, write_photos
 from PIL import Image
 
 from lit_cnn.data import Digits, FakeImages
-from lit_cnn.inference.trained import load_trained
+from lit_cnn.inference.trained import load_run
 from lit_cnn.models import LitLeNet
 
 LENET = ROOT / "experiments" / "digits" / "lenet.yaml"
@@ -114,7 +114,7 @@ def test_prediction_sees_an_image_as_the_test_did(digits_run: tuple[Path, str], 
     with (tmp_path / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["file", "class", "probability"]
-    trained = load_trained(run / "checkpoints" / "best.ckpt")
+    trained = load_run(run / "checkpoints" / "best.ckpt", device="cpu")
     with torch.no_grad():
         expected = trained.classifier(data.preprocessing(images.fetch(positions))).softmax(1).max(1)
     assert [row["file"] for row in rows] == [f"new/{i:02}.png" for i in range(30)]
@@ -147,7 +147,7 @@ def test_a_folder_of_photographs_without_a_configuration(lit_cnn: Command, tmp_p
     done = lit_cnn("fit", "--model", "LitGoogLeNet", "--data", "ImageFolder", "--data.data_dir", "photos/", *options)
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("runs/image_folder/googlenet/*")
-    assert load_trained(run / "checkpoints/best.ckpt").channels == (1 if grey else 3)
+    assert load_run(run / "checkpoints/best.ckpt").channels == (1 if grey else 3)
     done = lit_cnn("predict", "--config", run / "config.yaml", "--images", "new", "--output", "out.csv")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "out.csv").open() as file:

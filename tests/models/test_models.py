@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from lit_cnn.data import FakeImages
-from lit_cnn.inference.trained import load_trained
+from lit_cnn.inference.trained import load_run
 from lit_cnn.models import ARCHITECTURES, build, describe, lightning_module_of
 from lit_cnn.network.base import Network
 from lit_cnn.network.sizes import range_of_sizes, takes
@@ -73,7 +73,7 @@ def test_a_checkpoint_gives_the_network_back(variant: str, trainer: Callable[...
     looking = trainer(limit_val_batches=1)
     looking.validate(model, datamodule=data, verbose=False)
     looking.save_checkpoint(tmp_path / "network.ckpt", weights_only=True)
-    again = load_trained(tmp_path / "network.ckpt").classifier
+    again = load_run(tmp_path / "network.ckpt", device="cpu").classifier
     (tmp_path / "network.ckpt").unlink()
     assert again.hparams["variant"] == variant
     images = torch.randn(1, 3, size, size)

@@ -20,7 +20,7 @@ from conftest import Command
 from pytorch_lightning import Trainer
 
 from lit_cnn.data import FakeImages
-from lit_cnn.inference.trained import load_trained
+from lit_cnn.inference.trained import load_run
 from lit_cnn.models.lenet import LitLeNet
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO, find_damage, previous, read_checkpoint
 from lit_cnn.runs.folder import Run
@@ -258,7 +258,7 @@ def test_a_flipped_bit_is_found(run: Run, lit_cnn: Command):
     content[len(content) // 2] ^= 1
     run.best.write_bytes(content)
     with pytest.raises(ValueError, match=r"best\.ckpt is not a whole checkpoint: .* is damaged"):
-        load_trained(run.best)
+        load_run(run.best)
     done = lit_cnn("test", "--run", run.path)
     assert done.returncode == 2
     assert "best.ckpt is not a whole checkpoint" in done.stderr

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
 from lit_cnn.data import Digits, FakeImages, FashionMNIST
-from lit_cnn.inference.trained import load_trained
+from lit_cnn.inference.trained import load_run
 from lit_cnn.models import LitGoogLeNet, LitLeNet, LitResNet
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.metrics import TopKAccuracy
@@ -301,7 +301,7 @@ def checkpoint(trainer: MakeTrainer, tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_alone_brings_back_network_and_preprocessing(checkpoint: Path):
-    trained = load_trained(checkpoint)
+    trained = load_run(checkpoint, device="cpu")
     data = FakeImages(channels=3, num_images=64, seed=0)
     assert isinstance(trained.classifier, LitLeNet)
     assert trained.classifier.hparams["pooling"] == "max"
@@ -340,18 +340,18 @@ def test_a_checkpoint_that_does_not_fit_is_refused_in_one_line(checkpoint: Path,
 
 def test_files_that_are_no_checkpoints_are_refused(checkpoint: Path, tmp_path: Path):
     with pytest.raises(ValueError, match=r"none\.ckpt is not a whole checkpoint: there is no such file"):
-        load_trained(tmp_path / "none.ckpt")
+        load_run(tmp_path / "none.ckpt")
     (tmp_path / "half.ckpt").write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"half\.ckpt is not a whole checkpoint: File is not a zip file"):
-        load_trained(tmp_path / "half.ckpt")
+        load_run(tmp_path / "half.ckpt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match=r"other\.ckpt is not a checkpoint of lit_cnn: it has no 'lit_cnn'"):
-        load_trained(tmp_path / "other.ckpt")
+        load_run(tmp_path / "other.ckpt")
     foreign = torch.load(checkpoint, weights_only=True)
     foreign["lit_cnn"]["class_path"] = "os.system"
     torch.save(foreign, tmp_path / "foreign.ckpt")
     with pytest.raises(ValueError, match=r"holds a os\.system, but the architectures here are .*LitLeNet"):
-        load_trained(tmp_path / "foreign.ckpt")
+        load_run(tmp_path / "foreign.ckpt")
 
 
 def test_plain_pairs_of_images_and_labels_will_do(trainer: MakeTrainer):
@@ -368,7 +368,7 @@ def test_a_path_as_folder_leaves_the_checkpoint_loadable(trainer: MakeTrainer, t
     write_fashion_mnist(tmp_path, 64, 20)
     fitted.fit(LitLeNet(), datamodule=FashionMNIST(data_dir=tmp_path, val_fraction=0.25))
     fitted.save_checkpoint(tmp_path / "saved.ckpt")
-    assert isinstance(load_trained(tmp_path / "saved.ckpt").classifier, LitLeNet)
+    assert isinstance(load_run(tmp_path / "saved.ckpt").classifier, LitLeNet)
 
 
 def test_double_precision(trainer: MakeTrainer):

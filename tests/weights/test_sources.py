@@ -15,7 +15,7 @@ from torch import nn
 
 from lit_cnn.data import Digits, FakeImages, ImageFolder
 from lit_cnn.data.preprocess import read_image
-from lit_cnn.inference.trained import load_pretrained, load_trained
+from lit_cnn.inference.trained import load_pretrained, load_run
 from lit_cnn.models import LitAlexNet, LitGoogLeNet, LitLeNet, LitMLP, LitResNet, build
 from lit_cnn.network.parts import head_names
 from lit_cnn.runs.folder import Run
@@ -240,7 +240,7 @@ def test_a_trained_network_of_torchvision_predicts_with_its_own_preprocessing(hu
     # Smooth, as photographs are: where a square begins may differ by half a pixel.
     pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(pixels).resize((400, 300), Image.Resampling.BICUBIC).save(tmp_path / "photo.png")
-    trained = load_pretrained("resnet18", "IMAGENET1K_V1")
+    trained = load_pretrained("resnet18", "IMAGENET1K_V1", device="cpu")
     seen = trained.preprocessing(read_image(tmp_path / "photo.png", trained.native_size, 3)[None])
     expected = weights.transforms()(Image.open(tmp_path / "photo.png"))[None]
     assert seen.shape == expected.shape == (1, 3, 224, 224)
@@ -306,7 +306,7 @@ def test_what_the_training_started_from_is_not_needed_to_load_its_checkpoint(tmp
     fitted.save_checkpoint(tmp_path / "end.ckpt")
     (tmp_path / "start.pt").unlink()
     assert LitLeNet.load_from_checkpoint(tmp_path / "end.ckpt", weights_only=True).hparams["weights"] is None
-    assert load_trained(tmp_path / "end.ckpt").classifier.pretrained is None
+    assert load_run(tmp_path / "end.ckpt").classifier.pretrained is None
     saved = torch.load(tmp_path / "end.ckpt", weights_only=True)
     assert saved["lit_cnn"]["started_from"] == str(tmp_path / "start.pt")
 

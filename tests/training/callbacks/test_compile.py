@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Command
 
-from lit_cnn.inference.trained import load_trained
+from lit_cnn.inference.trained import load_run
 from lit_cnn.models.googlenet import LitGoogLeNet
 
 FAKE = ["--data", "FakeImages", "--data.num_images", "200", "--trainer.max_epochs", "1"]
@@ -20,7 +20,7 @@ def test_a_compiled_run_can_be_loaded_tested_and_resumed_without_compiling(lit_c
     assert done.returncode == 0, done.stderr
     assert "compiled (default): the first step took" in done.stdout
     (run,) = tmp_path.glob("runs/*/*/*")
-    assert torch.isfinite(load_trained(run / "checkpoints/best.ckpt").classifier(torch.rand(1, 1, 28, 28))).all()
+    assert torch.isfinite(load_run(run / "checkpoints/best.ckpt", device="cpu").classifier(torch.rand(1, 1, 28, 28))).all()
     for command in (["test"], ["fit", "--trainer.max_epochs", "2"]):
         done = lit_cnn(*command, "--run", run, "--compile", "null")
         assert done.returncode == 0, done.stderr

@@ -1,0 +1,126 @@
+"""Images as a user gives them, brought to the size on which a network was trained."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from torch import Tensor
+
+from lit_cnn.data.folder import SUFFIXES, find_images
+from lit_cnn.data.preprocess import central_square, decode, read_image
+
+OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+
+CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with an opacity, which is ignored as it is in files
+TAKEN = (
+    "predict takes files, a folder, PIL images, uint8 arrays (H, W), (H, W, C) or (N, H, W, C), uint16 arrays (H, W), "
+    "and uint8 tensors (C, H, W) or (N, C, H, W), where C is 1, 3 or 4; one of them, or a list"
+)
+
+
+class GivenImages:
+    """A set of images for a :class:`lit_cnn.data.loader.Loader`; files are decoded when they are asked for.
+
+    Args:
+        images: One image or many, see :meth:`lit_cnn.inference.trained.Trained.predict`.
+        image_size: Height and width after decoding, in pixels.
+        channels: 1 for grey, 3 for colour.
+
+    Raises:
+        ValueError: If there is no image, or something else was given; says what is taken.
+    """
+
+    def __init__(self, images: OneImage | list[OneImage] | tuple[OneImage, ...], image_size: int, channels: int) -> None:
+        self.image_size = image_size
+        self.channels = channels
+        items, self.is_single = _list_images(images)
+        names = ["the image"] if self.is_single else [f"images[{i}]" for i in range(len(items))]
+        self.items = [self._prepare(item, name) for item, name in zip(items, names, strict=True)]
+        self.labels = torch.zeros(len(items), dtype=torch.long)  # a loader asks for them
+
+    def fetch(self, positions: Tensor) -> Tensor:
+        return torch.stack([self._pixels(self.items[i]) for i in positions.tolist()])
+
+    def name(self, position: int) -> str:
+        file = self.file(position)
+        return f"#{position}" if file is None else str(file)
+
+    def file(self, position: int) -> Path | None:
+        """The path of an image that was given as a file."""
+        item = self.items[position]
+        return item if isinstance(item, Path) else None
+
+    def _pixels(self, item: Path | Tensor) -> Tensor:
+        return read_image(item, self.image_size, self.channels) if isinstance(item, Path) else item
+
+    def _prepare(self, item: Any, name: str) -> Path | Tensor:
+        """A file as its path; any other image as uint8 pixels (channels, image_size, image_size)."""
+        if isinstance(item, (str, os.PathLike)):
+            return _existing(Path(item), name)
+        image = item if isinstance(item, Image.Image) else _as_pil(item, name)
+        try:
+            # A JPEG that is opened but not decoded: its file is decoded as in training, at a reduced scale if it is large.
+            if isinstance(image, JpegImageFile) and image.tile and image.fp and image.tell() == 0:
+                return decode(image.fp, self.image_size, self.channels)
+            return central_square(image, self.image_size, self.channels)
+        except Exception as error:  # Pillow's decoders raise many types
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(f"{name} cannot be decoded as an image ({reason})") from error
+
+
+def _list_images(images: Any) -> tuple[list[Any], bool]:
+    """The images one by one, and whether one image was given alone."""
+    if isinstance(images, (str, os.PathLike)):
+        path = Path(images)
+        if path.is_file():
+            return [path], True
+        if not path.is_dir():
+            raise ValueError(f"there is no file or folder {path}")
+        items: list[Any] = list(find_images(path))
+        if not items:
+            raise ValueError(f"{path} holds no image ({', '.join(SUFFIXES)})")
+        return items, False
+    if isinstance(images, (list, tuple)) or (isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4):
+        if len(images) == 0:
+            raise ValueError(f"there is no image: the {_type_name(images)} is empty")
+        return list(images), False
+    return [images], True
+
+
+def _existing(path: Path, name: str) -> Path:
+    if path.is_dir():
+        raise ValueError(f"{name}: {path} is a folder; give a folder alone, not in a list")
+    if not path.is_file():
+        raise ValueError(f"{name}: there is no file {path}")
+    return path
+
+
+def _as_pil(item: Any, name: str) -> Image.Image:
+    """An array or a tensor as the image that Pillow would have read from a file."""
+    if not isinstance(item, (np.ndarray, Tensor)):
+        raise ValueError(f"{name} is of type {type(item).__name__}; {TAKEN}")
+    shape = tuple(item.shape)
+    dtype = str(item.dtype).removeprefix("torch.") if isinstance(item, Tensor) else item.dtype.name
+    if isinstance(item, Tensor):
+        fits = dtype == "uint8" and len(shape) == 3 and shape[0] in CHANNELS
+    else:
+        fits = dtype == "uint8" and (len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS))
+        fits = fits or (dtype == "uint16" and len(shape) == 2)
+    if not fits or 0 in shape:
+        raise ValueError(f"{name} is a {dtype} {_type_name(item)} of shape {shape}; {TAKEN}")
+    array = item.permute(1, 2, 0).numpy(force=True) if isinstance(item, Tensor) else item
+    if array.shape[2:] == (1,):
+        array = array[..., 0]
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _type_name(images: Any) -> str:
+    if isinstance(images, Tensor):
+        return "tensor"
+    return "array" if isinstance(images, np.ndarray) else type(images).__name__
