@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
 from lit_cnn.benchmark.case import Case
-from lit_cnn.benchmark.means import leave_out
+from lit_cnn.benchmark.optimisations import leave_out
 from lit_cnn.benchmark.stopwatch import Stopwatch, Timing, await_device
 from lit_cnn.models import build, lightning_module_of
 from lit_cnn.system.memory import keep_freed_memory

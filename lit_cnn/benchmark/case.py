@@ -32,7 +32,7 @@ class Case:
         native_size: Its height and width, in pixels.
         num_classes: Of the synthetic data.
         ceiling: Precision and memory format of ``ceiling``, see :func:`find_ceiling`.
-        without: A means of speed that ``lit_cnn`` does without, see :mod:`lit_cnn.benchmark.means`; none if empty.
+        without: A means of speed that ``lit_cnn`` does without, see :mod:`lit_cnn.benchmark.optimisations`; none if empty.
     """
 
     model: str

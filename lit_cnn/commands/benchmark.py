@@ -24,7 +24,7 @@ from lit_cnn.benchmark.arms import ARMS
 from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.decoding import measure_decoding
 from lit_cnn.benchmark.growth import measure_growth, plot_growth, print_growth
-from lit_cnn.benchmark.means import measure_means
+from lit_cnn.benchmark.optimisations import measure_optimisations
 from lit_cnn.commands.messages import one_line_errors, quiet
 from lit_cnn.layers.checks import require_positive
 from lit_cnn.models import find_variant
@@ -171,7 +171,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "--suite",
-        choices=("speed", "means", "decoding", "growth", "accuracy"),
+        choices=("speed", "optimisations", "decoding", "growth", "accuracy"),
         default="speed",
         help="speed: side by side; means: lit-cnn fit without each means of speed; decoding: JPEGs, as lit-cnn decodes them "
         "and in other ways; growth: time and memory of lit-cnn fit against images, size, batch, workers, processes; "
@@ -273,8 +273,8 @@ def run(options: argparse.Namespace) -> None:
                 seconds=options.seconds,
                 compile=options.compile,
             )
-            if options.suite == "means":
-                results[name] = measure_means(measured, options.repeats, run_arm)
+            if options.suite == "optimisations":
+                results[name] = measure_optimisations(measured, options.repeats, run_arm)
                 save(options.output, without=results)
                 continue
             result = run_case(measured, options.repeats)

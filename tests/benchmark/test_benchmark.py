@@ -18,7 +18,7 @@ from lit_cnn.benchmark.arms import ARMS
 from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.decoding import OURS, WAYS
 from lit_cnn.benchmark.growth import around_medians
-from lit_cnn.benchmark.means import MEANS, Contiguous
+from lit_cnn.benchmark.optimisations import OPTIMISATIONS, Contiguous
 from lit_cnn.benchmark.stopwatch import Stopwatch
 from lit_cnn.commands.benchmark import make_folder, run_arm, summarise
 from lit_cnn.data import FakeImages
@@ -190,22 +190,22 @@ def test_synthetic_images_are_as_the_network_was_published_for(lit_cnn: Command,
         assert all(len(split.labels) >= 1000 for split in few_pixels.splits.values())
 
 
-def test_each_means_is_left_out_in_turn(lit_cnn: Command, tmp_path: Path, asked: list):
-    options = ["--suite", "means", "--case", "lenet", "--repeats", "2", "--device", "cpu", "--output", "means.json"]
+def test_each_optimisation_is_left_out_in_turn(lit_cnn: Command, tmp_path: Path, asked: list):
+    options = ["--suite", "optimisations", "--case", "lenet", "--repeats", "2", "--device", "cpu", "--output", "optimisations.json"]
     done = lit_cnn("benchmark", *options)
     assert done.returncode == 0, done.stderr
     without = [case.without for _, case, _ in asked]
     half = len(without) // 2
     assert without[:half] == without[half:]
     assert set(without) - {"bfloat16"} == {"", "channels last", "fused optimiser", "kept memory"}
-    assert json.loads((tmp_path / "means.json").read_text())["without"]["lenet"]["kept memory"]["gain"] == 1.0
+    assert json.loads((tmp_path / "optimisations.json").read_text())["without"]["lenet"]["kept memory"]["gain"] == 1.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("phase", ["train", "eval"])
-def test_lit_cnn_runs_without_each_means(phase: str):
-    for means in MEANS[phase]:
-        case = Case("mlp", "synthetic", 28, 8, phase=phase, seconds=0.1, without=means)
+def test_lit_cnn_runs_without_each_optimisation(phase: str):
+    for name in OPTIMISATIONS[phase]:
+        case = Case("mlp", "synthetic", 28, 8, phase=phase, seconds=0.1, without=name)
         assert run_arm("lit_cnn", case)["images_per_s"] > 0
 
 

@@ -51,7 +51,7 @@ OPTIONS = {
     "fused optimiser": ['--model.optimizer_args={"momentum": 0.9, "nesterov": true, "foreach": true}'],
 }
 CHANGES = {"kept memory": _without_kept_memory, "deferred metrics": _without_deferred_metrics}
-MEANS = {
+OPTIMISATIONS = {
     "train": ("channels last", "bfloat16", "fused optimiser", "kept memory"),
     "eval": ("channels last", "bfloat16", "kept memory", "deferred metrics"),
 }
@@ -64,14 +64,14 @@ def leave_out(means: str) -> list[str]:
     return OPTIONS.get(means, [])
 
 
-def measure_means(case: Case, repeats: int, run_arm: Callable[[str, Case], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def measure_optimisations(case: Case, repeats: int, run_arm: Callable[[str, Case], dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Measures a case without each means by turns; prints a line for each.
 
     Returns:
         Images per second of every round, with all means under ``all``, and how many times as fast these are: the median of
         neighbours in time.
     """
-    names = [name for name in MEANS[case.phase] if name != "bfloat16" or computes_in_bfloat16(case.device)]
+    names = [name for name in OPTIMISATIONS[case.phase] if name != "bfloat16" or computes_in_bfloat16(case.device)]
     speeds: dict[str, list[float]] = {name: [] for name in ("all", *names)}
     for _ in range(repeats):
         for name in speeds:
