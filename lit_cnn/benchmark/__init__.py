@@ -1,1 +1,1 @@
-"""Measures how fast networks train here, beside the loops that people write by hand: ``lit-cnn benchmark``."""
+"""Measures how fast and how well networks train on this machine: ``lit-cnn benchmark``."""

@@ -1,11 +1,8 @@
-"""That speed costs no accuracy: LeNet on Fashion-MNIST, by the loop that tutorials teach and by ``lit-cnn fit``."""
+"""Does speed cost accuracy? LeNet on Fashion-MNIST by the loop that tutorials teach, and by ``lit-cnn fit``."""
 
 from __future__ import annotations
 
 import json
-import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ from torch.nn import functional as F
 
 from lit_cnn.benchmark.arms import plain_loader
 from lit_cnn.benchmark.case import Case
+from lit_cnn.benchmark.process import run_lit_cnn
+from lit_cnn.benchmark.results import Report
 from lit_cnn.data import FashionMNIST
 from lit_cnn.models import build
 
@@ -25,7 +24,7 @@ LR, MOMENTUM, WEIGHT_DECAY = 0.05, 0.9, 5e-4
 
 
 def train_plainly(data_dir: str, seed: int) -> float:
-    """Test accuracy after some epochs in float32, image by image through Pillow; on the images that lit_cnn trains on."""
+    """Test accuracy of a loop by hand: float32, one image at a time through Pillow, the same training images as lit_cnn."""
     torch.manual_seed(seed)
     case = Case("lenet", "fashion_mnist", 28, BATCH_SIZE, data_dir=data_dir)
     loader, num_classes, channels = plain_loader(case, num_workers=0)
@@ -46,39 +45,30 @@ def train_plainly(data_dir: str, seed: int) -> float:
 
 
 def train_with_lit_cnn(data_dir: str, seed: int) -> float:
-    """Test accuracy after the same epochs of ``lit-cnn fit``, of the last checkpoint as the plain loop has no other."""
+    """Test accuracy of ``lit-cnn fit`` after the same epochs, of the last checkpoint: the plain loop has no other."""
     with tempfile.TemporaryDirectory() as folder:
         cpu = ["--trainer.accelerator", "cpu"]
         fit = ["fit", "--model", "LitLeNet", "--model.lr", str(LR), "--model.weight_decay", str(WEIGHT_DECAY)]
         fit += ["--model.schedule", "constant", "--data", "FashionMNIST", "--data.data_dir", data_dir]
-        # The plain loop's images that train are those of the split seed 0.
+        # The plain loop trains on the images of split seed 0.
         fit += ["--data.batch_size", str(BATCH_SIZE), "--data.split_seed", "0", "--seed_everything", str(seed)]
-        _lit_cnn(*fit, *cpu, "--runs_dir", folder, "--trainer.max_epochs", str(EPOCHS))
+        run_lit_cnn(*fit, *cpu, "--runs_dir", folder, "--trainer.max_epochs", str(EPOCHS))
         (run,) = Path(folder).glob("*/*/*")
-        _lit_cnn("test", "--run", str(run), *cpu, "--ckpt_path", "last")
+        run_lit_cnn("test", "--run", str(run), *cpu, "--ckpt_path", "last")
         return json.loads((run / "results.json").read_text())["test/acc"]
 
 
-def _lit_cnn(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "lit_cnn", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ChildProcessError(f"lit-cnn {arguments[0]} failed: {(done.stderr.strip() or 'no output').splitlines()[-1]}")
-
-
-def compare_accuracy(data_dir: str) -> dict[str, list[float]]:
-    """Test accuracies of both ways, a value for each seed; prints them.
+def compare_accuracy(data_dir: str, report: Report) -> dict[str, list[float]]:
+    """Test accuracies of both ways, a value for each seed.
 
     Raises:
         ValueError: If Fashion-MNIST is not in the folder.
     """
     if not (Path(data_dir) / "FashionMNIST").is_dir():
-        raise ValueError(f"the comparison needs Fashion-MNIST, and it is not in {data_dir}: name its folder with --data_dir")
-    found: dict[str, list[float]] = {"plain": [], "lit_cnn": []}
+        raise ValueError(f"this suite needs Fashion-MNIST, which is not in {data_dir}: name its folder with --data_dir")
+    accuracies: dict[str, list[float]] = {"plain": [], "lit_cnn": []}
     for seed in SEEDS:
-        found["plain"].append(train_plainly(data_dir, seed))
-        found["lit_cnn"].append(train_with_lit_cnn(data_dir, seed))
-    print(f"LeNet on Fashion-MNIST, {EPOCHS} epochs, test accuracy of seeds {', '.join(map(str, SEEDS))}")
-    for arm, values in found.items():
-        listed = ", ".join(f"{value:.2%}" for value in values)
-        print(f"  {arm:8} {statistics.mean(values):.2%} ± {statistics.stdev(values):.2%} ({listed})", flush=True)
-    return found
+        for arm, train in (("plain", train_plainly), ("lit_cnn", train_with_lit_cnn)):
+            accuracies[arm].append(train(data_dir, seed))
+            report(f"{arm}, seed {seed}: test accuracy {accuracies[arm][-1]:.2%}")
+    return accuracies

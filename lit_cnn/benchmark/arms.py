@@ -1,8 +1,8 @@
-"""Four ways to train, or to evaluate, the same network on the same images; each is measured in a process of its own.
+"""Four ways to train or evaluate the same network on the same images. Each is measured in a process of its own.
 
 ``plain``: the loop that tutorials teach. ``lightning``: the same network and loader in a plain LightningModule.
-``lit_cnn``: the command, as users get it. ``ceiling``: a loop by hand on one batch that already lies on the device, in the
-precision and memory format that are fastest here.
+``lit_cnn``: the command, as users get it. ``ceiling``: a loop by hand on one batch that lies on the device already, in the
+precision and memory format that are fastest on this machine. It loads nothing, so nothing can be much faster.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from lit_cnn.models import build, lightning_module_of
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.precision import has_bfloat16
 
-# Batches of an evaluation, which is measured as a whole, until it has been measured for long enough.
+# Batches of one evaluation. An evaluation is measured as a whole, and repeated until the time is up.
 EVAL_BATCHES = 50
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 
 class PlainDataset(Dataset):
-    """Reads as torchvision's datasets do: one image at a time, through Pillow."""
+    """Reads one image at a time through Pillow, as torchvision's datasets do."""
 
     def __init__(self, pixels: Tensor, labels: Tensor, transform: Callable[[Image.Image], Tensor]) -> None:
         self.pixels, self.labels, self.transform = pixels.permute(0, 2, 3, 1).squeeze(-1).numpy(), labels.tolist(), transform
@@ -53,7 +53,7 @@ class PlainDataset(Dataset):
 
 
 def plain_loader(case: Case, num_workers: int) -> tuple[DataLoader, int, int]:
-    """A DataLoader as tutorials make it, the number of classes, and the number of channels."""
+    """A DataLoader as tutorials make it, with the numbers of classes and channels."""
     resize = transforms.Resize((case.image_size, case.image_size))
     if case.is_folder:
         steps = [transforms.Resize(case.image_size), transforms.CenterCrop(case.image_size), transforms.ToTensor()]
@@ -105,7 +105,7 @@ def run_plain(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
 
 
 class PlainModule(pl.LightningModule):
-    """As tutorials of Lightning write it."""
+    """A classifier as tutorials of Lightning write it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
 
 
 def bare_steps(case: Case, ceiling: str) -> Iterator[None]:
-    """Steps of a loop by hand on one batch, in a precision and a memory format such as ``float32, channels last``."""
+    """Steps of a loop by hand on one batch. ``ceiling`` is a precision and a memory format: ``float32, channels last``."""
     precision, memory_format = ceiling.split(", ")
     dtype, layout = PRECISIONS[precision], MEMORY_FORMATS[memory_format]
     channels, num_classes = (3, 10) if case.is_folder else (case.channels, case.num_classes)
@@ -195,16 +195,16 @@ def bare_steps(case: Case, ceiling: str) -> Iterator[None]:
 
 
 def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> None:
-    keep_freed_memory()  # as the command does: the ceiling is what the machine can do, not what torch does by default
+    keep_freed_memory()  # as lit-cnn does: the ceiling is not torch's default
     for _step in bare_steps(case, case.ceiling):
         if stopwatch.step(case.batch_size):
             return
 
 
 def find_ceiling(case: Case) -> dict[str, float]:
-    """Images per second in each precision and memory format, the best of two short trials by turns."""
+    """Images per second in each precision and memory format: the better of two short trials, taken by turns."""
     keep_freed_memory()
-    # Where bfloat16 is emulated, a single step takes minutes.
+    # One step takes minutes where bfloat16 is emulated.
     precisions = [name for name in PRECISIONS if name == "float32" or has_bfloat16(case.device)]
     speeds = {", ".join(choice): 0.0 for choice in itertools.product(precisions, MEMORY_FORMATS)}
     for choice in [*speeds, *speeds]:
@@ -223,8 +223,8 @@ def measure(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
     """Measures one arm in this process.
 
     Returns:
-        Images per second, the time from the end of the imports to the first step (and, of folders, the speed of the first
-        epoch with all that prepares it), peak memory of this process in MB, without those that load for it.
+        Images per second, seconds from the end of the imports to the first step, and peak memory of this process in MB,
+        without its loading processes. For folders, also images per second of the first epoch, preparation included.
     """
     skip_epoch = case.is_folder and arm != "ceiling" and case.phase == "train"
     in_passes = case.phase == "eval" and arm in ("lightning", "lit_cnn")
@@ -244,7 +244,7 @@ def measure(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
 
 if __name__ == "__main__":
     request = json.loads(sys.argv[1])
-    asked = Case(**request["case"])
-    outcome = find_ceiling(asked) if request["arm"] == "trials" else measure(request["arm"], asked, request["num_workers"])
-    # What is measured talks to stdout; the result goes where it was asked for.
-    Path(request["result"]).write_text(json.dumps(outcome))
+    case = Case(**request["case"])
+    result = find_ceiling(case) if request["arm"] == "trials" else measure(request["arm"], case, request["num_workers"])
+    # The arms print to stdout, so the result goes into a file.
+    Path(request["result"]).write_text(json.dumps(result))

@@ -1,4 +1,4 @@
-"""How fast JPEGs become uint8 pixels of one size: as ``lit-cnn`` decodes them, and in the ways it might."""
+"""How fast JPEGs become uint8 pixels of one size: as ``lit-cnn`` decodes them, and in two other ways."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
+from lit_cnn.benchmark.results import Report
 from lit_cnn.data.preprocess import FORMATS, read_image
 
-# Sizes to which images of 256 to 500 pixels a side are decoded: at a quarter of their scale or a half.
+# Images of 256 to 500 pixels a side become images of these sizes: Pillow decodes them at a quarter or half of their scale.
 IMAGE_SIZES = (64, 128)
 NUM_WARM_UP = 50
 
 
 def decode_whole(path: Path, image_size: int) -> Tensor:
-    """As :func:`lit_cnn.data.preprocess.read_image`, from all of a JPEG's coefficients."""
+    """As :func:`lit_cnn.data.preprocess.read_image`, but decodes the JPEG at its full size."""
     with Image.open(path, formats=FORMATS) as file:
         image = ImageOps.exif_transpose(file)
     square = ImageOps.fit(image.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
@@ -33,7 +34,7 @@ def decode_whole(path: Path, image_size: int) -> Tensor:
 
 
 def decode_with_torchvision(path: Path, image_size: int) -> Tensor:
-    """With ``torchvision.io``, which cannot skip coefficients, and torchvision's resize."""
+    """Decodes at full size with ``torchvision.io``, and resizes with torchvision."""
     from torchvision.io import ImageReadMode, decode_jpeg, read_file  # deprecated since torchvision 0.29
 
     image = decode_jpeg(read_file(str(path)), ImageReadMode.RGB, apply_exif_orientation=True)
@@ -41,42 +42,46 @@ def decode_with_torchvision(path: Path, image_size: int) -> Tensor:
     return transforms.resize(square, [image_size, image_size], antialias=True)
 
 
-OURS = "Pillow, at the scale wanted"
+OURS = "Pillow, at the scale needed"
 WAYS: dict[str, Callable[..., Tensor]] = {
     OURS: partial(read_image, channels=3),
-    "Pillow, whole": decode_whole,
+    "Pillow, at full size": decode_whole,
     "torchvision.io": decode_with_torchvision,
 }
 
 
-def measure_decoding(paths: list[Path], repeats: int) -> dict[str, dict[str, dict[str, float | list[float]]]]:
-    """Decodes all files in each way by turns, a thread for each processor as ``lit-cnn`` does; prints a line for each.
+def measure_decoding(
+    paths: list[Path], repeats: int, report: Report
+) -> dict[str, dict[str, dict[str, float | list[float]]]]:
+    """Decodes all files in each way by turns, with one thread for each processor, as ``lit-cnn`` does.
 
     Returns:
-        By size and way, the images per second of every round, and the speed of ``lit-cnn`` divided by the way's: the median
-        of neighbours in time.
+        By size and way, the images per second of every round. ``gain`` is the speed of ``lit-cnn`` divided by the speed of
+        the way: the median of the ratios of each round.
     """
-    found: dict[str, dict[str, dict[str, float | list[float]]]] = {}
+    measured: dict[str, dict[str, dict[str, float | list[float]]]] = {}
     num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # an image's resize is too small to be shared; the threads have images of their own
+    torch.set_num_threads(1)  # each image has its own thread; resizing one is too little work to share
     try:
         for image_size in IMAGE_SIZES:
             speeds: dict[str, list[float]] = {way: [] for way in WAYS}
             for decode in WAYS.values():
                 _images_per_s(decode, paths[:NUM_WARM_UP], image_size)
-            for _ in range(repeats):
+            for number in range(repeats):
                 for way, decode in WAYS.items():
                     speeds[way].append(_images_per_s(decode, paths, image_size))
-            found[str(image_size)] = {}
-            print(f"\n{len(paths)} JPEGs to {image_size}×{image_size}")
-            for way, rounds in speeds.items():
-                gain = statistics.median(own / other for own, other in zip(speeds[OURS], rounds, strict=True))
-                found[str(image_size)][way] = {"images_per_s": rounds, "gain": gain}
-                compared = "" if way == OURS else f", gain {gain:.2f}"
-                print(f"  {way:28} {statistics.median(rounds):>8,.0f} images/s{compared}", flush=True)
+                    speed = f"{speeds[way][-1]:,.0f} images/s"
+                    report(f"{image_size}×{image_size}, round {number + 1} of {repeats}: {way}, {speed}")
+            measured[str(image_size)] = {
+                way: {
+                    "images_per_s": rounds,
+                    "gain": statistics.median(own / other for own, other in zip(speeds[OURS], rounds, strict=True)),
+                }
+                for way, rounds in speeds.items()
+            }
     finally:
         torch.set_num_threads(num_threads)
-    return found
+    return measured
 
 
 def _images_per_s(decode: Callable[..., Tensor], paths: list[Path], image_size: int) -> float:

@@ -1,4 +1,4 @@
-"""How the time and the memory of ``lit-cnn fit`` grow, with one thing changed at a time."""
+"""How time and memory of ``lit-cnn fit`` grow when one setting changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from typing import Any
 
 import torch
 
-# What every measurement has in common, unless an axis changes it: a LeNet on 20,000 images of 28×28.
+from lit_cnn.benchmark.process import last_line
+from lit_cnn.benchmark.results import Report
+
+# Settings of every measurement, unless an axis changes them: a LeNet on 20,000 images of 28×28.
 BASE = {
     "--model": "LitLeNet",
     "--data": "FakeImages",
@@ -25,7 +28,7 @@ BASE = {
     "--trainer.max_epochs": 3,
     "--trainer.devices": 1,
 }
-# A network that takes any size, for the axis of sizes.
+# The axis of sizes needs a network that takes any size.
 ANY_SIZE = {
     "--model": "LitResNet",
     "--model.variant": "resnet18",
@@ -33,7 +36,7 @@ ANY_SIZE = {
     "--data.batch_size": 64,
     "--trainer.max_epochs": 1,
 }
-# Name of an axis: the option that it changes, its values, what is different from the base.
+# Name of an axis: the option that it changes, its values, other settings than the base's.
 AXES: dict[str, tuple[str, tuple[int, ...], dict[str, Any]]] = {
     "images": ("--data.num_images", (1_000, 5_000, 10_000, 20_000, 40_000, 60_000), {}),
     "image size": ("--data.image_size", (32, 64, 96, 128), ANY_SIZE),
@@ -47,11 +50,11 @@ def run_fit(options: dict[str, Any]) -> dict[str, float]:
     """Trains in a process of its own.
 
     Returns:
-        Seconds of the whole command and of the training in it, images per second, and the peak memory in MB of the process
-        (the greatest, where there are several).
+        Seconds of the whole command and of its training, images per second, and peak memory in MB. If there are several
+        processes, the memory is that of the largest.
 
     Raises:
-        ChildProcessError: If it failed; says what it printed last.
+        ChildProcessError: If it failed, with the last line that it printed.
     """
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as printed:
         arguments = [str(part) for option in options.items() for part in option]
@@ -63,27 +66,28 @@ def run_fit(options: dict[str, Any]) -> dict[str, float]:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             printed.seek(0)
-            raise ChildProcessError(f"lit-cnn fit failed: {(printed.read().strip() or 'no output').splitlines()[-1]}")
-        (results,) = Path(folder).glob("*/*/*/results.json")
-        found = json.loads(results.read_text())
+            raise ChildProcessError(f"lit-cnn fit failed: {last_line(printed.read()) or 'no output'}")
+        (path,) = Path(folder).glob("*/*/*/results.json")
+        results = json.loads(path.read_text())
     return {
         "command_s": seconds,
-        "training_s": found["seconds"],
-        "images_per_s": found["train/images_per_s"],
+        "training_s": results["seconds"],
+        "images_per_s": results["train/images_per_s"],
         "peak_memory_mb": usage.ru_maxrss / 1024,
     }
 
 
-def measure_growth(device: str, repeats: int) -> Iterator[dict[str, list[dict[str, Any]]]]:
-    """Measures every point of every axis, and then all of them again; prints a line for each measurement.
+def measure_growth(device: str, repeats: int, report: Report) -> Iterator[dict[str, list[dict[str, Any]]]]:
+    """Measures every value of every axis, round after round.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        repeats: How often.
+        repeats: Number of rounds.
+        report: Takes a line for each measurement.
 
     Yields:
-        After each round, by axis and for each value of it, the medians of what :func:`run_fit` has returned so far, and
-        under ``rounds`` what it returned.
+        After each round, for each axis and value, the medians of the results of :func:`run_fit` so far, and under
+        ``rounds`` the results.
     """
     points = [
         (axis, value, changes | {option: value})
@@ -94,10 +98,10 @@ def measure_growth(device: str, repeats: int) -> Iterator[dict[str, list[dict[st
     accelerator = {"--trainer.accelerator": "cpu" if device == "cpu" else "gpu"}
     rounds: list[list[dict[str, float]]] = [[] for _ in points]
     for number in range(repeats):
-        _print_head(f"round {number + 1} of {repeats}")
         for (axis, value, changes), measured in zip(points, rounds, strict=True):
             measured.append(run_fit({**BASE, **accelerator, **changes}))
-            _print_row(axis, value, measured[-1])
+            time_and_memory = f"{measured[-1]['training_s']:,.1f} s, {measured[-1]['peak_memory_mb']:,.0f} MB"
+            report(f"round {number + 1} of {repeats}: {axis} {value:,}, {time_and_memory}")
         rows: dict[str, list[dict[str, Any]]] = {axis: [] for axis in AXES}
         for (axis, value, _), measured in zip(points, rounds, strict=True):
             medians = {name: statistics.median(one[name] for one in measured) for name in measured[0]}
@@ -105,31 +109,8 @@ def measure_growth(device: str, repeats: int) -> Iterator[dict[str, list[dict[st
         yield rows
 
 
-def print_growth(rows: dict[str, list[dict[str, Any]]]) -> None:
-    """Prints the medians."""
-    _print_head("medians")
-    for axis, points in rows.items():
-        for point in points:
-            _print_row(axis, point["value"], point)
-
-
-def _print_head(title: str) -> None:
-    print(
-        f"\n{title}\n{'axis':12} {'value':>7} {'command':>10} {'training':>10} {'images/s':>10} {'peak memory':>12}",
-        flush=True,
-    )
-
-
-def _print_row(axis: str, value: int, row: dict[str, float]) -> None:
-    print(
-        f"{axis:12} {value:>7,} {row['command_s']:>8.1f} s {row['training_s']:>8.1f} s "
-        f"{row['images_per_s']:>10,.0f} {row['peak_memory_mb']:>9,.0f} MB",
-        flush=True,
-    )
-
-
 def plot_growth(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draws the medians of training time and memory against each axis, with bars from the lowest to the highest."""
+    """Draws the medians of training time and memory against each axis, with bars from lowest to highest."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3.2 * len(rows), 5.6), layout="constrained")
@@ -153,7 +134,7 @@ def plot_growth(rows: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
 
 def around_medians(points: list[dict[str, Any]], key: str) -> tuple[list[float], list[float]]:
-    """How far the lowest and the highest of a point's rounds lie from its median."""
+    """Distances of each point's lowest and highest round from its median."""
     values = [[one[key] for one in point["rounds"]] for point in points]
     below = [point[key] - min(rounds) for point, rounds in zip(points, values, strict=True)]
     above = [max(rounds) - point[key] for point, rounds in zip(points, values, strict=True)]

@@ -1,9 +1,8 @@
-"""What each means of speed gives: ``lit-cnn fit`` or ``validate`` without it, beside the same with all of them."""
+"""The effect of each optimisation: ``lit-cnn fit`` or ``validate`` without it, beside the same with all of them."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +13,17 @@ from pytorch_lightning.callbacks import Callback
 import lit_cnn.system.memory
 import lit_cnn.training.metrics
 from lit_cnn.benchmark.case import Case
+from lit_cnn.benchmark.process import run_arm
+from lit_cnn.benchmark.results import Report
 from lit_cnn.training.precision import computes_in_bfloat16
 
 
 class Contiguous(Callback):
-    """Puts channels before rows and columns again, in the weights and in every batch."""
+    """Undoes channels last: weights and batches are stored channel by channel."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        # A copy: where there is one channel, or one row and column, contiguous() leaves strides that torch takes for
-        # channels last, and then the whole network computes so.
+        # A copy, since contiguous() may keep strides that torch takes for channels last: those of one channel, or of one
+        # row and column. The whole network would then compute in channels last.
         for parameter in pl_module.network.parameters():
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
         data = trainer.datamodule
@@ -36,7 +37,7 @@ class Contiguous(Callback):
 
 
 def _without_kept_memory() -> None:
-    # The command takes it from there when it starts.
+    # The command reads this name when it starts.
     lit_cnn.system.memory.keep_freed_memory = bool
 
 
@@ -44,7 +45,7 @@ def _without_deferred_metrics() -> None:
     lit_cnn.training.metrics.NUM_PENDING_LOGITS = 1
 
 
-# What leaves a means out: options of the command, and what is changed before it runs.
+# How an optimisation is left out: by options of the command, or by a change before it runs.
 OPTIONS = {
     "channels last": [f"--trainer.callbacks+={__name__}.Contiguous"],
     "bfloat16": ["--trainer.precision=32-true"],
@@ -57,31 +58,29 @@ OPTIMISATIONS = {
 }
 
 
-def leave_out(means: str) -> list[str]:
-    """Changes what has to be changed in this process, and returns the options for the command."""
-    if means in CHANGES:
-        CHANGES[means]()
-    return OPTIONS.get(means, [])
+def leave_out(optimisation: str) -> list[str]:
+    """Applies the change in this process, if there is one, and returns the options for the command."""
+    if optimisation in CHANGES:
+        CHANGES[optimisation]()
+    return OPTIONS.get(optimisation, [])
 
 
-def measure_optimisations(case: Case, repeats: int, run_arm: Callable[[str, Case], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Measures a case without each means by turns; prints a line for each.
+def measure_optimisations(case: Case, repeats: int, report: Report) -> dict[str, dict[str, Any]]:
+    """Measures a case without each optimisation by turns.
 
     Returns:
-        Images per second of every round, with all means under ``all``, and how many times as fast these are: the median of
-        neighbours in time.
+        Images per second of every round; ``all`` is the speed with all optimisations. ``gain`` is the speed with all
+        divided by the speed without one: the median of the ratios of each round.
     """
     names = [name for name in OPTIMISATIONS[case.phase] if name != "bfloat16" or computes_in_bfloat16(case.device)]
     speeds: dict[str, list[float]] = {name: [] for name in ("all", *names)}
-    for _ in range(repeats):
-        for name in speeds:
-            without = replace(case, without="" if name == "all" else name)
-            speeds[name].append(run_arm("lit_cnn", without)["images_per_s"])
-    size, speed = case.image_size, statistics.median(speeds["all"])
-    print(f"\n{case.model} at {size}×{size}, {case.phase}: {speed:,.0f} images/s")
-    found: dict[str, dict[str, Any]] = {"all": {"images_per_s": speeds["all"]}}
+    for number in range(repeats):
+        for name, rounds in speeds.items():
+            rounds.append(run_arm("lit_cnn", replace(case, without="" if name == "all" else name))["images_per_s"])
+            label = "all optimisations" if name == "all" else f"without {name}"
+            report(f"{case.model}, round {number + 1} of {repeats}: {label}, {rounds[-1]:,.0f} images/s")
+    measured: dict[str, dict[str, Any]] = {"all": {"images_per_s": speeds["all"]}}
     for name in names:
         gain = statistics.median(ours / less for ours, less in zip(speeds["all"], speeds[name], strict=True))
-        found[name] = {"images_per_s": speeds[name], "gain": gain}
-        print(f"  without {name:18} {statistics.median(speeds[name]):>10,.0f} images/s, gain {gain:.2f}", flush=True)
-    return found
+        measured[name] = {"images_per_s": speeds[name], "gain": gain}
+    return measured

@@ -1,4 +1,4 @@
-"""Images per second of a loop, whatever loop it is."""
+"""Images per second of any loop."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pytorch_lightning.callbacks import Callback
 
 
 class Stopwatch:
-    """Counts images from the first steady step until enough time has passed, in one go or in several.
+    """Counts images after a warm-up until enough time has passed, in one pass or in several.
 
     Args:
         seconds: How long to measure.
-        warm_up: Steps that are left out of each go: caches fill, kernels are chosen.
-        skip_epoch: Whether the first epoch is measured apart, with all that prepares it, and the steady steps come later.
-        in_passes: Whether a go ends by :meth:`stop` alone, for what is done at its end belongs to it.
+        warm_up: First steps of each pass, which are not counted: caches fill, kernels are chosen.
+        skip_epoch: Measures the first epoch separately, preparation included, and counts from the second one.
+        in_passes: Only :meth:`stop` ends a pass, so that the work at its end is measured too.
     """
 
     def __init__(self, seconds: float, warm_up: int = 3, skip_epoch: bool = False, in_passes: bool = False) -> None:
         self.seconds = seconds
         self.warm_up = warm_up
-        self.first_step_s: float | None = None  # from the beginning to the end of the first step
-        self.first_epoch_images_per_s: float | None = None  # preparations included
+        self.first_step_s: float | None = None  # from start to end of the first step
+        self.first_epoch_images_per_s: float | None = None  # preparation included
         self.in_passes = in_passes
         self._in_first_epoch = skip_epoch
         self._began = time.perf_counter()
-        self._seen = 0  # images in all
-        self._steps = 0  # of this go, those that warm up among them
+        self._seen = 0  # all images
+        self._steps = 0  # of this pass, warm-up included
         self._started = 0.0
-        self._images = 0  # that are counted
-        self._measured = 0.0  # seconds, of the earlier goes
+        self._images = 0  # counted ones
+        self._measured = 0.0  # seconds of the earlier passes
 
     @property
     def images_per_s(self) -> float:
@@ -44,11 +44,11 @@ class Stopwatch:
         return self._measured >= self.seconds
 
     def restart(self) -> None:
-        """Has the time to the first step begin now; what came before was no part of it."""
+        """Counts the time to the first step from now."""
         self._began = time.perf_counter()
 
     def step(self, num_images: int) -> bool:
-        """Enters a step that is done; returns whether enough has been measured."""
+        """Counts a finished step. Returns whether enough has been measured."""
         if self.first_step_s is None:
             await_device()
             self.first_step_s = time.perf_counter() - self._began
@@ -66,17 +66,17 @@ class Stopwatch:
         return self.done
 
     def end_epoch(self) -> None:
-        """Enters the end of an epoch."""
+        """Notes the end of an epoch."""
         if self._in_first_epoch:
             await_device()
             self.first_epoch_images_per_s = self._seen / (time.perf_counter() - self._began)
             self._in_first_epoch = False
 
     def stop(self) -> None:
-        """Ends a go, once the device has done what it was told.
+        """Ends a pass when the device has finished.
 
         Raises:
-            ValueError: If it had no steps besides those that warm up.
+            ValueError: If it had no steps after the warm-up.
         """
         if self.done:
             return
@@ -88,15 +88,15 @@ class Stopwatch:
 
 
 def await_device() -> None:
-    """Waits until the accelerator, if there is one, has done what it was told."""
+    """Waits until the accelerator, if there is one, has finished."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
 
 
 class Timing(Callback):
-    """Hands a Trainer's steps to a stopwatch, and ends the training when it has seen enough."""
+    """Passes a Trainer's steps to a stopwatch, and ends the training when enough has been measured."""
 
-    # Set before the Trainer is made: the command line makes this object by its name alone.
+    # A class attribute, since the command line creates the callback without arguments.
     stopwatch: ClassVar[Stopwatch]
 
     def on_train_batch_end(

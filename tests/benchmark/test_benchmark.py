@@ -2,27 +2,34 @@
 
 import json
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
-from conftest import Command, write_fashion_mnist
+from conftest import ROOT, Command, write_fashion_mnist
 from PIL import Image
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from lit_cnn.benchmark.arms import ARMS
-from lit_cnn.benchmark.case import Case
+from lit_cnn.benchmark.case import COMPILE_MODES, Case
 from lit_cnn.benchmark.decoding import OURS, WAYS
 from lit_cnn.benchmark.growth import around_medians
 from lit_cnn.benchmark.optimisations import OPTIMISATIONS, Contiguous
+from lit_cnn.benchmark.photos import make_folder
+from lit_cnn.benchmark.process import run_arm
+from lit_cnn.benchmark.results import measured_commit, processor_name
+from lit_cnn.benchmark.speed import summarise
 from lit_cnn.benchmark.stopwatch import Stopwatch
-from lit_cnn.commands.benchmark import make_folder, run_arm, summarise
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitResNet
+from lit_cnn.training.callbacks.compile import Mode
 
 
 class Clock:
@@ -141,6 +148,20 @@ def test_nonsense_ends_in_one_line(lit_cnn: Command, arguments: list[str], messa
     assert message in line
 
 
+@pytest.mark.parametrize(("arguments", "status"), [(["--help"], 0), (["--sweet", "speed"], 2), (["--repeats", "0"], 2)])
+def test_help_and_typos_answer_before_anything_heavy_is_imported(arguments: list[str], status: int):
+    code = "import sys; from lit_cnn.__main__ import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+    command = [sys.executable, "-c", code, "benchmark", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert "AssertionError" not in done.stderr
+    assert "recipes" in done.stdout or len(done.stderr.splitlines()) == 1
+
+
+def test_the_modes_of_compile_are_those_of_fit():
+    assert get_args(Mode) == COMPILE_MODES
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Case, int]]:
     """What was to be measured, and never is: each arm has made-up figures."""
@@ -153,7 +174,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Case, int]]:
         figures = dict.fromkeys(("images_per_s", "first_step_s", "peak_memory_mb"), 1.0 + (num_workers == 1))
         return figures | {"first_epoch_images_per_s": None}
 
-    monkeypatch.setattr("lit_cnn.commands.benchmark.run_arm", pretend)
+    for module in ("speed", "optimisations"):
+        monkeypatch.setattr(f"lit_cnn.benchmark.{module}.run_arm", pretend)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     return arms
 
@@ -178,6 +200,25 @@ def test_without_fashion_mnist_a_stand_in_of_its_shape_is_measured_and_named(lit
     assert (case.channels, case.native_size, case.num_classes) == (1, 28, 10)
 
 
+@pytest.mark.parametrize("model", ["resnet18", "resnet", "LitResNet"])
+@pytest.mark.parametrize("data", ["fashion_mnist", "FashionMNIST"])
+def test_network_and_data_have_several_names(lit_cnn: Command, tmp_path: Path, asked: list, model: str, data: str):
+    (tmp_path / "elsewhere" / "FashionMNIST").mkdir(parents=True)
+    done = lit_cnn("benchmark", "--model", model, "--data", data, "--data_dir", "elsewhere", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    case = asked[-1][1]
+    assert (case.model, case.data, case.data_dir, case.image_size) == ("resnet18", "fashion_mnist", "elsewhere", 224)
+
+
+@pytest.mark.usefixtures("asked")
+def test_each_measurement_is_reported_when_it_is_done(lit_cnn: Command):
+    printed = lit_cnn("benchmark", "--case", "lenet", "--repeats", "2", "--device", "cpu").stdout
+    assert "lenet, trial: plain with 2 workers, 1 images/s" in printed
+    assert "lenet, round 2 of 2: ceiling, 1 images/s" in printed
+    table = printed[printed.index("arm ") :].splitlines()
+    assert [line.split()[0] for line in table[1:5]] == list(ARMS)
+
+
 def test_synthetic_images_are_as_the_network_was_published_for(lit_cnn: Command, asked: list):
     lit_cnn("benchmark", "--model", "resnet50", "--data", "synthetic", "--compile", "reduce-overhead", "--repeats", "1")
     case = asked[-1][1]
@@ -191,7 +232,18 @@ def test_synthetic_images_are_as_the_network_was_published_for(lit_cnn: Command,
 
 
 def test_each_optimisation_is_left_out_in_turn(lit_cnn: Command, tmp_path: Path, asked: list):
-    options = ["--suite", "optimisations", "--case", "lenet", "--repeats", "2", "--device", "cpu", "--output", "optimisations.json"]
+    options = [
+        "--suite",
+        "optimisations",
+        "--case",
+        "lenet",
+        "--repeats",
+        "2",
+        "--device",
+        "cpu",
+        "--output",
+        "optimisations.json",
+    ]
     done = lit_cnn("benchmark", *options)
     assert done.returncode == 0, done.stderr
     without = [case.without for _, case, _ in asked]
@@ -222,7 +274,7 @@ def test_all_ways_to_decode_see_the_same_picture(tmp_path: Path):
 
 
 def test_decoding_is_measured(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lit_cnn.commands.benchmark.make_folder", partial(make_folder, num_images=20))
+    monkeypatch.setattr("lit_cnn.benchmark.photos.make_folder", partial(make_folder, num_images=20))
     done = lit_cnn("benchmark", "--suite", "decoding", "--repeats", "3", "--output", "decoding.json")
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "decoding.json").read_text())["decoding"]
@@ -312,3 +364,27 @@ def test_every_arm_is_measured(lit_cnn: Command, tmp_path: Path, photos: Path, d
         assert measured["peak_memory_mb"] > 0
     assert (arms["lit_cnn"][0]["first_epoch_images_per_s"] is not None) == (data == "photos")
     assert "lit_cnn/plain" in done.stdout
+
+
+def test_the_processor_has_torchs_name(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": "Z80"}, raising=False)
+    assert processor_name() == "Z80"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    monkeypatch.setattr("platform.processor", lambda: "i386")
+    assert processor_name() == "i386"
+
+
+def test_new_results_do_not_make_the_code_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lit_cnn.benchmark.results.__file__", str(tmp_path / "package" / "results.py"))
+    monkeypatch.setattr("lit_cnn.benchmark.results.source_commit", lambda: "abc-dirty")
+    files = [tmp_path / "package" / "results.py", tmp_path / "experiments" / "results" / "speed.json"]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_text("old")
+    commit = ["-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "A"]
+    for arguments in (["init", "-q"], ["add", "."], commit):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    files[1].write_text("new")
+    assert measured_commit() == "abc"
+    files[0].write_text("new")
+    assert measured_commit() == "abc-dirty"

@@ -1,0 +1,137 @@
+"""That accuracies of recipes are measured, saved after each run and resumed; never how high any is."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Command
+
+RECIPE = """\
+# Paper: nobody 2026.
+seed_everything: 0
+model:
+  class_path: LitMLP
+data:
+  class_path: Digits
+  init_args:
+    image_size: 28
+    batch_size: 64
+trainer:
+  max_epochs: 2
+"""
+SCORES = {"test/acc_low": 0.8, "test/acc_high": 1.0, "test/images": 360, "val/acc": 0.9, "train/images_per_s": 100.0}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two recipes."""
+    for name in ("first", "second"):
+        path = tmp_path / "experiments" / "digits" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(RECIPE)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int | None]]:
+    """The trainings that were asked for. None takes place; each has made-up results."""
+    trained: list[tuple[str, int, int | None]] = []
+
+    def pretend(recipe: Path, seed: int, device: str, data_dir: str | None, epochs: int | None) -> dict:
+        assert (device, data_dir) == ("cpu", None)
+        trained.append((recipe.as_posix(), seed, epochs))
+        results = {"test/acc": 0.9 + 0.02 * seed, "seconds": 10.0 + seed, "epochs": epochs or 2, "precision": "32-true"}
+        return SCORES | results
+
+    monkeypatch.setattr("lit_cnn.benchmark.recipes.run_recipe", pretend)
+    monkeypatch.setattr("lit_cnn.benchmark.recipes.measured_commit", lambda: "abc")
+    return trained
+
+
+BENCHMARK = ("benchmark", "--suite", "recipes", "--device", "cpu")
+FIRST, SECOND = "experiments/digits/first.yaml", "experiments/digits/second.yaml"
+
+
+def test_each_recipe_is_trained_with_each_seed(lit_cnn: Command, folder: Path, trained: list):
+    done = lit_cnn(*BENCHMARK, "--output", "accuracy.json")
+    assert done.returncode == 0, done.stderr
+    assert trained == [(recipe, seed, None) for recipe in (FIRST, SECOND) for seed in (0, 1, 2)]
+    assert f"{FIRST}, seed 1: test accuracy 92.00%, 11 s" in done.stdout
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith(f"{SECOND}  "))
+    assert "0, 1, 2" in row
+    assert "92.00% ± 2.00%" in row
+    content = json.loads((folder / "accuracy.json").read_text())
+    assert content["environment"]["torch"]
+    run = content["runs"][4]
+    assert (run["recipe"], run["seed"], run["commit"], run["epochs"]) == (SECOND, 1, "abc", 2)
+    assert run["test/acc"] == 0.92
+
+
+def test_a_benchmark_that_was_stopped_is_resumed(lit_cnn: Command, folder: Path, trained: list):
+    assert lit_cnn(*BENCHMARK, "--recipe", FIRST, "--seeds", "2", "--output", "accuracy.json").returncode == 0
+    done = lit_cnn(*BENCHMARK, "--output", "accuracy.json")
+    assert f"{FIRST}, seed 1: already in accuracy.json" in done.stdout
+    assert trained[2:] == [(FIRST, 2, None), *((SECOND, seed, None) for seed in (0, 1, 2))]
+    assert len(json.loads((folder / "accuracy.json").read_text())["runs"]) == 6
+    # Fewer epochs are other runs.
+    done = lit_cnn(*BENCHMARK, "--recipe", FIRST, "--seeds", "1", "--epochs", "1", "--output", "accuracy.json")
+    assert trained[6:] == [(FIRST, 0, 1)]
+    assert json.loads((folder / "accuracy.json").read_text())["runs"][-1]["epochs_given"] == 1
+    assert "92.00% ± 2.00%" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("measured_commit", "def", "holds runs of commit abc, this is def: name another --output"),
+        ("processor_name", "Z80", ", this is Z80: name another --output"),
+    ],
+)
+def test_runs_of_another_commit_or_processor_are_not_mixed_in(
+    lit_cnn: Command, folder: Path, trained: list, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+):
+    assert lit_cnn(*BENCHMARK, "--seeds", "1", "--output", "accuracy.json").returncode == 0
+    before = (folder / "accuracy.json").read_text()
+    monkeypatch.setattr(f"lit_cnn.benchmark.recipes.{name}", lambda: value)
+    done = lit_cnn(*BENCHMARK, "--seeds", "2", "--output", "accuracy.json")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(trained) == 2
+    assert (folder / "accuracy.json").read_text() == before
+    assert lit_cnn(*BENCHMARK, "--seeds", "2", "--output", "new.json").returncode == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_code_with_uncommitted_changes_is_not_resumed(lit_cnn: Command, trained: list, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lit_cnn.benchmark.recipes.measured_commit", lambda: "abc-dirty")
+    assert lit_cnn(*BENCHMARK, "--seeds", "1", "--output", "accuracy.json").returncode == 0
+    done = lit_cnn(*BENCHMARK, "--seeds", "2", "--output", "accuracy.json")
+    assert done.returncode == 2
+    assert "accuracy.json cannot be resumed, for the code has uncommitted changes" in done.stderr
+    assert len(trained) == 2
+
+
+def test_files_that_do_not_fit_are_named(lit_cnn: Command, tmp_path: Path, trained: list):
+    assert "there are no recipes in experiments/digits" in lit_cnn(*BENCHMARK).stderr
+    assert "nowhere.yaml" in lit_cnn(*BENCHMARK, "--recipe", "nowhere.yaml").stderr
+    (tmp_path / "some.yaml").write_text(RECIPE)
+    (tmp_path / "speed.json").write_text('{"cases": {}}')
+    done = lit_cnn(*BENCHMARK, "--recipe", "some.yaml", "--output", "speed.json")
+    assert "speed.json holds no runs of recipes" in done.stderr
+    assert not trained
+
+
+@pytest.mark.slow
+def test_a_recipe_is_measured(lit_cnn: Command, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    # The process of a run starts in this folder, where nothing is installed.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    done = lit_cnn(*BENCHMARK, "--recipe", FIRST, "--seeds", "2", "--epochs", "1", "--output", "accuracy.json")
+    assert done.returncode == 0, done.stderr
+    runs = json.loads((folder / "accuracy.json").read_text())["runs"]
+    assert [run["seed"] for run in runs] == [0, 1]
+    for run in runs:
+        assert run["test/acc_low"] < run["test/acc"] < run["test/acc_high"]
+        assert (run["test/images"], run["epochs"], run["precision"]) == (360, 1, "32-true")
+        assert run["seconds"] > 0
+    assert runs[0]["test/acc"] != runs[1]["test/acc"] or runs[0]["val/acc"] != runs[1]["val/acc"]
+    assert not list(folder.glob("runs/*"))
