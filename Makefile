@@ -5,33 +5,40 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DATA   ?= digits
 
+# In a recipe these are "$$DATA": names may hold spaces and quotes.
+export MODEL DATA DATA_DIR RUN RUN_NAME IMAGES
+
 # What a user gives becomes an option of lit-cnn; what is not given stays as the recipe has it.
-OPTIONS = $(if $(DATA_DIR),--data.data_dir '$(DATA_DIR)') \
+OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
+          $(if $(RUN_NAME),--name "$$RUN_NAME") \
           $(if $(DEVICES),--trainer.devices $(DEVICES)) \
           $(if $(PRECISION),--trainer.precision $(PRECISION)) \
           $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
           $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict doctor dashboard benchmark catalogue test test-all lint format audit lock clean
+.PHONY: help setup train evaluate resume predict runs doctor dashboard benchmark catalogue test test-all lint format audit lock \
+        clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Variables of train, all but MODEL optional:"
-	@echo "  MODEL=googlenet          a recipe's name, from experiments/DATA/"
-	@echo "  DATA=fashion_mnist       a folder of experiments/ (default: digits)"
+	@echo "  MODEL=googlenet          a recipe's name, from experiments/DATA/; for a folder, any network of lit-cnn models"
+	@echo "  DATA=fashion_mnist       a folder of experiments/ (default: digits), or a folder or archive of your own images"
 	@echo "  DATA_DIR=path            where the dataset's files are, or are downloaded to (default: data)"
 	@echo "  DEVICES=2                how many processors or GPUs"
 	@echo "  PRECISION=32-true        32-true, bf16-mixed, 16-mixed (default: auto, by device and size of the network)"
 	@echo "  EPOCHS=3   SEED=1        instead of the recipe's"
-	@echo '  ARGS="--model.lr 0.02"   handed to lit-cnn as it is (also by the other commands)'
+	@echo "  RUN_NAME=first           name of the run's folder (default: time and a short id)"
+	@echo '  ARGS="--model.lr 0.02"   passed to lit-cnn as it is (also by the other commands)'
 	@echo
 	@echo "Examples: make train MODEL=googlenet"
 	@echo "          make train MODEL=lenet DATA=fashion_mnist EPOCHS=3"
-	@echo "          make evaluate RUN=runs/digits/googlenet/20260101-120000-1a2b"
+	@echo "          make train MODEL=resnet18 DATA=photos/"
+	@echo "          make evaluate RUN=latest"
 
-# Made anew when the lock or the packaging changes; otherwise once.
+# Rebuilt when the lock or the packaging changes.
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "lit_cnn needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
@@ -43,39 +50,47 @@ $(VENV)/installed: requirements.lock pyproject.toml
 setup: $(VENV)/installed ## Build .venv from requirements.lock
 
 train: recipe $(VENV)/installed ## Train MODEL on DATA, then look at the test set once
-	@$(BIN)/lit-cnn fit --config experiments/$(DATA)/$(MODEL).yaml --test_after_fit $(OPTIONS) $(ARGS)
+	@if [ -f "experiments/$$DATA/$$MODEL.yaml" ]; then set -- --config "experiments/$$DATA/$$MODEL.yaml"; \
+	else set -- --model "$$MODEL" --data "$$DATA"; fi; \
+	$(BIN)/lit-cnn fit "$$@" --test_after_fit $(OPTIONS) $(ARGS)
 
-# Before anything is installed: is there such a recipe?
+# Before anything is installed: is there such a recipe, or such a folder?
 .PHONY: recipe run images
 recipe:
-	@test -d "experiments/$(DATA)" || \
-		{ echo "no recipes for DATA=$(DATA); there are: $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard experiments/*/*.yaml)))))" >&2; exit 2; }
-	@test -f "experiments/$(DATA)/$(MODEL).yaml" || \
-		{ echo "no recipe MODEL=$(MODEL) for DATA=$(DATA); there are: $(notdir $(basename $(wildcard experiments/$(DATA)/*.yaml)))" >&2; exit 2; }
+	@if [ -z "$$MODEL" ]; then echo "which model? MODEL=googlenet" >&2; exit 2; \
+	elif [ -f "experiments/$$DATA/$$MODEL.yaml" ]; then :; \
+	elif [ -d "experiments/$$DATA" ]; then \
+		echo "no recipe MODEL=$$MODEL for DATA=$$DATA; there are: $$(cd "experiments/$$DATA" && echo *.yaml | sed 's/\.yaml//g')" >&2; exit 2; \
+	elif [ ! -e "$$DATA" ]; then \
+		echo "no recipes and no folder of images DATA=$$DATA; there are recipes for: $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard experiments/*/*.yaml)))))" >&2; exit 2; \
+	fi
 
 run:
-	@test -n "$(RUN)" || { echo "which run? RUN=runs/…" >&2; exit 2; }
+	@test -n "$$RUN" || { echo "which run? RUN=latest or RUN=runs/…" >&2; exit 2; }
 
 evaluate: run $(VENV)/installed ## Look at the test set with the best checkpoint of RUN
-	@$(BIN)/lit-cnn test --run '$(RUN)' $(ARGS)
+	@$(BIN)/lit-cnn test --run "$$RUN" $(ARGS)
 
-resume: run $(VENV)/installed ## Go on with RUN from its last checkpoint
-	@$(BIN)/lit-cnn fit --run '$(RUN)' $(OPTIONS) $(ARGS)
+resume: run $(VENV)/installed ## Continue RUN from its last checkpoint
+	@$(BIN)/lit-cnn resume "$$RUN" $(OPTIONS) $(ARGS)
+
+runs: $(VENV)/installed ## List the runs, newest first
+	@$(BIN)/lit-cnn runs $(ARGS)
 
 images:
-	@test -n "$(IMAGES)" || { echo "which images? IMAGES=folder" >&2; exit 2; }
+	@test -n "$$IMAGES" || { echo "which images? IMAGES=folder" >&2; exit 2; }
 
 predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
-	@$(BIN)/lit-cnn predict --run '$(RUN)' --images '$(IMAGES)' $(ARGS)
+	@$(BIN)/lit-cnn predict --run "$$RUN" --images "$$IMAGES" $(ARGS)
 
-doctor: $(VENV)/installed ## Look at the folder or dataset DATA, a network and this machine before a long training
-	@$(BIN)/lit-cnn doctor --data '$(DATA)' $(if $(DATA_DIR),--data_dir '$(DATA_DIR)') $(if $(MODEL),--model $(MODEL)) $(ARGS)
+doctor: $(VENV)/installed ## Check the folder or dataset DATA, a network and this machine before a long training
+	@$(BIN)/lit-cnn doctor --data "$$DATA" $(if $(DATA_DIR),--data_dir "$$DATA_DIR") $(if $(MODEL),--model "$$MODEL") $(ARGS)
 
 dashboard: $(VENV)/installed ## Show runs/ in TensorBoard, on this machine alone
 	@$(BIN)/tensorboard --logdir runs --host localhost $(ARGS)
 
 benchmark: $(VENV)/installed ## Compare the speed of training with loops written by hand (half an hour; see ARGS=--help)
-	@$(BIN)/lit-cnn benchmark $(if $(DATA_DIR),--data_dir '$(DATA_DIR)') $(ARGS)
+	@$(BIN)/lit-cnn benchmark $(if $(DATA_DIR),--data_dir "$$DATA_DIR") $(ARGS)
 
 catalogue: $(VENV)/installed ## Count all networks anew, for lit-cnn models (after a network changed)
 	@$(BIN)/python -m lit_cnn.commands.catalogue
@@ -89,12 +104,13 @@ test: $(VENV)/installed ## Run the tests
 test-all: $(VENV)/installed ## Run all tests, the slow ones too
 	@$(BIN)/python -m pytest $(PARALLEL) -m '' $(ARGS)
 
-lint: $(VENV)/installed ## Check style, format and the order of imports
+lint: $(VENV)/installed ## Check style, format, types and the order of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo --no-cache
+	@$(BIN)/mypy
 
-format: $(VENV)/installed ## Mend what the linter can mend
+format: $(VENV)/installed ## Repair what the linter can repair
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -10,21 +10,19 @@ from lit_cnn import __version__
 
 # Command: the module whose main() runs it, and what it does.
 COMMANDS = {
-    "fit": ("lit_cnn.commands.fit", "train a model; with --run FOLDER go on with a run"),
-    "validate": ("lit_cnn.commands.fit", "evaluate a run's best checkpoint on its validation images"),
-    "test": (
-        "lit_cnn.commands.fit",
-        "evaluate a run's best checkpoint on the test images; entered into its ledger",
-    ),
-    "predict": (
-        "lit_cnn.commands.predict",
-        "classify new images with a run or torchvision's weights, into predictions.csv",
-    ),
-    "doctor": ("lit_cnn.commands.doctor", "look at data, network and machine before a long training"),
+    "fit": ("lit_cnn.commands.fit", "train a network"),
+    "resume": ("lit_cnn.commands.fit", "continue a run from its last checkpoint"),
+    "validate": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on its validation images"),
+    "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
+    "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
+    "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
+    "doctor": ("lit_cnn.commands.doctor", "check data, network and machine before a long training"),
     "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
-    "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),
+    "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
 }
+# Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
+PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 
 
 def usage() -> str:
@@ -36,15 +34,16 @@ Train, compare and hand over classic convolutional networks.
 commands:
 {commands}
 
-lit-cnn COMMAND --help lists a command's options; lit-cnn --version says {__version__}.
+lit-cnn COMMAND --help lists a command's options; lit-cnn --version prints {__version__}.
 
 examples:
   lit-cnn fit --config experiments/digits/googlenet.yaml --test_after_fit
-  lit-cnn fit --model LitGoogLeNet --data ImageFolder --data.data_dir photos/ --trainer.max_epochs 5
-  lit-cnn fit --model LitResNet --model.weights IMAGENET1K_V1 --data ImageFolder --data.data_dir photos/
+  lit-cnn fit --model resnet18 --data photos/
+  lit-cnn fit --model resnet50 --model.weights IMAGENET1K_V1 --model.freeze backbone --data photos/
+  lit-cnn resume latest
+  lit-cnn test --run latest
+  lit-cnn predict --run latest --images new_photos/
   lit-cnn summary --model resnet18 --image_size 96
-  lit-cnn test --run runs/digits/googlenet/20260101-120000-1a2b
-  lit-cnn predict --run runs/image_folder/googlenet/20260101-120000-1a2b --images new_photos/
 """
 
 
@@ -60,8 +59,17 @@ def main() -> int:
     if arguments[0] not in COMMANDS:
         print(f"lit-cnn: error: unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[arguments[0]][0]).main
-    return run(arguments)
+    from lit_cnn.commands.messages import one_line_errors
+
+    with one_line_errors():
+        if arguments[0] in PARSED_BY_LIGHTNING:
+            from lit_cnn.commands.arguments import prepare
+
+            arguments = prepare(*arguments)
+        run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[arguments[0]][0]).main
+        status = run(arguments)
+        sys.stdout.flush()
+    return status
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ precision and memory format that are fastest on this machine. It loads nothing, 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import itertools
 import json
 import resource
@@ -147,7 +148,7 @@ def run_lightning(case: Case, num_workers: int, stopwatch: Stopwatch) -> None:
 
 
 def run_lit_cnn(case: Case, _: int, stopwatch: Stopwatch) -> None:
-    from lit_cnn.__main__ import main
+    main = importlib.import_module("lit_cnn.__main__").main  # the command, which no room imports
 
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["fit", "--model", lightning_module_of(case.model).__name__, "--model.variant", case.model]

@@ -1,4 +1,4 @@
-"""What the commands say on the screen."""
+"""What the commands say when something goes wrong; nothing heavy is imported for it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
+from lit_cnn.commands.options import options_by_class
 from lit_cnn.commands.policy import ALLOW
 from lit_cnn.errors import TrainingError
 
 # Set to anything, errors come with their traceback.
 DEBUG = "LIT_CNN_DEBUG"
-# Exit status after Ctrl-C, as shells have it.
+# Exit statuses as shells have them: after Ctrl-C, and when nobody reads what is printed.
 INTERRUPTED = 130
-# How gloo and NCCL say that there is nobody at the other end.
+BROKEN_PIPE = 141
+# How gloo and NCCL report that another process has ended.
 LOST_PEER = re.compile(
     r"Connection (closed|reset) by peer|Broken pipe|gloo.*(closed|reset|refused)|NCCL.*(abort|remote)", re.I | re.S
 )
-# How torch says that a GPU's memory, or the machine's, is too small.
+# How torch reports that a GPU's memory, or the machine's, is too small.
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.I)
 
 
@@ -33,8 +34,6 @@ def one_line_errors() -> Iterator[None]:
 
     The exit status is 2 for what the user gave, 1 for what the machine could not do, 130 after Ctrl-C.
     """
-    from pytorch_lightning.utilities.exceptions import MisconfigurationException
-
     try:
         yield
     except SystemExit as stopped:
@@ -44,31 +43,37 @@ def one_line_errors() -> Iterator[None]:
         raise
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    except (ValueError, OSError, MisconfigurationException, TrainingError) as error:
-        if os.environ.get(DEBUG):
+    except BrokenPipeError:
+        # So that Python's own flush at exit does not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE)
+    except Exception as error:
+        message = _message_for_users(error)
+        if message is None or os.environ.get(DEBUG):
             raise
-        print(f"lit-cnn: error: {explain(str(error))}", file=sys.stderr)
+        print(f"lit-cnn: error: {message}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ValueError) else 1)
-    except RuntimeError as error:
-        if os.environ.get(DEBUG):
-            raise
+
+
+def _message_for_users(error: Exception) -> str | None:
+    """What to print of an error; None if it is a fault of the program."""
+    if isinstance(error, ValueError | OSError | TrainingError) or type(error).__name__ == "MisconfigurationException":
+        return explain(str(error))
+    if isinstance(error, RuntimeError):
         if LOST_PEER.search(str(error)):
-            says = "another process of this training has ended; what it said of it stands above"
-        elif OUT_OF_MEMORY.search(str(error)):
-            says = f"{out_of_memory(error)}: make --data.batch_size or --data.image_size smaller"
-        else:
-            raise
-        print(f"lit-cnn: error: {says}", file=sys.stderr)
-        sys.exit(1)
+            return "another process of this training has ended; its own message is above"
+        if OUT_OF_MEMORY.search(str(error)):
+            return f"{out_of_memory(error)}: make --data.batch_size or --data.image_size smaller"
+    return None
 
 
 def out_of_memory(error: RuntimeError) -> str:
-    """torch's account of a memory that is too small, without what it advises programmers."""
+    """torch's message about too little memory, without its advice to programmers."""
     return f"there is not enough memory ({str(error).partition('. ')[0].splitlines()[0]})"
 
 
 def explain(message: str) -> str:
-    """jsonargparse's account of what it could not parse, in one line that says what would do."""
+    """A message in one line; jsonargparse's about classes and options say what would do."""
     denied = re.search(r"Importing '([\w.]+)' is not allowed", message)
     if denied:
         package = denied[1].partition(".")[0]
@@ -77,102 +82,44 @@ def explain(message: str) -> str:
             f"loggers, plugins, profilers, strategies and accelerators of pytorch_lightning; "
             f"if you trust it, set the environment variable {ALLOW}={package}"
         )
-    key = re.search(r'Parser key "([^"]+)"', message)
-    given = re.search(r"Given value: (.+)|Got value: (.+)", message)
-    unknown = re.search(r"Given value: (?:\{'class_path': ')?([\w.]+)", message)
-    if key and key[1] in ("model", "data") and unknown and "path" in message:
-        names = _names_of(key[1])
-        near = difflib.get_close_matches(unknown[1], names, n=1)
+    unknown = re.search(r'Parser key "(model|data)".*Given value: (?:\{\'class_path\': \')?([\w.]+)', message, re.S)
+    if unknown and "path" in message:
+        names = _names_of(unknown[1])
+        near = difflib.get_close_matches(unknown[2], names, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        if key[1] == "model" and (trained_by := _class_of_variant(unknown[1])):
-            hint = f"it is a variant: --model {trained_by} --model.variant {unknown[1]}; "
-        return f"unknown {key[1]} {unknown[1]}; {hint}there are {', '.join(names)}"
-    if "arguments are required: fit.data, fit.model" in message:
-        return "nothing to train: give --config FILE, or --model and --data"
+        return f"unknown {unknown[1]} {unknown[2]}; {hint}there are {', '.join(names)}"
     option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
     if option:
         name = (option[1] or option[2]).rpartition(".")[2]
-        near = [known for known in difflib.get_close_matches(name, _option_names(), n=2) if known != name]
-        hint = f"did you mean {near[0]}?" if near else "--help, --model.help NAME and --data.help NAME list the options"
-        return f"unknown option {name}; {hint}"
-    missing = re.search(r"arguments are required: (\w+)$", message)
-    if missing:
-        return f"{missing[1]} is not given: add --data.{missing[1]}"
-    # The alternatives of a union, less the None that stands for "not given".
-    reasons = re.findall(r"^ +- (.+)$", message, re.MULTILINE) or re.findall(r"(Expected a .+?)\. Got value", message)
-    reasons = [reason for reason in reasons if "NoneType" not in reason and "Union" not in reason]
-    if not reasons:
-        return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", message).split())
-    what = f"{key[1]}: " if key else ""
-    value = next(filter(None, given.groups())) if key and given else None
-    names = re.findall(r"'([^']+)'", reasons[0]) if "typing.Literal" in reasons[0] else []
-    if value and len(names) > 8 and (near := difflib.get_close_matches(value.strip("'"), names, n=3)):
-        return f"{what}there is no {value}; did you mean {', '.join(near)}?"
-    got = f", got {value}" if value else ""
-    return what + " ".join(
-        (" or ".join(map(_expectation, dict.fromkeys(reasons))).replace(" or expected", " or") + got).split()
+        known = sorted(set().union(*options_by_class().values()) - {name})
+        near = difflib.get_close_matches(name, known, n=1)
+        return f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'lit-cnn fit --help lists the options'}"
+    return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", message).split())
+
+
+def _names_of(group: str) -> list[str]:
+    known = options_by_class()
+    if group == "model":
+        return sorted(name for name in known if name.startswith("Lit") and name != "LitClassifier")
+    base = known["ImageDataModule"]
+    return sorted(
+        name
+        for name, options in known.items()
+        if base <= options and name not in ("ImageDataModule", "DownloadedDataModule", "AutoTrainer")
     )
-
-
-def _expectation(reason: str) -> str:
-    """``Expected a <class 'int'>`` as "expected int", a ``Literal`` as the names that it allows."""
-    names = re.search(r"Expected a typing\.Literal\[(.+)\]", reason)
-    if names:
-        return f"expected one of {names[1]}".replace("'", "")
-    return re.sub(r"Expected an? (?:<class ')?([^'\s]+)(?:'>)?", r"expected \1", reason)
-
-
-def _class_of_variant(name: str) -> str | None:
-    from lit_cnn import models
-
-    return models.lightning_module_of(name).__name__ if name in models.list_variants() else None
-
-
-def _names_of(kind: str) -> list[str]:
-    from lit_cnn import data, models
-
-    names = [model.__name__ for model in models.ARCHITECTURES.values()]
-    return sorted(names if kind == "model" else set(data.__all__) - {"ImageDataModule"})
-
-
-def _option_names() -> list[str]:
-    import inspect
-
-    from pytorch_lightning import Trainer
-
-    from lit_cnn import data, models
-    from lit_cnn.training.classifier import LitClassifier
-
-    classes = [Trainer, LitClassifier, *models.ARCHITECTURES.values(), *(getattr(data, name) for name in data.__all__)]
-    return sorted({name for kind in classes for name in inspect.signature(kind).parameters})
 
 
 def quiet() -> None:
     """Silences what the user can do nothing about; the command prints what matters of it itself."""
-    # "GPU available", "Tip", "Seed set to 0", "Restoring states from": said better, or not worth saying.
+    # "GPU available", "Tip", "Seed set to 0", "Restoring states from".
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # torch.compile without a GPU, on a machine that has CUDA's compiler.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    # Lightning 2.6.6 asks torch for the kind of a tree's node in a way that torch is about to drop.
-    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated")
+    # Lightning 2.6.6 asks torch whether a tree's node is a leaf in a way that torch is about to drop.
+    ignore_warnings(r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
 
 
-def silence_own_doing(fitting: bool, interval_given: bool, checkpoints: Path | None) -> None:
-    """Silences what Lightning warns of because of the command, not because of what the user gave.
-
-    Args:
-        fitting: Whether the command trains.
-        interval_given: Whether the user chose how often steps are logged.
-        checkpoints: The folder of a run that goes on.
-    """
-    about: list[str] = []
-    if not fitting:
-        about.append(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
-    elif not interval_given:
-        # The metrics of an epoch are logged all the same.
-        about.append(r"The number of training batches \(\d+\) is smaller than the logging interval")
-    if checkpoints:
-        about.append(rf"Checkpoint directory {re.escape(str(checkpoints.resolve()))} exists and is not empty")
-    for message in about:
-        warnings.filterwarnings("ignore", message, UserWarning)
+def ignore_warnings(pattern: str, category: type[Warning] = UserWarning) -> None:
+    """Silences warnings that begin with a pattern."""
+    warnings.filterwarnings("ignore", pattern, category)

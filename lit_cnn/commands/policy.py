@@ -16,7 +16,7 @@ ALLOWED = (
 ALLOW = "LIT_CNN_ALLOW"
 
 
-def import_nothing_foreign() -> None:
+def restrict_imports() -> None:
     """Lets configurations and options name classes of :data:`ALLOWED` packages alone; others are not even imported."""
     from jsonargparse import set_parsing_settings
 

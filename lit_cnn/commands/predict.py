@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lit_cnn.commands.messages import one_line_errors, quiet
-from lit_cnn.runs.folder import Run
+from lit_cnn.runs.folder import find_run
 from lit_cnn.system.memory import keep_freed_memory
 
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
             raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
         path = options.ckpt_path
         if options.run or options.config:
-            path = Run.open(options.run or Path(options.config).parent).path
+            path = find_run(options.run or options.config).path
 
         # Imported only now: torch takes seconds, but --help and typos are answered at once.
         from lit_cnn.inference.inputs import GivenImages

@@ -16,7 +16,7 @@ from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.inference.inputs import GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
 from lit_cnn.runs.checkpoint_file import read_checkpoint
-from lit_cnn.runs.folder import Run
+from lit_cnn.runs.folder import find_run
 from lit_cnn.training.classifier import CHECKPOINT_KEY, LitClassifier
 
 
@@ -116,7 +116,7 @@ def load_run(path: str | Path, checkpoint: str = "best", device: str | torch.dev
     if checkpoint not in ("best", "last"):
         raise ValueError(f"checkpoint must be best or last, got {checkpoint!r}")
     if not _is_checkpoint(path):
-        run = Run.open(Path(path).parent if Path(path).name == "config.yaml" else path)
+        run = find_run(path)
         path = run.last if checkpoint == "last" else run.checkpoint or run.best
     return _read(path).to(device or _fastest_device())
 

@@ -49,8 +49,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter
             partial.unlink(missing_ok=True)
             raise OSError(
-                f"the checkpoint {path} cannot be written ({_reason(error)}): it takes {format_bytes(num_bytes(checkpoint))}, "
-                f"{_room(path.parent)}; the previous one is unchanged"
+                f"the checkpoint {path} cannot be written ({_reason(error)}): it takes "
+                f"{format_bytes(num_bytes(checkpoint))}, {_room(path.parent)}; the previous one is unchanged"
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:

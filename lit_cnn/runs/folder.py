@@ -220,4 +220,4 @@ def _write(path: Path, text: str) -> None:
 
 
 def _as_folder_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "unnamed"
+    return re.sub(r"[^\w-]+", "_", name).strip("_") or "unnamed"

@@ -57,7 +57,7 @@ def test_results_are_added_to_not_lost(tmp_path: Path):
 
 def test_a_run_may_have_a_free_name(tmp_path: Path):
     assert Run.create(tmp_path, "digits", "lenet", "first try, lr=0.1").path == tmp_path / "digits/lenet/first try, lr=0.1"
-    with pytest.raises(ValueError, match="first try, lr=0.1 exists already") as refused:
+    with pytest.raises(ValueError, match=r"first try, lr=0\.1 exists already") as refused:
         Run.create(tmp_path, "digits", "lenet", "first try, lr=0.1")
     assert len(str(refused.value).splitlines()) == 1
 

@@ -1,0 +1,201 @@
+"""What ``fit``, ``validate`` and ``test`` have in common: LightningCLI with this project's defaults."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+import yaml
+from jsonargparse import Namespace, get_loader, set_loader
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+import lit_cnn.models  # noqa: F401 - makes every model known by its name
+from lit_cnn.commands.arguments import name_classes_in_configuration
+from lit_cnn.commands.messages import DEBUG, explain
+from lit_cnn.commands.options import LINKED
+from lit_cnn.commands.policy import restrict_imports
+from lit_cnn.commands.tables import print_results
+from lit_cnn.data import ImageDataModule
+from lit_cnn.network.counting import count_multiply_adds
+from lit_cnn.network.sizes import takes
+from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.compile import Compile, Mode
+from lit_cnn.training.callbacks.record import with_interval
+from lit_cnn.training.classifier import LitClassifier
+from lit_cnn.training.precision import AutoTrainer, choose_precision
+
+# Processes that a launcher starts for the other devices find here the precision that the first process chose.
+PRECISION = "LIT_CNN_PRECISION"
+# The way in which jsonargparse reads files and values: YAML, with names of variants and datasets for classes.
+PARSER_MODE = "lit_cnn"
+TRAINER_DEFAULTS = {"max_epochs": 10, "enable_model_summary": False, "num_sanity_val_steps": 0}
+
+
+class Parser(LightningArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if ex is not None and os.environ.get(DEBUG):
+            raise ex
+        print(f"lit-cnn: error: {explain(message)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _read_yaml(text: str) -> Any:
+    return name_classes_in_configuration(get_loader("yaml")(text))
+
+
+class CLI(LightningCLI):
+    """Parses the settings of a command, and makes data and network; the command makes the Trainer.
+
+    Args:
+        command: ``fit``, ``validate`` or ``test``.
+        arguments: What :func:`lit_cnn.commands.arguments.prepare` returns.
+    """
+
+    config: Any
+
+    def __init__(self, command: str, arguments: list[str]) -> None:
+        self.command = command
+        self.run: Run | None = None
+        self.trainer: Trainer | None = None
+        restrict_imports()
+        set_loader(PARSER_MODE, _read_yaml, (yaml.YAMLError,))
+        super().__init__(
+            LitClassifier,
+            ImageDataModule,
+            trainer_class=AutoTrainer,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_class=Parser,
+            parser_kwargs={"prog": f"lit-cnn {command}", "description": "", "parser_mode": PARSER_MODE},
+            args=arguments,
+            run=False,
+        )
+
+    # Settings
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        add = parser.add_argument
+        add("--run", type=str | None, default=None, help="Folder of an earlier run, or latest.")
+        add(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="Checkpoint to start from: a file, or last or best of the run.",
+        )
+        add("--runs_dir", type=str, default="runs", help="Where the folders of new runs are made.")
+        add("--name", type=str | None, default=None, help="Name of the new run's folder; time and a short id by default.")
+        add(
+            "--test_after_fit", action="store_true", help="After fit, look at the test images once with the best checkpoint."
+        )
+        add("--save_every_minutes", type=float | None, default=10.0, help="Save last.ckpt this often within an epoch.")
+        add("--save_every_steps", type=int | None, default=None, help="Save last.ckpt after so many optimiser steps.")
+        add(
+            "--compile",
+            type=Mode | None,
+            nargs="?",
+            const="default",
+            default=None,
+            help="Compile the network with torch.compile; reduce-overhead, on a GPU, is for small networks.",
+        )
+        for target, source in LINKED.items():
+            parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(args)
+        if not isinstance(self.config.trainer, Namespace):
+            parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
+        checkpoint = self.config.ckpt_path
+        if checkpoint and not Path(checkpoint).is_file():
+            parser.error(f"a checkpoint must be a file, got {checkpoint}")
+
+    # Data, network, Trainer
+
+    def instantiate_classes(self) -> None:
+        # A checkpoint brings its own weights. Those that its training started from may be gone.
+        model = self.config.model.init_args
+        started_from = model.get("weights")
+        if self.config.ckpt_path and started_from:
+            model.weights = None
+        try:
+            super().instantiate_classes()
+        finally:
+            if started_from:
+                model.weights = started_from
+
+    def instantiate_trainer(self, **kwargs: Any) -> None:
+        """Leaves the Trainer to :meth:`make_trainer`: it needs the run's folder, which is made last."""
+
+    def make_trainer(self, callbacks: list[Callback], **settings: Any) -> Trainer:
+        """A Trainer with the user's settings and ours.
+
+        Args:
+            callbacks: Ours; the user's run before them.
+            settings: Arguments of the Trainer that replace the user's.
+
+        Raises:
+            ValueError: If the devices that the user asks for make no sense.
+        """
+        given = self.config_init.trainer
+        if self.config.compile:
+            callbacks = [Compile(self.config.compile), *callbacks]
+        plugins = given.plugins or []
+        settings |= {
+            "callbacks": [*_as_list(given.callbacks), *callbacks],
+            "plugins": [*_as_list(plugins), SafeCheckpointIO()],
+            "use_distributed_sampler": False,
+        }
+        if given.precision == "auto" and not plugins:  # one of which may be a precision
+            # Saved with the run: it is resumed and evaluated in the precision in which it began.
+            settings["precision"] = self.config.trainer.precision = self._choose_precision(given.accelerator)
+        if self.run and given.default_root_dir is None:
+            # Lightning would resume from any hpc_ckpt_….ckpt that lies in the current folder.
+            settings["default_root_dir"] = self.run.path
+        try:
+            return super().instantiate_trainer(**settings)
+        except TypeError as error:
+            raise ValueError(f"the Trainer cannot be made with devices={given.devices}: {error}") from error
+
+    def _choose_precision(self, accelerator: Any) -> str:
+        if PRECISION in os.environ:
+            return os.environ[PRECISION]
+        on_cpu = accelerator == "cpu" or not torch.accelerator.is_available()
+        device = "cpu" if on_cpu else torch.accelerator.current_accelerator().type
+        network, channels, size = self.model.network, self.model.in_channels, self.datamodule.image_size
+        # Where the size does not fit, the model says so when it meets the data.
+        if not takes(network, channels, size):
+            return "32-true"
+        image = torch.zeros(1, channels, size, size)
+        return choose_precision(device, self.datamodule.batch_size * count_multiply_adds(network, image))
+
+    # Results
+
+    def scores(self) -> dict[str, float]:
+        """What the Trainer logged last, the test accuracy with its interval."""
+        scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        return with_interval(scores) if "test/acc" in scores else scores
+
+    def report(self, results: dict[str, float], checkpoint: str | Path | None) -> None:
+        """Prints the table at the end of a command."""
+        if self.trainer.is_global_zero:
+            if "test/acc" in results and self.run:
+                results = results | {"test/looks": self.run.read_results().get("test/looks", 0)}
+            print_results(results, checkpoint, self.run.path if self.run else None)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]

@@ -1,0 +1,33 @@
+"""``lit-cnn validate`` and ``lit-cnn test``: evaluate a checkpoint."""
+
+from __future__ import annotations
+
+from lit_cnn.commands.cli import CLI
+from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.runs.folder import Run
+from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.training.callbacks.dashboard import RunLogger
+from lit_cnn.training.callbacks.interrupts import Interrupts
+from lit_cnn.training.callbacks.record import Recorder
+
+
+def main(arguments: list[str]) -> int:
+    """Evaluates on the validation or the test images and returns the exit status."""
+    command, *options = arguments
+    quiet()
+    keep_freed_memory()
+    cli = CLI(command, options)
+    checkpoint = cli.config.ckpt_path
+    if checkpoint is None:
+        raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
+    cli.run = Run.open(cli.config.run) if cli.config.run else Run.of_checkpoint(checkpoint)
+    settings = {"enable_progress_bar": False, "enable_checkpointing": False}
+    if cli.config_init.trainer.logger in (None, True):
+        settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" else False
+    cli.trainer = cli.make_trainer([Recorder(cli.run), Interrupts(last=None)], **settings)
+    ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+    evaluate = getattr(cli.trainer, command)
+    # Without Lightning's own table, and without running code from the checkpoint.
+    evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    cli.report(cli.scores(), checkpoint)
+    return 0

@@ -1,0 +1,191 @@
+"""The options of ``fit``, ``validate`` and ``test`` by name, read from the sources: importing them takes seconds."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent
+# Options of the command itself.
+COMMAND_OPTIONS = (
+    "c",
+    "ckpt_path",
+    "compile",
+    "config",
+    "data",
+    "h",
+    "help",
+    "model",
+    "name",
+    "print_config",
+    "run",
+    "runs_dir",
+    "save_every_minutes",
+    "save_every_steps",
+    "seed_everything",
+    "test_after_fit",
+    "trainer",
+)
+# What jsonargparse adds below --model, --data and --trainer.
+KEYWORDS = ("class_path", "dict_kwargs", "help", "init_args")
+# Arguments of the model that follow from the data.
+LINKED = {"num_classes": "data.num_classes", "in_channels": "data.channels"}
+# What people type, and what it is called here.
+ALIASES = {
+    "bs": "data.batch_size",
+    "checkpoint": "ckpt_path",
+    "epochs": "trainer.max_epochs",
+    "gpus": "trainer.devices",
+    "img_size": "data.image_size",
+    "imgsz": "data.image_size",
+    "learning_rate": "model.lr",
+    "max_epoch": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "pretrained": "model.weights",
+    "resume": "run",
+    "seed": "seed_everything",
+    "wd": "model.weight_decay",
+    "workers": "data.num_workers",
+}
+# The first page of `lit-cnn fit --help`.
+COMMON = """usage: lit-cnn fit --model NAME --data NAME [options]
+       lit-cnn fit --config FILE [options]
+
+The options that people use:
+
+  --model NAME                a network: resnet18, googlenet, … (lit-cnn models lists all)
+  --data NAME                 a folder or archive of images (photos/), or a dataset (digits, fashion_mnist, cifar10, …)
+  --config FILE               a recipe or the config.yaml of a run; options after it override it
+  --name NAME                 name of the run's folder (default: time and a short id)
+  --test_after_fit            look at the test images once, with the best checkpoint
+  --seed_everything N         seed of initialisation, order, augmentation and split (default: 0)
+  --trainer.max_epochs N      epochs (default: 10)
+  --trainer.devices N         number of processors or GPUs
+  --trainer.accelerator NAME  cpu or gpu (default: the fastest there is)
+  --trainer.precision NAME    auto, 32-true, bf16-mixed or 16-mixed (default: auto)
+  --data.batch_size N         images in a step, over all devices together
+  --data.image_size N         height and width that the network sees, in pixels
+  --data.data_dir FOLDER      where a dataset's files are, or are downloaded to (default: data)
+  --data.crop_padding N       shift images by up to N pixels in training
+  --data.flip true            mirror every other image in training
+  --model.lr X                learning rate, the highest of its schedule
+  --model.schedule NAME       constant, step, cosine or one_cycle
+  --model.weight_decay X      weight decay
+  --model.weights NAME        start from torchvision's weights (IMAGENET1K_V1), a file or a run
+  --model.freeze backbone     train the last layer alone
+
+lit-cnn resume RUN continues a run. All options:
+"""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The arguments of a class as its source has them."""
+
+    bases: tuple[str, ...]
+    arguments: tuple[str, ...] | None  # of its own __init__; None if it inherits it
+    takes_more: bool  # passes **kwargs on to its base
+
+
+def _signatures(files: Iterable[Path]) -> dict[str, Signature]:
+    found: dict[str, Signature] = {}
+    for file in files:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.ClassDef):
+                continue
+            init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
+            bases = tuple(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+            if init is None:
+                found[node.name] = Signature(bases, None, True)
+            else:
+                names = [argument.arg for argument in [*init.args.args[1:], *init.args.kwonlyargs]]
+                found[node.name] = Signature(bases, tuple(names), init.args.kwarg is not None)
+    return found
+
+
+@cache
+def options_by_class() -> dict[str, frozenset[str]]:
+    """Arguments of every model, every dataset and the Trainer, by the name of the class."""
+    lightning = find_spec("pytorch_lightning")
+    assert lightning is not None
+    assert lightning.origin is not None
+    signatures = _signatures(
+        [
+            *sorted((PACKAGE / "models").glob("*.py")),
+            *sorted((PACKAGE / "data").glob("*.py")),
+            PACKAGE / "training" / "classifier.py",
+            PACKAGE / "training" / "precision.py",
+            Path(lightning.origin).parent / "trainer" / "trainer.py",
+        ]
+    )
+
+    def arguments(name: str) -> set[str]:
+        signature = signatures.get(name)
+        if signature is None:
+            return set()
+        inherited = set().union(*map(arguments, signature.bases)) if signature.takes_more else set()
+        return set(signature.arguments or ()) | inherited
+
+    return {name: frozenset(arguments(name) - {"network"}) for name in signatures}
+
+
+def _options_of(group: str, class_name: str | None) -> frozenset[str] | None:
+    """Arguments below ``--model``, ``--data`` or ``--trainer``; None if the class is not one of ours."""
+    known = options_by_class()
+    if group == "trainer":
+        return known["AutoTrainer"]
+    if class_name is not None:
+        return known.get(class_name.rpartition(".")[2])
+    base = "LitClassifier" if group == "model" else "ImageDataModule"
+    related = [names for name, names in known.items() if known[base] <= names and name != "AutoTrainer"]
+    if group == "model":
+        related = [names for name, names in known.items() if name.startswith("Lit")]
+    return frozenset().union(*related)
+
+
+def check_options(names: Sequence[str], model: str | None, data: str | None) -> None:
+    """Refuses options that do not exist, before anything heavy is imported.
+
+    Args:
+        names: Options as typed, without values: ``--model.lr``.
+        model: Class of the model, if it is known; else the options of all models are accepted.
+        data: Class of the data, likewise.
+
+    Raises:
+        ValueError: At the first option that does not exist; offers the nearest.
+    """
+    for name in names:
+        group, _, rest = name.lstrip("-").rstrip("+").partition(".")
+        if group not in ("model", "data", "trainer"):
+            if name.lstrip("-") not in COMMAND_OPTIONS:
+                raise ValueError(f"unknown option {name}; {_suggestion(name)}")
+            continue
+        path = [part for part in rest.split(".") if part]
+        if path and path[0] == "init_args":
+            path = path[1:]
+        accepted = _options_of(group, {"model": model, "data": data}.get(group))
+        if not path or accepted is None or path[0] in KEYWORDS or path[0] in accepted:
+            if group == "model" and path and path[0] in LINKED:
+                raise ValueError(f"{path[0]} of the model follows from the data and cannot be set")
+            continue
+        raise ValueError(f"unknown option {name}; {_suggestion(name, group, model if group == 'model' else data)}")
+
+
+def _suggestion(name: str, group: str | None = None, class_name: str | None = None) -> str:
+    groups = [group] if group else ["model", "data", "trainer"]
+    full = [f"{one}.{option}" for one in groups for option in _options_of(one, class_name if group else None) or ()]
+    full += [] if group else [option for option in COMMAND_OPTIONS if len(option) > 1]
+    leaf = name.lstrip("-").rpartition(".")[2].replace("-", "_")
+    if leaf in ALIASES:
+        return f"did you mean --{ALIASES[leaf]}?"
+    exact = [option for option in full if option.rpartition(".")[2] == leaf]
+    by_leaf = {option.rpartition(".")[2]: option for option in reversed(full)}
+    near = exact or [by_leaf[close] for close in difflib.get_close_matches(leaf, by_leaf, n=2, cutoff=0.7)]
+    if near:
+        return f"did you mean {' or '.join(f'--{option}' for option in near)}?"
+    return "lit-cnn fit --help lists the options"

@@ -1,0 +1,211 @@
+"""From what a user types to what the parser takes."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import ROOT, Command, write_photos
+
+from lit_cnn.commands.arguments import prepare
+from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
+
+DIGITS = ["--data", "digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]
+
+
+def settings_of(lit_cnn: Command, *arguments: str | Path) -> dict:
+    """What the parser makes of the options of ``fit``."""
+    done = lit_cnn("fit", *arguments, "--print_config")
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("names", "class_name", "variant"),
+    [
+        (["--model", "resnet50"], "LitResNet", "resnet50"),
+        (["--model=resnet50"], "LitResNet", "resnet50"),
+        (["--model", "LitResNet", "--model.variant", "resnet50"], "LitResNet", "resnet50"),
+        (["--model", "vgg"], "LitVGG", "vgg11_bn_small"),
+        (["--model", "LitVGG"], "LitVGG", "vgg11_bn_small"),
+        (["--model", "alexnet"], "LitAlexNet", "alexnet"),
+        (["--model", "lit_cnn.models.LitLeNet"], "LitLeNet", "lenet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_network_is_named_in_any_way(lit_cnn: Command, names: list[str], class_name: str, variant: str):
+    model = settings_of(lit_cnn, *names, *DIGITS)["model"]
+    assert model["class_path"].rpartition(".")[2] == class_name
+    assert model["init_args"]["variant"] == variant
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "FashionMNIST"])
+def test_a_dataset_is_named_as_its_recipes_or_its_class(lit_cnn: Command, name: str):
+    data = settings_of(lit_cnn, "--model", "lenet", "--data", name)["data"]
+    assert data["class_path"].endswith("FashionMNIST")
+
+
+@pytest.mark.parametrize(("model", "size"), [("resnet18", 224), ("resnet20", 32), ("LitLeNet", 28)])
+def test_a_folder_is_data_at_the_size_of_the_network(lit_cnn: Command, tmp_path: Path, model: str, size: int):
+    (tmp_path / "my photos").mkdir()
+    data = settings_of(lit_cnn, "--model", model, "--data", "my photos/")["data"]
+    assert data["class_path"].endswith("ImageFolder")
+    assert data["init_args"]["data_dir"].rstrip("/") == "my photos"
+    assert data["init_args"]["image_size"] == size
+    options = ["--model", model, "--data", "my photos/", "--data.image_size", "64"]
+    assert settings_of(lit_cnn, *options)["data"]["init_args"]["image_size"] == 64
+
+
+@pytest.mark.parametrize(
+    "model", ["resnet20", {"class_path": "resnet20"}, {"class_path": "resnet20", "init_args": {"lr": 0.5}}], ids=str
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_configuration_names_networks_and_data_likewise(lit_cnn: Command, tmp_path: Path, model: object, nested: bool):
+    if nested:
+        if isinstance(model, str):
+            pytest.skip("a file of its own holds settings, not a name alone")
+        (tmp_path / "model.yaml").write_text(yaml.safe_dump(model))
+    content = {"model": "model.yaml" if nested else model, "data": {"class_path": "digits"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+    settings = settings_of(lit_cnn, "--config", "config.yaml")
+    assert settings["model"]["class_path"].endswith("LitResNet")
+    assert settings["model"]["init_args"]["variant"] == "resnet20"
+    assert settings["model"]["init_args"]["lr"] == (0.5 if "lr" in str(model) else 0.01)
+    assert settings["data"]["class_path"].endswith("Digits")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("name", ["lenet", "LitLeNet", "lit_cnn.models.LitLeNet"])
+def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tmp_path: Path, nested: bool, name: str):
+    model = {"class_path": name, "init_args": {"num_classes": 7}}
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(model))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": "model.yaml" if nested else model, "data": "Digits"}))
+    done = lit_cnn("fit", "--config", "config.yaml")
+    assert done.returncode == 2
+    assert "num_classes of the model follows from the data and cannot be set" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ("--lr", "--model.lr"),
+        ("--epochs", "--trainer.max_epochs"),
+        ("--batch_size", "--data.batch_size"),
+        ("--data_dir", "--data.data_dir"),
+        ("--image-size", "--data.image_size"),
+        ("--seed", "--seed_everything"),
+        ("--variant", "--model.variant"),
+        ("--devices", "--trainer.devices"),
+        ("--modle", "--model"),
+        ("--model.lrr", "--model.lr"),
+        ("--data.imagesize", "--data.image_size"),
+        ("--trainer.max_epoch", "--trainer.max_epochs"),
+    ],
+)
+def test_an_unknown_option_gets_the_one_that_was_meant(option: str, hint: str):
+    with pytest.raises(ValueError, match=rf"unknown option {option}; did you mean {hint}\b"):
+        prepare("fit", "--model", "lenet", "--data", "digits", option, "1")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "resnet19", "--data", "digits"], "unknown variant 'resnet19'; did you mean"),
+        (["--model", "resnet18"], "--data is missing: add --data photos/"),
+        (["--data", "digits"], "--model is missing: add --model resnet18"),
+        (["photos", "--model", "resnet18"], "'photos' belongs to no option"),
+        (["--model", "resnet18", "vgg", "--data", "digits"], "'vgg' belongs to no option"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_one_line(words: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        prepare("fit", *words)
+
+
+def test_options_are_known_without_the_parser():
+    """The quick check accepts what the parser accepts, and no more."""
+    from lit_cnn.commands.cli import CLI
+
+    parser = CLI("fit", prepare("fit", "--model", "lenet", "--data", "FakeImages")[1:]).parser
+    names = {option.lstrip("-") for action in parser._actions for option in action.option_strings}
+    top_level = {name.rstrip("+") for name in names if "." not in name}
+    assert top_level - {"print_shtab"} <= set(COMMAND_OPTIONS)
+    assert set(COMMAND_OPTIONS) - top_level <= {"trainer", "print_config"}
+    trainer = {name.removeprefix("trainer.").rstrip("+") for name in names if name.startswith("trainer.")}
+    assert {name for name in trainer if "." not in name} - {"help"} == options_by_class()["AutoTrainer"]
+
+
+def test_options_of_classes_are_those_of_their_signatures():
+    import inspect
+
+    from lit_cnn import data, models
+    from lit_cnn.training.classifier import LitClassifier
+
+    def arguments(cls: type) -> set[str]:
+        return {name for name, p in inspect.signature(cls).parameters.items() if p.kind is not p.VAR_KEYWORD}
+
+    for cls in models.ARCHITECTURES.values():
+        assert options_by_class()[cls.__name__] == arguments(cls) | arguments(LitClassifier) - {"network"}
+    for name in data.__all__:
+        if name != "ImageDataModule":
+            own, base = arguments(getattr(data, name)), arguments(data.ImageDataModule)
+            assert own <= options_by_class()[name] <= own | base
+
+
+def test_nothing_heavy_is_imported_before_a_typo_is_found():
+    import subprocess
+    import sys
+
+    program = (
+        "import sys; sys.argv = ['lit-cnn', 'fit', '--modle', 'x']\n"
+        "from lit_cnn.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit as end: print(end.code, sorted({'torch', 'pytorch_lightning', 'torchvision'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.stdout == "2 []\n"
+    assert done.stderr == "lit-cnn: error: unknown option --modle; did you mean --model?\n"
+
+
+def test_resume_is_a_command_of_its_own(lit_cnn: Command, tmp_path: Path):
+    write_photos(tmp_path / "my photos", ("ant", "bee"), 12)
+    small = ["--data.image_size", "28", "--trainer.max_epochs", "1", "--model.schedule", "constant"]
+    assert lit_cnn("fit", "--model", "lenet", "--data", "my photos", *small, "--name", "first try").returncode == 0
+    run = tmp_path / "runs" / "my_photos" / "lenet" / "first try"
+    assert (run / "config.yaml").is_file()
+    done = lit_cnn("resume", "latest", "--trainer.max_epochs", "2")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2/2" in done.stdout
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+    assert lit_cnn("test", "--run", "latest").returncode == 0
+    listed = lit_cnn("runs", "lenet", "my_photos")
+    assert listed.returncode == 0, listed.stderr
+    header, row = listed.stdout.splitlines()
+    assert header.split()[0] == "run"
+    assert "runs/my_photos/lenet/first try" in row
+    assert "no run with vgg" in lit_cnn("runs", "vgg").stderr
+    assert "which run? lit-cnn resume RUN" in lit_cnn("resume").stderr
+    assert (
+        "exists already" in lit_cnn("fit", "--model", "lenet", "--data", "my photos", *small, "--name", "first try").stderr
+    )
+
+
+def test_the_common_options_come_first_in_the_help(lit_cnn: Command):
+    done = lit_cnn("fit", "--help")
+    assert done.returncode == 0
+    first = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  --")][:20]
+    assert len(set(first)) == 20
+    assert {"--model", "--data", "--trainer.max_epochs", "--model.lr"} <= set(first)
+    assert all(option.lstrip("-").partition(".")[0] in COMMAND_OPTIONS for option in first)
+
+
+def test_a_reader_that_stops_early_is_no_error():
+    import subprocess
+    import sys
+
+    command = f"{sys.executable} -m lit_cnn models | head -n 1"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
