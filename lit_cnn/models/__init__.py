@@ -1,7 +1,6 @@
 """Architectures, one file each: table of variants, network, LightningModule.
 
-Every module here is imported; its ``Lit…`` class is offered under this name and its variants by :func:`build`, so a new
-architecture is a new file.
+Every file here is imported. Its ``Lit…`` class can be imported from this package, and :func:`build` knows its variants.
 """
 
 import importlib
@@ -21,20 +20,20 @@ __all__ = ["build", "describe", "find_variant", "lightning_module_of", "list_var
 ARCHITECTURES: dict[str, type[LitClassifier]] = {}
 _VARIANTS: Variants[tuple[type[Network], Variant, type[LitClassifier]]] = Variants()
 
-for _found in pkgutil.iter_modules(__path__):
-    _module = importlib.import_module(f"{__name__}.{_found.name}")
+for _info in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_info.name}")
     for _name, _value in list(vars(_module).items()):
         if _name.startswith("Lit") and getattr(_value, "__module__", None) == _module.__name__:
             globals()[_name] = _value
             __all__.append(_name)
-            ARCHITECTURES[_found.name] = _value
+            ARCHITECTURES[_info.name] = _value
             # LitVGG trains VGG.
-            _kind, _file = _name.removeprefix("Lit"), _module.__file__
-            _network, _table = getattr(_module, _kind, None), getattr(_module, "VARIANTS", None)
+            _network_name, _file = _name.removeprefix("Lit"), _module.__file__
+            _network, _table = getattr(_module, _network_name, None), getattr(_module, "VARIANTS", None)
             if _network is None or _table is None:
-                raise ImportError(f"{_file} must define VARIANTS, and {_kind}, which {_name} trains")
-            if _twice := _VARIANTS.keys() & _table.keys():
-                raise ImportError(f"{_file} gives names to its variants that others have: {', '.join(_twice)}")
+                raise ImportError(f"{_file} must define VARIANTS, and the network {_network_name}, which {_name} trains")
+            if _duplicates := _VARIANTS.keys() & _table.keys():
+                raise ImportError(f"{_file} uses names of other files' variants: {', '.join(_duplicates)}")
             _VARIANTS.update({name: (_network, layout, _value) for name, layout in _table.items()})
 
 
@@ -44,10 +43,10 @@ def list_variants() -> list[str]:
 
 
 def describe(name: str) -> Variant:
-    """What a variant says of itself: paper, image size, classes, published accuracy.
+    """Facts of a variant: paper, image size, classes, published accuracy.
 
     Raises:
-        ValueError: If there is no such variant; offers the nearest.
+        ValueError: If the variant is unknown; suggests similar ones.
     """
     return _VARIANTS[name][1]
 
@@ -111,16 +110,16 @@ def lightning_module_of(name: str) -> type[LitClassifier]:
     """The LightningModule that trains a variant.
 
     Raises:
-        ValueError: If there is no such variant; offers the nearest.
+        ValueError: If the variant is unknown; suggests similar ones.
     """
     return _VARIANTS[name][2]
 
 
 def find_variant(name: str) -> str:
-    """A variant by its own name, or an architecture's default one by the name of its file or class: ``vgg``, ``LitVGG``.
+    """A variant by its own name, or an architecture's default variant by the name of its file or class: ``vgg``, ``LitVGG``.
 
     Raises:
-        ValueError: If there is none; offers the nearest.
+        ValueError: If the name is unknown; suggests similar variants.
     """
     classes = {cls.__name__: cls for cls in ARCHITECTURES.values()} | ARCHITECTURES
     defaults = {key: inspect.signature(cls).parameters["variant"].default for key, cls in classes.items()}

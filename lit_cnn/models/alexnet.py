@@ -17,7 +17,7 @@ from lit_cnn.training.classifier import LitClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one AlexNet from another."""
+    """What differs between variants of AlexNet."""
 
     channels: tuple[int, int, int, int, int]
     hidden: int  # of the linear layers
@@ -27,7 +27,7 @@ class Layout(Variant):
 
 
 VARIANTS = Variants(
-    # The chapter's: half of the paper's channels, those of one of its two GPUs.
+    # The chapter's: half of the paper's channels, as on each of its two GPUs.
     alexnet_half=Layout(
         paper="Krizhevsky et al. 2012", image_size=224, min_size=63, channels=(48, 128, 192, 192, 128), hidden=2048,
     ),
@@ -48,21 +48,21 @@ VARIANTS = Variants(
 class AlexNet(Network):
     """AlexNet.
 
-    Deviates from the paper: one group, not two; pads by 2 (d2l.ai: 1) where the paper does not say how 224 becomes 55.
-    Averages to the size that 224×224 gives, as torchvision does, so that other sizes are taken too.
+    Deviates from the paper: one group, not two. Pads by 2 (d2l.ai: 1); the paper does not say how 224 becomes 55. Averages
+    to the size that 224×224 gives, as torchvision does, so that it takes other sizes too.
 
     Args:
         layout: The variant.
         num_classes: Outputs.
         in_channels: Channels of the input.
-        lrn: Whether the first two layers are normalised over neighbouring channels, as in the paper (Sec. 3.3).
+        lrn: Whether local response normalisation follows the first two layers, as in the paper (Sec. 3.3).
         init: ``kaiming``, or ``paper``: Gaussian of standard deviation 0.01, biases of one in the second, fourth and fifth
             convolution and the hidden linear layers (Sec. 5).
         dropout: Probability of dropping a feature.
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes). Shapes below: ``alexnet`` at 224×224.
     Raises:
-        ValueError: If a count is below 1, the initialisation is unknown, or the dropout is no probability.
+        ValueError: If a count is below 1, the initialisation is unknown, or the dropout is not a probability.
     """
 
     def __init__(
@@ -104,11 +104,9 @@ class AlexNet(Network):
         second = nn.Linear(layout.hidden, layout.hidden)
         hidden: list[nn.Module] = []
         for linear in (first, second):
-            around = [nn.Dropout(dropout)]
+            drop = nn.Dropout(dropout)
             hidden += (
-                [*around, linear, nn.ReLU(inplace=True)]
-                if layout.dropout_first
-                else [linear, nn.ReLU(inplace=True), *around]
+                [drop, linear, nn.ReLU(inplace=True)] if layout.dropout_first else [linear, nn.ReLU(inplace=True), drop]
             )
         self.classifier = nn.Sequential(*hidden, nn.Linear(layout.hidden, num_classes))
         if init == "paper":
@@ -131,8 +129,8 @@ class LitAlexNet(LitClassifier):
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
         variant: ``alexnet_half`` is the chapter's, ``alexnet`` torchvision's, ``alexnet_d2l`` d2l.ai's.
-        lrn: Whether to normalise over neighbouring channels, as the paper does.
-        init: ``kaiming``, or ``paper``, whose small weights need a high rate and patience.
+        lrn: Whether to use local response normalisation, as the paper does.
+        init: ``kaiming``, or ``paper``, whose small weights need a high learning rate and many epochs.
         dropout: Probability of dropping a feature before a linear layer.
         kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """

@@ -1,4 +1,4 @@
-"""DenseNet: every layer reads all layers before it.
+"""DenseNet: every layer reads the outputs of all layers before it.
 
 Source: Huang, Liu, van der Maaten and Weinberger 2017, "Densely connected convolutional networks", arXiv:1608.06993.
 """
@@ -18,16 +18,16 @@ from lit_cnn.training.classifier import LitClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one DenseNet from another."""
+    """What differs between variants of DenseNet."""
 
     paper: str = "Huang et al. 2017"
     num_layers: tuple[int, ...]  # in each dense block
     growth_rate: int
     num_init_features: int  # channels after the first convolution
     bottleneck: bool = True
-    compression: float = 0.5  # channels that a transition keeps
+    compression: float = 0.5  # share of the channels that a transition keeps
     bias: bool = False  # of the convolutions
-    small: bool = False  # for 32×32 images: no reduction of the size before the first block
+    small: bool = False  # for 32×32 images: the first block has the full size
 
 
 VARIANTS = Variants(
@@ -48,7 +48,7 @@ VARIANTS = Variants(
         image_size=224, min_size=29, num_layers=(6, 12, 48, 32), growth_rate=32, num_init_features=64,
         accuracy="76.90 % ImageNet (torchvision)",
     ),
-    # The paper's for CIFAR, Sec. 3 and 4.2: with bottleneck and compression, and without.
+    # The paper's for CIFAR, Sec. 3 and 4.2: one with bottleneck and compression, one without.
     densenet_bc_100_12=Layout(
         image_size=32, min_size=4, num_classes=10, small=True, num_layers=(16, 16, 16), growth_rate=12, num_init_features=24,
         accuracy="95.49 % CIFAR-10 (paper)",

@@ -1,4 +1,4 @@
-"""GoogLeNet: nine Inception modules between a small stem and a global average.
+"""GoogLeNet: a small stem, nine Inception modules and a global average.
 
 Source: Szegedy et al. 2015, "Going deeper with convolutions", arXiv:1409.4842.
 """
@@ -18,23 +18,23 @@ from lit_cnn.training.classifier import LitClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one GoogLeNet from another."""
+    """What differs between variants of GoogLeNet."""
 
     paper: str = "Szegedy et al. 2015"
     batch_norm: bool
     kernel_5x5: int = 5  # of the branch that the paper calls 5×5
     reduce: bool = True  # 1×1 convolutions before the larger ones
     last_pool: int = 3  # window of the last pooling
-    ceil_mode: bool = True  # pooling keeps the border that a stride leaves over; otherwise it pads
+    ceil_mode: bool = True  # whether pooling rounds sizes up; otherwise it pads
     lrn: bool = False  # local response normalisation in the stem
     dropout: float = 0.0  # before the classifier
-    aux_pool: int | None = None  # auxiliary heads average to 4×4; None where the layout has no such heads
+    aux_pool: int | None = None  # height and width to which auxiliary heads average; None if the layout has none
     aux_dropout: float = 0.0
-    aux_weight: float = 0.0  # of each auxiliary loss, unless the user says otherwise
+    aux_weight: float = 0.0  # of each auxiliary loss by default
 
 
 VARIANTS = Variants(
-    # torchvision's: BatchNorm, 3×3 where the paper has 5×5 (its source says so, for its weights' sake), a smaller last pool.
+    # torchvision's: BatchNorm, 3×3 instead of 5×5 (kept in its source so that its weights fit), a smaller last pool.
     googlenet=Layout(
         image_size=224, min_size=15, batch_norm=True, kernel_5x5=3, last_pool=2, dropout=0.2, aux_pool=4, aux_dropout=0.7,
         accuracy="69.78 % ImageNet (torchvision)",
@@ -65,11 +65,11 @@ INCEPTION = {
 
 
 class AuxiliaryHead(nn.Sequential):
-    """A classifier on an inner stage, whose loss feeds the gradient in half-way.
+    """A classifier on an inner stage. Its loss gives the lower layers a gradient on a shorter path.
 
     Source: Szegedy et al. 2015, arXiv:1409.4842, Sec. 5.
-    Deviates: averages to 4×4 whatever the input's size, as torchvision does; the paper averages windows of 5×5 with stride
-    3, which gives 4×4 at 224×224 alone.
+    Deviates: averages inputs of any size to 4×4, as torchvision does. The paper averages windows of 5×5 with stride 3, which
+    gives 4×4 only for 224×224 images.
 
     Args:
         in_channels: Channels of the stage.
@@ -101,14 +101,14 @@ class GoogLeNet(Network):
         layout: The variant.
         num_classes: Outputs.
         in_channels: Channels of the input.
-        aux_heads: Whether to build the two auxiliary heads. They serve training alone: ``forward`` leaves them out.
+        aux_heads: Whether to build the two auxiliary heads. Only training uses them; ``forward`` does not.
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes). Shapes below are those of a 224×224 input.
     Raises:
-        ValueError: If a count is below 1, or auxiliary heads are asked of a layout that has none.
+        ValueError: If a count is below 1, or ``aux_heads`` is true for a layout without auxiliary heads.
     """
 
-    # The layers whose outputs are the classes.
+    # The layers that output the classes.
     heads = ("fc", "aux1.fc2", "aux2.fc2")
 
     def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, aux_heads: bool = False) -> None:
@@ -134,11 +134,11 @@ class GoogLeNet(Network):
         self.fc = nn.Linear(channels, num_classes)
         self.aux1 = AuxiliaryHead(512, num_classes, layout) if aux_heads else None
         self.aux2 = AuxiliaryHead(528, num_classes, layout) if aux_heads else None
-        # The paper does not say how it initialised. Without BatchNorm, smaller weights leave the loss at ln(classes).
+        # The paper does not give its initialisation. Without BatchNorm, smaller weights leave the loss at ln(num_classes).
         initialise(self, kaiming_)
 
     def up_to_4a(self, x: Tensor) -> Tensor:
-        """What the first auxiliary head reads, (N, 512, 14, 14)."""
+        """From images to the input of the first auxiliary head, (N, 512, 14, 14)."""
         self.check(x)
         x = self.norm(self.pool(self.conv1(x)))  # (N, 64, 56, 56)
         x = self.pool(self.norm(self.conv3(self.conv2(x))))  # (N, 192, 28, 28)
@@ -146,11 +146,11 @@ class GoogLeNet(Network):
         return self.inception4a(self.pool(x))
 
     def up_to_4d(self, x: Tensor) -> Tensor:
-        """From there on what the second auxiliary head reads, (N, 528, 14, 14)."""
+        """From there to the input of the second auxiliary head, (N, 528, 14, 14)."""
         return self.inception4d(self.inception4c(self.inception4b(x)))
 
     def up_to_logits(self, x: Tensor) -> Tensor:
-        """From there on the logits (N, num_classes)."""
+        """From there to the logits, (N, num_classes)."""
         x = self.last_pool(self.inception4e(x))  # (N, 832, 7, 7)
         x = self.inception5b(self.inception5a(x))  # (N, 1024, 7, 7)
         return self.fc(self.dropout(self.avgpool(x).flatten(1)))
@@ -162,7 +162,7 @@ class GoogLeNet(Network):
         """Logits of the classifier and of the two auxiliary heads, each (N, num_classes).
 
         Raises:
-            ValueError: If the network was built without them.
+            ValueError: If the network was built without auxiliary heads.
         """
         if self.aux1 is None or self.aux2 is None:
             raise ValueError("this GoogLeNet was built without auxiliary heads: build it with aux_heads=True")
@@ -174,14 +174,14 @@ class GoogLeNet(Network):
 
 
 class LitGoogLeNet(LitClassifier):
-    """Trains a GoogLeNet, with the paper's auxiliary losses if asked.
+    """Trains a GoogLeNet, optionally with the paper's auxiliary losses.
 
     Args:
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
         variant: ``googlenet`` is torchvision's (BatchNorm), ``googlenet_paper`` the paper's, ``googlenet_d2l`` d2l.ai's.
-        aux_weight: Weight of each auxiliary loss; 0 builds no auxiliary heads. If not given, 0.3 for ``googlenet_paper``,
-            else 0.
+        aux_weight: Weight of each auxiliary loss; 0 builds no auxiliary heads. By default 0.3 for ``googlenet_paper``, 0 for
+            the others.
         kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
 
     Raises:

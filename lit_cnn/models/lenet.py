@@ -16,19 +16,19 @@ from lit_cnn.training.classifier import LitClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one LeNet from another."""
+    """What differs between variants of LeNet."""
 
     padding: int  # of the first convolution
     batch_norm: bool
 
 
 VARIANTS = Variants(
-    # The paper's 32×32 input, as 28×28 with a border of two pixels.
+    # The paper's 32×32 input: 28×28 with a border of two pixels.
     lenet=Layout(
         paper="LeCun et al. 1998", image_size=28, min_size=28, max_size=31, in_channels=1, num_classes=10,
         padding=2, batch_norm=False, accuracy="77.9 % Fashion-MNIST (d2l.ai)",
     ),
-    # d2l.ai, Sec. 8.5: normalised before each activation, no border.
+    # d2l.ai, Sec. 8.5: BatchNorm before each activation, no border.
     lenet_bn=Layout(
         paper="Ioffe and Szegedy 2015", image_size=28, min_size=28, max_size=31, in_channels=1, num_classes=10,
         padding=0, batch_norm=True, accuracy="80.7 % Fashion-MNIST (d2l.ai)",
@@ -37,7 +37,7 @@ VARIANTS = Variants(
 
 ACTIVATIONS = {"tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 POOLINGS = {"avg": nn.AvgPool2d, "max": nn.MaxPool2d}
-# After convolutions and after linear layers: torch's, or the one written out in lit_cnn.layers.
+# The BatchNorms after convolutions and after linear layers: torch's, or the one written out in lit_cnn.layers.
 BATCH_NORMS = {
     "torch": (nn.BatchNorm2d, nn.BatchNorm1d),
     "lit_cnn": (layers.BatchNorm2d, layers.BatchNorm1d),
@@ -47,20 +47,20 @@ BATCH_NORMS = {
 class LeNet(Network):
     """LeNet for 28×28 images.
 
-    Deviates from the paper, like most of its descendants: no sub-sampling coefficients, a second convolution that sees all
-    maps of the first, and a linear layer in place of the radial basis functions.
+    Deviates from the paper, as most implementations do: pooling has no coefficients, the second convolution reads all maps
+    of the first, and a linear layer replaces the radial basis functions.
 
     Args:
         layout: The variant.
         num_classes: Outputs.
         in_channels: Channels of the input.
-        activation: Name of the function after each layer but the last.
-        pooling: Name of the sub-sampling.
-        batch_norm: Whose BatchNorm a variant with BatchNorm has.
+        activation: Name of the function after each layer except the last.
+        pooling: Name of the pooling.
+        batch_norm: Which BatchNorm a variant with BatchNorm uses.
     Shape:
         Input (N, in_channels, 28, 28); output (N, num_classes).
     Raises:
-        ValueError: If a count is below 1, a name is unknown, or BatchNorm is asked of a variant without.
+        ValueError: If a count is below 1, a name is unknown, or ``batch_norm`` is given for a variant without BatchNorm.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class LeNet(Network):
         def norm(layer: type[nn.Module], num_features: int) -> list[nn.Module]:
             return [layer(num_features)] if layout.batch_norm else []
 
-        # Shapes without and with BatchNorm, whose layout has no border.
+        # Shapes: with the border (lenet), or without (lenet_bn).
         size = 5 if layout.padding else 4
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 6, kernel_size=5, padding=layout.padding),  # (N, 6, 28, 28) or (N, 6, 24, 24)

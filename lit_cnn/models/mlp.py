@@ -1,4 +1,4 @@
-"""A multilayer perceptron, what the convolutional networks are held against.
+"""A multilayer perceptron, the baseline for the convolutional networks.
 
 Source: Rumelhart, Hinton and Williams 1986, "Learning representations by back-propagating errors".
 """
@@ -15,7 +15,7 @@ from lit_cnn.training.classifier import LitClassifier
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one perceptron from another."""
+    """What differs between variants of the perceptron."""
 
     hidden: int
 
@@ -28,7 +28,7 @@ VARIANTS = Variants(
 
 
 class MLP(Network):
-    """One hidden layer of ReLUs on all pixels at once.
+    """One hidden layer with ReLU on all pixels.
 
     Args:
         layout: The variant.

@@ -1,4 +1,4 @@
-"""Network in network: convolutions followed by 1×1 convolutions, and one map for each class, averaged.
+"""Network in network: convolutions followed by 1×1 convolutions; the average of a map for each class is its logit.
 
 Source: Lin, Chen and Yan 2014, "Network in network", arXiv:1312.4400.
 """
@@ -14,7 +14,7 @@ from lit_cnn.layers.checks import require_probability
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.training.classifier import LitClassifier
 
-# Stands for the number of classes among the widths.
+# Among the widths, stands for the number of classes.
 CLASSES = 0
 
 
@@ -31,16 +31,16 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one NiN from another."""
+    """What differs between variants of NiN."""
 
     stages: tuple[Stage, ...]
-    ceil_mode: bool  # pooling keeps the border that its stride leaves over
-    last_relu: bool  # whether the maps of the classes are rectified before they are averaged
+    ceil_mode: bool  # whether pooling rounds sizes up
+    last_relu: bool  # whether a ReLU follows the maps of the classes
 
 
 VARIANTS = Variants(
-    # The network that the authors published for CIFAR-10 with Caffe, whose pooling rounds up. Deviates: its last ReLU is
-    # left out, which gives no gradient to a class while its logit is negative for every image.
+    # The network that the authors published for CIFAR-10 with Caffe, whose pooling rounds up. Deviates: no last ReLU. With
+    # it, a class gets no gradient while its logit is negative for every image.
     nin_cifar=Layout(
         paper="Lin et al. 2014", image_size=32, min_size=4, num_classes=10, ceil_mode=True, last_relu=False,
         accuracy="89.59 % CIFAR-10 (paper)",
@@ -75,7 +75,7 @@ class NiN(Network):
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes).
     Raises:
-        ValueError: If a count is below 1, or the dropout is no probability.
+        ValueError: If a count is below 1, or the dropout is not a probability.
     """
 
     def __init__(self, layout: Layout, num_classes: int = 10, in_channels: int = 3, dropout: float = 0.5) -> None:
@@ -93,7 +93,7 @@ class NiN(Network):
             if stage.dropout:
                 self.features.append(nn.Dropout(dropout))
             width = widths[-1]
-        # The layers whose outputs are the classes.
+        # The layers that output the classes.
         last = [name for name, module in self.features[-1].named_modules() if isinstance(module, nn.Conv2d)]
         of_classes = [channels == CLASSES for channels in layout.stages[-1].widths]
         self.heads = tuple(f"features.{len(self.features) - 1}.{name}" for name in compress(last, of_classes))

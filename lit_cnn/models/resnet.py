@@ -1,4 +1,4 @@
-"""ResNet: blocks that add what they compute to what they were given.
+"""ResNet: blocks that add their output to their input.
 
 Sources: He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition", arXiv:1512.03385; the same, "Identity
 mappings in deep residual networks", arXiv:1603.05027, for the pre-activation ones.
@@ -15,7 +15,7 @@ from lit_cnn.layers.residual import Shortcut
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.training.classifier import LitClassifier
 
-# Table 1 of the first paper: the block, how many in each stage, and torchvision's top-1 accuracy on ImageNet in %.
+# Table 1 of the first paper: block, pre-activation block, number in each stage, torchvision's top-1 on ImageNet in %.
 IMAGENET = {
     18: (BasicBlock, PreActBasicBlock, (2, 2, 2, 2), "69.76"),
     34: (BasicBlock, PreActBasicBlock, (3, 4, 6, 3), "73.31"),
@@ -23,18 +23,18 @@ IMAGENET = {
     101: (Bottleneck, PreActBottleneck, (3, 4, 23, 3), "77.37"),
     152: (Bottleneck, PreActBottleneck, (3, 8, 36, 3), "78.31"),
 }
-# Sec. 4.2: three stages of n blocks, 6n + 2 layers, and the paper's top-1 accuracy on CIFAR-10 in %.
+# Sec. 4.2: 6n + 2 layers in three stages of n blocks, and the paper's top-1 accuracy on CIFAR-10 in %.
 CIFAR = {20: "91.25", 32: "92.49", 44: "92.83", 56: "93.03", 110: "93.57"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one ResNet from another."""
+    """What differs between variants of ResNet."""
 
     block: type[nn.Module]
     num_blocks: tuple[int, ...]  # in each stage
     shortcut: Shortcut = "projection"
-    small: bool = False  # for 32×32 images: three narrow stages, and no reduction of the size before them
+    small: bool = False  # for 32×32 images: three narrow stages, the first with the full size
 
     @property
     def pre_activation(self) -> bool:
@@ -54,12 +54,12 @@ def for_cifar(block: type[nn.Module], depth: int, **kwargs: Any) -> Layout:
 
 VARIANTS: Variants[Layout] = Variants()
 for _depth, (_block, _pre, _num_blocks, _accuracy) in IMAGENET.items():
-    # torchvision's, which has option B; its twin without shortcuts; the pre-activated one.
+    # torchvision's, with option B; the same without shortcuts; the same with pre-activation.
     VARIANTS[f"resnet{_depth}"] = for_imagenet(_block, _num_blocks, accuracy=f"{_accuracy} % ImageNet (torchvision)")
     VARIANTS[f"plain{_depth}"] = for_imagenet(_block, _num_blocks, shortcut="none")
     VARIANTS[f"preact_resnet{_depth}"] = for_imagenet(_pre, _num_blocks)
 for _depth, _accuracy in CIFAR.items():
-    # The paper's, which has option A; option B; its twin without shortcuts; the pre-activated one.
+    # The paper's, with option A; with option B; without shortcuts; with pre-activation.
     VARIANTS[f"resnet{_depth}"] = for_cifar(BasicBlock, _depth, shortcut="zeros", accuracy=f"{_accuracy} % CIFAR-10 (paper)")
     VARIANTS[f"resnet{_depth}_b"] = for_cifar(BasicBlock, _depth)
     VARIANTS[f"plain{_depth}"] = for_cifar(BasicBlock, _depth, shortcut="none")
@@ -74,20 +74,20 @@ VARIANTS["resnet18_d2l"] = Layout(
 class ResNet(Network):
     """ResNet.
 
-    Deviates from the second paper: in a pre-activated network the first block activates as all others do; the paper moves
-    that activation in front of the shortcut.
+    Deviates from the second paper: with pre-activation, the first block is like all others. In the paper, its activation
+    comes before the shortcut.
 
     Args:
         layout: The variant.
         num_classes: Outputs.
         in_channels: Channels of the input.
-        zero_init_residual: Whether each block begins as the identity: the scale of its last BatchNorm is zero (Goyal et
-            al. 2017, arXiv:1706.02677).
+        zero_init_residual: Whether each block starts as the identity, with zeros as the scale of its last BatchNorm (Goyal
+            et al. 2017, arXiv:1706.02677).
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes). Shapes below: basic blocks at 224×224, or small ones at 32×32.
     Raises:
-        ValueError: If a count is below 1, or a network without shortcuts, or whose blocks do not end in BatchNorm, is to
-            begin as the identity.
+        ValueError: If a count is below 1, or ``zero_init_residual`` is true for a network without shortcuts or with
+            pre-activation.
     """
 
     def __init__(
@@ -145,9 +145,9 @@ class LitResNet(LitClassifier):
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
         variant: ``resnet18`` to ``resnet152`` are torchvision's; ``resnet20`` to ``resnet110`` the paper's for 32×32
-            images, with ``_b`` a projection where the shape changes; ``plain…`` the same without shortcuts;
-            ``preact_resnet…`` pre-activated; ``resnet18_d2l`` is d2l.ai's.
-        zero_init_residual: Whether each block begins as the identity.
+            images; ``…_b`` has projections where the shape changes; ``plain…`` has no shortcuts; ``preact_resnet…`` has
+            pre-activation; ``resnet18_d2l`` is d2l.ai's.
+        zero_init_residual: Whether each block starts as the identity.
         kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 

@@ -1,4 +1,4 @@
-"""VGG: stages of 3×3 convolutions, each ended by a pooling that halves the size.
+"""VGG: stages of 3×3 convolutions; a pooling after each stage halves the size.
 
 Source: Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", arXiv:1409.1556.
 """
@@ -14,7 +14,7 @@ from lit_cnn.layers.checks import require_probability
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.training.classifier import LitClassifier
 
-# The paper's Table 1: convolutions in each stage; the 8 is not the paper's.
+# Convolutions in each stage by depth, from the paper's Table 1; depth 8 is not in the paper.
 DEPTHS = {
     8: (1, 1, 1, 1, 1),
     11: (1, 1, 2, 2, 2),
@@ -28,13 +28,13 @@ IMAGENET = {11: (69.02, 70.37), 13: (69.93, 71.59), 16: (71.59, 73.36), 19: (72.
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
-    """What tells one VGG from another."""
+    """What differs between variants of VGG."""
 
     min_size: int = 32
     convolutions: tuple[int, ...]  # in each stage
     channels: tuple[int, ...] = (64, 128, 256, 512, 512)
     batch_norm: bool
-    hidden: int | None = 4096  # of the two linear layers before the last; None where there are none
+    hidden: int | None = 4096  # outputs of the two hidden linear layers; None for no hidden layers
     pooled: int = 7  # height and width before the linear layers
 
 
@@ -49,7 +49,7 @@ VARIANTS = Variants(
         for depth, accuracies in IMAGENET.items()
         for batch_norm in (False, True)
     }
-    # For 32×32 images: what is 1×1 then goes straight into the classifier, so there are two layers fewer than in the name.
+    # For 32×32 images: the last stage gives 1×1 and no hidden layers follow. So there are two layers fewer than in the name.
     | {
         f"vgg{depth}{'_bn' if batch_norm else ''}_small": Layout(
             paper=PAPER, image_size=32, num_classes=10, convolutions=DEPTHS[depth], batch_norm=batch_norm,
@@ -71,8 +71,8 @@ VARIANTS = Variants(
 class VGG(Network):
     """VGG.
 
-    Deviates from the paper: averages to 7×7 before the linear layers, as torchvision does, so that other sizes than 224×224
-    are taken too; Kaiming's initialisation, where the paper began with the weights of a shallower network.
+    Deviates from the paper: averages to 7×7 before the linear layers, as torchvision does, so that it takes other sizes than
+    224×224 too. Kaiming's initialisation; the paper started from the weights of a shallower network.
 
     Args:
         layout: The variant.
@@ -82,7 +82,7 @@ class VGG(Network):
     Shape:
         Input (N, in_channels, H, W), at least 32×32; output (N, num_classes).
     Raises:
-        ValueError: If a count is below 1, or the dropout is no probability.
+        ValueError: If a count is below 1, or the dropout is not a probability.
     """
 
     def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
@@ -121,7 +121,7 @@ class LitVGG(LitClassifier):
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
         variant: ``vgg11`` to ``vgg19`` are torchvision's, ``…_bn`` with BatchNorm, ``…_small`` without the two hidden
-            linear layers, for images of 32×32 and other sizes alike; ``vgg11_d2l`` is d2l.ai's.
+            linear layers, for images of 32×32 or more; ``vgg11_d2l`` is d2l.ai's.
         dropout: Probability of dropping a feature of the hidden linear layers.
         kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """

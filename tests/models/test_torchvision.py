@@ -100,7 +100,11 @@ def test_names_of_densenets_saved_long_ago_are_understood():
             "not of this ResNet's variant: only the weights have layer1.2.conv1.weight",
         ),
         ("resnet18", "vgg11", "not of this ResNet's variant: only the network has conv1.weight"),
-        ("vgg11", "alexnet", r"do not fit this VGG: features\.0\.weight is \(64, 3, 11, 11\) in them and \(64, 3, 3, 3\)"),
+        (
+            "vgg11",
+            "alexnet",
+            r"do not fit this VGG: features\.0\.weight is \(64, 3, 11, 11\) in the weights and \(64, 3, 3, 3\)",
+        ),
     ],
 )
 def test_weights_of_another_architecture_are_refused_by_the_first_mismatch(ours: str, theirs: str, match: str):

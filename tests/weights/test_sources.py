@@ -72,7 +72,7 @@ def test_a_broken_download_is_named(hub: Path):
     download(hub, "resnet18")
     (file,) = hub.iterdir()
     file.write_bytes(file.read_bytes()[:100_000])
-    with pytest.raises(ValueError, match=rf"{file} is not the file that torchvision published .*: remove it"):
+    with pytest.raises(ValueError, match=rf"{file} is not the file that torchvision published .*: delete it"):
         LitResNet(variant="resnet18", weights="IMAGENET1K_V1")
 
 
@@ -162,12 +162,12 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
     after = torch.load(Run(second).best, weights_only=True)["state_dict"]
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"network.classifier.5.weight", "network.classifier.5.bias"}
-    # What it started from is not needed to go on, to test or to predict.
+    # Resuming, testing and predicting do not need the weights that it started from.
     for path in sorted(run.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     assert lit_cnn("test", "--run", second).returncode == 0
-    gone_on = lit_cnn("fit", "--run", second, "--trainer.max_epochs", "2")
-    assert gone_on.returncode == 0, gone_on.stderr
+    resumed = lit_cnn("fit", "--run", second, "--trainer.max_epochs", "2")
+    assert resumed.returncode == 0, resumed.stderr
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "digit.png")
     assert lit_cnn("predict", "--run", second, "--images", "digit.png").returncode == 0
     assert f"weights: {run}" in (second / "config.yaml").read_text()
@@ -187,16 +187,16 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
         (["--model.weights", "nowhere/weights.pt"], "weights: there is no file or run folder nowhere/weights.pt"),
         (
             ["--model.weights", "https://example.com/w.pt"],
-            "weights must be a file, a run's folder or a name of torchvision's",
+            "weights must be a file, a run's folder or a name of torchvision's weights",
         ),
         (["--model.weights", "IMAGENET1K_V1", "--model.variant", "resnet20"], "torchvision has no weights of resnet20"),
-        (["--model.weights", "text.pt"], "text.pt holds more than tensors by name, or is no file of torch's"),
+        (["--model.weights", "text.pt"], "text.pt contains more than named tensors, or is not a file of torch"),
         (
             ["--model.weights", "other.pt"],
             "not of this ResNet's variant: only the network has conv1.weight",
         ),
-        (["--model.weights", "broken.safetensors"], "broken.safetensors is not a whole safetensors file"),
-        (["--model.weights", ""], "weights must be a file, a run's folder or a name of torchvision's, got ''"),
+        (["--model.weights", "broken.safetensors"], "broken.safetensors is not a complete safetensors file"),
+        (["--model.weights", ""], "weights must be a file, a run's folder or a name of torchvision's weights, got ''"),
         (["--model.variant", "resnet51"], "did you mean resnet"),
         (
             ["--model.freeze", "layer9"],
@@ -229,7 +229,7 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path: Path):
             return (Path.touch, (tmp_path / "harm",))
 
     torch.save({"state_dict": Harmful()}, tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match="holds more than tensors by name"):
+    with pytest.raises(ValueError, match="contains more than named tensors"):
         find_weights(str(tmp_path / "weights.pt"))
     assert not (tmp_path / "harm").exists()
 
@@ -262,7 +262,7 @@ def test_a_perceptron_has_no_convolution_to_change(tmp_path: Path):
     torch.save(network.network.state_dict(), tmp_path / "w.pt")
     again = LitMLP(num_classes=4, weights=str(tmp_path / "w.pt"))
     assert "new layers.2 for 4 classes instead of 10" in str(again.pretrained)
-    with pytest.raises(ValueError, match=r"do not fit this MLP: layers\.0\.weight is \(256, 784\) in them"):
+    with pytest.raises(ValueError, match=r"do not fit this MLP: layers\.0\.weight is \(256, 784\) in the weights"):
         LitMLP(in_channels=3, weights=str(tmp_path / "w.pt"))
 
 
