@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import Command, write_photos
+from conftest import Command, write_fashion_mnist, write_photos
 from PIL import Image
 
-from lit_cnn.commands import doctor
+from lit_cnn.commands import doctor, examine
 
 
 def findings(lit_cnn: Command, data: Path | str, *options: str, status: int = 0) -> dict[str, dict[str, Any]]:
     arguments = ["doctor", "--data", data, "--json", "--model", "resnet", "--image_size", "32", *options]
     done = lit_cnn(*arguments)
     assert done.returncode == status, done.stdout + done.stderr
-    return {finding["about"]: finding for finding in json.loads(done.stdout)}
+    return {finding["subject"]: finding for finding in json.loads(done.stdout)}
 
 
 def test_a_good_folder(photos: Path, lit_cnn: Command):
@@ -81,20 +83,20 @@ def test_balance_modes_and_sizes(tmp_path: Path, lit_cnn: Command):
 
 
 @pytest.mark.parametrize(
-    ("options", "about", "says"),
+    ("options", "subject", "message"),
     [
         (("--model", "lenet", "--image_size", "8"), "network", "lenet cannot take images of 8×8; it takes"),
         (("--runs_dir", "/proc/runs"), "checkpoints", "checkpoints cannot be written to /proc"),
     ],
 )
-def test_what_would_fail(lit_cnn: Command, options: tuple[str, ...], about: str, says: str):
+def test_what_would_fail(lit_cnn: Command, options: tuple[str, ...], subject: str, message: str):
     found = findings(lit_cnn, "Digits", *options, status=1)
-    assert found[about]["level"] == "error"
-    assert says in found[about]["text"]
+    assert found[subject]["level"] == "error"
+    assert message in found[subject]["text"]
 
 
 def test_too_little_memory(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "_free_memory", lambda: 10**6)
+    monkeypatch.setattr(examine, "free_memory", lambda: 10**6)
     found = findings(lit_cnn, "Digits", status=1)
     assert "but 1.0 MB are free" in found["cost"]["text"]
 
@@ -103,32 +105,69 @@ def test_a_batch_that_does_not_fit(lit_cnn: Command, monkeypatch: pytest.MonkeyP
     def too_much(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nTry something else.")
 
-    monkeypatch.setattr(doctor, "_step", too_much)
+    monkeypatch.setattr(examine, "_step", too_much)
     found = findings(lit_cnn, "Digits", status=1)
     assert found["cost"]["text"] == "there is not enough memory (CUDA out of memory): make --data.batch_size smaller"
 
 
-def test_datasets_and_networks_are_named_as_recipes_are(lit_cnn: Command):
-    found = findings(lit_cnn, "digits", "--model", "lenet", "--image_size", "28")
+@pytest.mark.parametrize("model", ["lenet", "LitLeNet"])
+@pytest.mark.parametrize("data", ["Digits", "digits"])
+def test_datasets_and_networks_have_several_names(lit_cnn: Command, data: str, model: str):
+    found = findings(lit_cnn, data, "--model", model, "--image_size", "28")
     assert found["cost"]["level"] == "ok"
 
 
+def test_a_dataset_in_another_folder(lit_cnn: Command, tmp_path: Path):
+    write_fashion_mnist(tmp_path / "my files", 400, 20)
+    options = ("--data_dir", "my files", "--model", "lenet", "--image_size", "28")
+    assert findings(lit_cnn, "fashion_mnist", *options)["train"]["text"].startswith("360 images of 10 classes")
+
+
+def test_an_archive(photos: Path, lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # where archives are unpacked
+    shutil.make_archive(str(tmp_path / "my photos"), "zip", photos)
+    assert findings(lit_cnn, "my photos.zip")["files"]["text"] == "all 60 can be decoded"
+
+
 def test_what_is_no_data(lit_cnn: Command, tmp_path: Path):
-    assert "there is no folder, archive or dataset nowhere" in findings(lit_cnn, "nowhere", status=1)["data"]["text"]
+    text = findings(lit_cnn, "fashion_mnits", status=1)["data"]["text"]
+    assert "there is no dataset, folder or archive fashion_mnits; did you mean fashion_mnist?" in text
     assert "holds 0 class folders" in findings(lit_cnn, tmp_path, status=1)["data"]["text"]
+    text = findings(lit_cnn, "Digits", "--image_size", "0", status=1)["data"]["text"]
+    assert text == "image_size must be at least 1, got 0"
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ("digits", ("--data_dir", "photos"), "Digits reads no files"),
+        ("fake_images", ("--data_dir", "photos"), "FakeImages reads no files"),
+        ("photos", ("--data_dir", "photos"), "--data photos is a folder or an archive already: remove --data_dir photos"),
+        ("ImageFolder", (), "ImageFolder needs a folder: --data photos/"),
+    ],
+)
+def test_a_folder_too_many_or_too_few(photos: Path, lit_cnn: Command, data: str, options: tuple[str, ...], message: str):
+    assert photos.name == "photos"
+    assert message in findings(lit_cnn, data, *options, status=1)["data"]["text"]
+
+
+SUBJECTS = ["files", "duplicates", "modes", "sizes", "train", "val", "precision", "cost", "checkpoints"]
 
 
 def test_for_people(photos: Path, lit_cnn: Command):
     done = lit_cnn("doctor", "--data", photos, "--model", "lenet", "--image_size", "28")
     assert done.returncode == 0
-    assert [line.split()[1] for line in done.stdout.splitlines()] == [
-        "files",
-        "duplicates",
-        "modes",
-        "sizes",
-        "train",
-        "val",
-        "precision",
-        "cost",
-        "checkpoints",
-    ]
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines] == SUBJECTS
+    # Columns that begin at the same place.
+    assert {line.index(subject) for line, subject in zip(lines, SUBJECTS, strict=True)} == {9}
+    assert all(line[21] == " " != line[22] for line in lines)
+
+
+def test_help_and_errors_in_options_need_no_torch(capsys: pytest.CaptureFixture[str]):
+    program = "import lit_cnn.commands.doctor, sys; print({'torch', 'pytorch_lightning', 'numpy', 'PIL'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+    with pytest.raises(SystemExit):
+        doctor.main(["doctor", "--data", "digits", "--imagesize", "28"])
+    assert "unrecognized arguments: --imagesize" in capsys.readouterr().err

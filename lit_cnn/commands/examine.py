@@ -1,0 +1,212 @@
+"""The checks of ``lit-cnn doctor``: data, network and machine."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lit_cnn import data as datasets
+from lit_cnn import models
+from lit_cnn.commands.messages import OUT_OF_MEMORY, out_of_memory
+from lit_cnn.data import ImageDataModule, ImageFolder
+from lit_cnn.data.finding import Finding, Level
+from lit_cnn.data.inspect import check_files, scan
+from lit_cnn.data.names import DatasetName
+from lit_cnn.models import find_variant
+from lit_cnn.network.counting import count_multiply_adds
+from lit_cnn.network.sizes import describe_sizes, takes
+from lit_cnn.system.memory import format_bytes, free_memory, peak_memory
+from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes
+from lit_cnn.training.classifier import LitClassifier
+from lit_cnn.training.precision import choose_precision
+
+# A class with fewer training images is hard to learn.
+FEW_IMAGES = 20
+# If the largest class has so many times the images of the smallest, accuracy says little.
+UNBALANCED = 10
+MEASURED_STEPS = 3
+
+
+def examine(
+    dataset: DatasetName, model: str, image_size: int | None = None, batch_size: int = 32, runs_dir: str = "runs"
+) -> Iterator[Finding]:
+    """Checks a dataset, a network and this machine.
+
+    Args:
+        dataset: The dataset's class, and the folder of its files if it is not the class's own.
+        model: A variant, or an architecture for its default variant, see :func:`lit_cnn.models.find_variant`.
+        image_size: Height and width that the network sees, in pixels; the variant's own if not given.
+        batch_size: Images in a training step.
+        runs_dir: Where runs will be saved.
+
+    Yields:
+        One finding for each check, passed or failed. After an error in data or network, the other checks are left out.
+
+    Raises:
+        ValueError: If there is no such model.
+    """
+    variant = find_variant(model)
+    size = models.describe(variant).image_size if image_size is None else image_size
+    memory_before = free_memory()
+    try:
+        data = _data_module(dataset, image_size=size, batch_size=batch_size)
+        if isinstance(data, ImageFolder):
+            # In colour, because finding out whether all images are grey fails at the first file that is no image.
+            files = list(scan(_data_module(dataset, image_size=size, batch_size=batch_size, channels=3)))
+            yield from check_files(files, data.class_names, size)
+            if any(file.problem for file in files):
+                return
+        data.prepare_data()
+        data.setup("fit")
+        channels, num_classes = data.channels, data.num_classes
+    except (ValueError, OSError) as error:
+        yield Finding("error", "data", str(error))
+        return
+    yield from _check_splits(data)
+    classifier = models.lightning_module_of(variant)(num_classes, channels, variant=variant)
+    takes_size = partial(takes, classifier.network, channels)
+    if not takes_size(size):
+        text = f"{variant} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}"
+        yield Finding("error", "network", text)
+        return
+    precision, finding = _check_precision(classifier, channels, size, batch_size)
+    yield finding
+    yield _check_cost(classifier, data, size, batch_size, precision, memory_before)
+    yield _check_room(classifier, runs_dir)
+
+
+def _data_module(dataset: DatasetName, **arguments: Any) -> ImageDataModule:
+    cls = getattr(datasets, dataset.class_name)
+    if dataset.data_dir is not None:
+        arguments["data_dir"] = dataset.data_dir
+    elif cls is ImageFolder:
+        raise ValueError("ImageFolder needs a folder: --data photos/, or --data ImageFolder --data_dir photos/")
+    return cls(**arguments)
+
+
+# Splits
+
+
+def _check_splits(data: ImageDataModule) -> Iterator[Finding]:
+    for split, images in data.splits.items():
+        counts = torch.bincount(images.labels, minlength=data.num_classes).tolist()
+        by_class = dict(zip(data.class_names, counts, strict=True))
+        rarest, commonest = min(by_class, key=by_class.__getitem__), max(by_class, key=by_class.__getitem__)
+        fewest, most = by_class[rarest], by_class[commonest]
+        text = f"{sum(counts):,} images of {data.num_classes} classes, {fewest:,} ({rarest}) to {most:,} ({commonest}) each"
+        level: Level = "ok"
+        if split == "train" and most > UNBALANCED * fewest:
+            level, text = "warning", f"{text}: set --model.class_weights higher for rare classes, and look at F1"
+        elif split == "train" and fewest < FEW_IMAGES:
+            level, text = "warning", f"{text}: fewer than {FEW_IMAGES} are few to learn from"
+        yield Finding(level, split, text, by_class)
+
+
+# Machine
+
+
+def _check_precision(classifier: LitClassifier, channels: int, size: int, batch_size: int) -> tuple[str, Finding]:
+    device = _device()
+    image = torch.zeros(1, channels, size, size)
+    multiply_adds = batch_size * count_multiply_adds(classifier.network, image)
+    precision = choose_precision(device.type, multiply_adds)
+    if device.type == "cpu":
+        gain = bfloat16_gain()
+        text = f"on this processor a convolution in bfloat16 is {gain:.1f} times as fast as in float32"
+    else:
+        gain, text = None, torch.cuda.get_device_name() if device.type == "cuda" else device.type
+    text = f"{text}; {multiply_adds / 1e6:,.0f} million multiply-adds a batch: auto is {precision}"
+    return precision, Finding("ok", "precision", text, {"precision": precision, "bfloat16_gain": gain})
+
+
+def bfloat16_gain() -> float:
+    """Speed of a convolution in bfloat16 on the processor, as a multiple of its speed in float32."""
+    image, weight = torch.ones(32, 64, 24, 24), torch.ones(64, 64, 3, 3)
+    seconds = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
+    with torch.inference_mode():
+        for _ in range(7):  # in turn; the fastest of each, because other programs make some slower
+            for dtype in seconds:
+                x, w = (t.to(dtype, memory_format=torch.channels_last) for t in (image, weight))
+                began = time.perf_counter()
+                F.conv2d(x, w, padding=1)
+                seconds[dtype] = min(seconds[dtype], time.perf_counter() - began)
+    return seconds[torch.float32] / seconds[torch.bfloat16]
+
+
+def _check_cost(
+    classifier: LitClassifier, data: ImageDataModule, size: int, batch_size: int, precision: str, free: int
+) -> Finding:
+    num_images = len(data.splits["train"].labels)
+    try:
+        seconds = _seconds_per_step(classifier, min(batch_size, num_images), size, precision)
+    except RuntimeError as error:
+        if not OUT_OF_MEMORY.search(str(error)):
+            raise
+        return Finding("error", "cost", f"{out_of_memory(error)}: make --data.batch_size smaller")
+    epoch = seconds * max(1, num_images // batch_size)
+    peak = peak_memory()  # with the images, unless they lie in a file
+    text = f"about {_duration(epoch)} an epoch of {num_images:,} images, {format_bytes(peak)} of memory"
+    details = {"seconds_per_epoch": round(epoch, 1), "memory_bytes": peak, "free_memory_bytes": free}
+    if peak > free:
+        text += f", but {format_bytes(free)} are free: make --data.batch_size smaller"
+        return Finding("error", "cost", text, details)
+    return Finding("ok", "cost", text, details)
+
+
+def _seconds_per_step(classifier: LitClassifier, batch_size: int, size: int, precision: str) -> float:
+    device = _device()
+    classifier.to(device).train()
+    images = torch.rand(batch_size, classifier.in_channels, size, size, device=device)
+    labels = torch.arange(batch_size, device=device) % classifier.num_classes
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=1e-6, momentum=0.9)
+    fastest = float("inf")
+    for _ in range(MEASURED_STEPS):
+        began = time.perf_counter()
+        _step(classifier, images, labels, optimizer, precision)
+        if device.type != "cpu":
+            torch.accelerator.synchronize()
+        fastest = min(fastest, time.perf_counter() - began)
+    return fastest
+
+
+def _step(
+    classifier: LitClassifier, images: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer, precision: str
+) -> None:
+    optimizer.zero_grad()
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+        _, loss = classifier.training_loss(images.to(memory_format=torch.channels_last), labels)
+    loss.backward()
+    optimizer.step()
+
+
+def _check_room(classifier: LitClassifier, runs_dir: str) -> Finding:
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=1, momentum=0.9)
+    num_bytes = checkpoint_bytes(classifier, [optimizer])
+    total = 4 * num_bytes  # last, the one before, best, and the one that is being written
+    folder = Path(runs_dir).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        check_room(folder, num_bytes)
+    except OSError as error:
+        return Finding("error", "checkpoints", str(error), {"bytes": total})
+    free = format_bytes(shutil.disk_usage(folder).free)
+    return Finding("ok", "checkpoints", f"up to {format_bytes(total)} in {runs_dir}, {free} are free", {"bytes": total})
+
+
+def _device() -> torch.device:
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} hours"
+    return f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.1f} s"
