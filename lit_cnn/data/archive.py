@@ -1,4 +1,4 @@
-"""Archives of images, unpacked without trust."""
+"""Unpacks archives of images. An archive may be hostile: nothing in it is trusted."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from uuid import uuid4
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-# Images hardly shrink; an archive that grows more than this was made to fill a disk.
-LARGEST_RATIO = 100
-LARGEST_NUM_FILES = 10_000_000
-# What may come between two files of a tar, in bytes: headers, of long names for example, and padding.
-LARGEST_HEADER = 2**20
-CHUNK = 2**20
+# Images hardly compress. An archive with a larger ratio was made to fill a disk.
+MAX_RATIO = 100
+MAX_NUM_FILES = 10_000_000
+# Bytes between two files of a tar: headers, for example of long names, and padding.
+MAX_HEADER_BYTES = 2**20
+CHUNK_BYTES = 2**20
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is called as archives are."""
+    """Whether this is a file with one of :data:`SUFFIXES`."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
 def unpack(archive: Path, below: Path) -> Path:
-    """Unpacks an archive into a folder of its own, once: it is found again as long as the archive has the same bytes.
+    """Unpacks an archive into a new folder, or returns the folder if an archive of the same bytes was unpacked before.
 
     Args:
         archive: A file with one of :data:`SUFFIXES`.
-        below: Where the folder is made.
+        below: The new folder is made in this one.
 
     Returns:
-        The folder; where all of the archive lies in one folder, that one.
+        The folder. If it holds a single folder, that one.
 
     Raises:
-        ValueError: If the archive is damaged, holds links, devices or paths that lead out of it, or grows beyond
-            :data:`LARGEST_RATIO` times its size or the free space. Nothing of it is left then.
+        ValueError: If the archive is damaged, holds links, devices or paths that lead out of it, or unpacks to more than
+            :data:`MAX_RATIO` times its size or the free space. Nothing is left on the disk.
     """
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:12]
@@ -53,42 +53,41 @@ def unpack(archive: Path, below: Path) -> Path:
         partial = below / f".unpacking-{uuid4().hex}"
         partial.mkdir()
         try:
-            _unpack(archive, partial, min(LARGEST_RATIO * archive.stat().st_size, shutil.disk_usage(below).free))
-            if not target.is_dir():  # another process may have been quicker
+            _unpack(archive, partial, min(MAX_RATIO * archive.stat().st_size, shutil.disk_usage(below).free))
+            if not target.is_dir():  # another process may have unpacked it
                 _rename(partial, target)
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
             if getattr(error, "errno", None) is not None:
-                raise  # the disk's, not the archive's
+                raise  # an error of the disk, not of the archive
             raise ValueError(f"the archive {archive} cannot be unpacked ({error})") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    inside = [path for path in target.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    one_class_folder_above = len(inside) == 1 and inside[0].is_dir()
-    return inside[0] if one_class_folder_above else target
+    content = [path for path in target.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    return content[0] if len(content) == 1 and content[0].is_dir() else target
 
 
 def _rename(partial: Path, target: Path) -> None:
     try:
         partial.replace(target)
     except OSError:
-        if not target.is_dir():  # else another process was quicker
+        if not target.is_dir():  # otherwise another process has unpacked it
             raise
 
 
-def _unpack(archive: Path, target: Path, most: int) -> None:
+def _unpack(archive: Path, target: Path, max_bytes: int) -> None:
     total = 0
     for number, (name, size, content) in enumerate(_members(archive)):
         total += size
-        if total > most or number >= LARGEST_NUM_FILES:
+        if total > max_bytes or number >= MAX_NUM_FILES:
             raise ValueError(
-                f"the archive {archive} is refused: it unpacks to more than {most / 1e9:.2f} GB, "
-                f"which is {LARGEST_RATIO} times its size or all that is free"
+                f"the archive {archive} is refused: it unpacks to more than {max_bytes / 1e9:.2f} GB, "
+                f"which is {MAX_RATIO} times its size or all of the free space"
             )
         path = target / _inside(archive, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             left = size
-            while left and (chunk := content.read(min(CHUNK, left))):
+            while left and (chunk := content.read(min(CHUNK_BYTES, left))):
                 file.write(chunk)
                 left -= len(chunk)
         if left:
@@ -96,24 +95,24 @@ def _unpack(archive: Path, target: Path, most: int) -> None:
 
 
 class _Limited:
-    """Reads a decompressed tar until more comes between its files than headers take: they are read into memory whole."""
+    """A decompressed tar whose headers may take up to :data:`MAX_HEADER_BYTES`: tarfile reads each whole into memory."""
 
     def __init__(self, file: BinaryIO, archive: Path) -> None:
         self.file, self.archive = file, archive
-        self.left = LARGEST_HEADER
+        self.left = MAX_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
         content = self.file.read(size)
         self.left -= len(content)
         if self.left < 0:
             raise ValueError(
-                f"the archive {self.archive} is refused: a header in it takes more than {LARGEST_HEADER:,} bytes"
+                f"the archive {self.archive} is refused: a header in it takes more than {MAX_HEADER_BYTES:,} bytes"
             )
         return content
 
 
 def _opener(archive: Path) -> Callable[..., BinaryIO]:
-    """What decompresses an archive, by how it begins and not by what it is called."""
+    """The function that opens a tar, chosen by its first bytes: its name may be wrong."""
     with archive.open("rb") as file:
         start = file.read(6)
     return next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), open)
@@ -127,7 +126,7 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
-    """Name, size and content of each file; refuses what is neither file nor folder."""
+    """Name, size and content of each file. Refuses anything but files and folders."""
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
             for info in opened.infolist():
@@ -144,6 +143,6 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
             for member in opened:
                 if not (member.isreg() or member.isdir()):
                     raise ValueError(f"the archive {archive} is refused: {member.name!r} is a link or a device")
-                limited.left = member.size + LARGEST_HEADER
+                limited.left = member.size + MAX_HEADER_BYTES
                 if member.isreg():
                     yield member.name, member.size, opened.extractfile(member)

@@ -1,4 +1,4 @@
-"""Decoded images in a file that is mapped into memory: what does not fit there is read from disk, not decoded again."""
+"""Decoded images in a file that is mapped into memory: images are read from disk and need no second decoding."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from torch import Tensor
 
 from lit_cnn.system.memory import format_bytes
 
-# What a process left behind that was killed while it decoded is removed after a day.
+# Partial files of killed processes are removed after a day.
 ABANDONED_S = 24 * 3600
 
 
 def digest_of(paths: Iterable[Path], *settings: object) -> str:
-    """A short digest of files' contents, in order, and of what they are decoded with; their names and dates do not count.
+    """A short digest of the contents of files, in order, and of how they are decoded. Names and dates do not matter.
 
     Raises:
         OSError: If a file cannot be read.
@@ -37,23 +37,23 @@ def digest_of(paths: Iterable[Path], *settings: object) -> str:
 
     whole = hashlib.blake2b(repr((PIL.__version__, *settings)).encode(), digest_size=12)
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-        for one in workers.map(digest, paths):
-            whole.update(one)
+        for part in workers.map(digest, paths):
+            whole.update(part)
     return whole.hexdigest()
 
 
 def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Callable[[Tensor], None]) -> Tensor | None:
-    """A uint8 tensor that lives in a file, which is made if it is not there yet.
+    """A uint8 tensor in a file. Makes the file if it is missing.
 
     Args:
-        folder: Where the file is: ``name-digest.uint8``.
-        name: Of what was decoded. Files of this name with another digest are of what that was before: they are removed.
-        digest: Of its contents, see :func:`digest_of`.
-        shape: Of the tensor.
-        fill: Called with the tensor when the file is new, to write its values.
+        folder: The file is ``name-digest.uint8`` in this folder.
+        name: Name of the images. Files with this name and another digest are outdated and are removed.
+        digest: Digest of the images, see :func:`digest_of`.
+        shape: Shape of the tensor.
+        fill: Called with the tensor of a new file, to write its values.
 
     Returns:
-        The tensor; None if the folder cannot be written or has no room, which is said.
+        The tensor. None if the folder cannot be written or has no room; the reason is printed.
     """
     path = folder / f"{name}-{digest}.uint8"
     num_bytes = math.prod(shape)
@@ -64,20 +64,20 @@ def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Cal
             _make(path, num_bytes, lambda pixels: fill(pixels.view(*shape)))
         return _map(path, num_bytes, shared=False).view(*shape)
     except OSError as error:
-        _say(f"decoded images cannot be kept in {folder} ({error}): they are decoded as they come")
+        _print(f"decoded images cannot be saved in {folder} ({error}): they are decoded again in each epoch")
         return None
 
 
 def _make(path: Path, num_bytes: int, fill: Callable[[Tensor], None]) -> None:
-    """Writes a file under another name first, so that there is never half of it."""
+    """Writes a file under another name first, so that it is never there in part."""
     free = shutil.disk_usage(path.parent).free
     if num_bytes > free:
         raise OSError(f"{format_bytes(num_bytes)} are needed, {format_bytes(free)} are free")
-    _say(f"decoding once into {path}, {format_bytes(num_bytes)}")
+    _print(f"decoding once into {path}, {format_bytes(num_bytes)}")
     partial = path.with_name(f"{path.name}.{uuid4().hex}")
     try:
         with partial.open("xb") as file:
-            # Writing to a mapped file for which the disk has no room would kill the process.
+            # If the disk is full, writing to a mapped file kills the process: reserve the room first.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
             else:
@@ -95,11 +95,11 @@ def _map(path: Path, num_bytes: int, shared: bool) -> Tensor:
 
 def _remove_outdated(folder: Path, name: str, path: Path) -> None:
     for other in folder.glob(f"{glob.escape(name)}-*.uint8*"):
-        unfinished = other.suffix != ".uint8"
-        if other != path and not (unfinished and time.time() - other.stat().st_mtime < ABANDONED_S):
+        is_partial = other.suffix != ".uint8"
+        if other != path and not (is_partial and time.time() - other.stat().st_mtime < ABANDONED_S):
             other.unlink(missing_ok=True)
 
 
 @rank_zero_only
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     print(message, flush=True)

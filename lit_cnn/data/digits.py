@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: the dataset that needs no download."""
+"""The handwritten digits that come with scikit-learn: no download is needed."""
 
 import torch
 
@@ -9,9 +9,10 @@ from lit_cnn.data.splits import TEST_SPLIT_SEED, ArrayImages, Split, Subset, str
 class Digits(ImageDataModule):
     """1,797 grey images of 8×8 pixels in ten classes, read from the installed scikit-learn.
 
-    Source: Alpaydin and Kaynak 1998, UCI "Optical Recognition of Handwritten Digits", its test part. A fifth of the images,
-    stratified and the same in every run, is the test set. The files do not tell the writers apart, so the same hand can
-    occur in several splits: accuracies are for comparing runs, not for promising them on new writers.
+    Source: Alpaydin and Kaynak 1998, UCI "Optical Recognition of Handwritten Digits", its test part.
+
+    A fifth of the images, stratified by class and the same in every run, is the test set. The files do not name the writers,
+    so one writer can occur in several splits. Use the accuracy to compare runs, not as an estimate for new writers.
 
     Raises:
         ValueError: If ``data_dir`` is given.
@@ -31,7 +32,7 @@ class Digits(ImageDataModule):
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        # 17 grey levels, 0 to 16, on the scale of 0 to 255.
+        # The 17 grey levels 0 to 16, scaled to 0 to 255.
         pixels = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
         labels = torch.from_numpy(digits.target).long()
         train, test = stratified_split(labels, 0.2, TEST_SPLIT_SEED)

@@ -16,16 +16,16 @@ from lit_cnn.data.splits import ArrayImages, Split
 class DownloadedDataModule(ImageDataModule):
     """A dataset with an official test set, read by a class of ``torchvision.datasets``.
 
-    Missing files are downloaded to ``data_dir`` first; files that are there are used as they are.
+    Missing files are downloaded to ``data_dir``. Existing files are used.
 
     Args:
         data_dir: Folder of the dataset's files.
 
     Raises:
-        OSError: If the files are missing and cannot be downloaded; says where to put them.
+        OSError: If files are missing and cannot be downloaded; names the folder to put them in.
     """
 
-    # Where torchvision looks below data_dir, and what for.
+    # The folder below data_dir where torchvision looks, and the files that it looks for.
     folder: str
     files: tuple[str, ...]
 
@@ -40,11 +40,11 @@ class DownloadedDataModule(ImageDataModule):
         raise NotImplementedError(f"{type(self).__name__} must implement torchvision_dataset()")
 
     def prepare_data(self) -> None:
-        # Both parts come in one download. To train, the test images are not even read.
+        # One download brings training and test images. Training does not read the test images.
         testing = self.trainer is not None and self.trainer.state.fn == "test"
         missing = [folder for folder in (self._folder, *self._folder.parents) if not folder.exists()]
         try:
-            # Its progress goes to stderr; its talk of mirrors, to stdout, would bury the error.
+            # Progress goes to stderr. Messages about mirrors go to stdout and would hide the error.
             with contextlib.redirect_stdout(io.StringIO()):
                 self.torchvision_dataset(not testing, download=True)
         except (OSError, RuntimeError) as error:

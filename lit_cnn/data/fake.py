@@ -1,4 +1,4 @@
-"""Made-up images for tests and timings."""
+"""Made-up images, for tests and measurements of speed."""
 
 import torch
 
@@ -7,12 +7,12 @@ from lit_cnn.data.splits import ArrayImages, Split
 
 
 class FakeImages(ImageDataModule):
-    """Noise around one random pattern for each class: any shape, no files, learnable.
+    """One random pattern for each class, with noise: any shape, no files, and a network can learn it.
 
     Args:
         data_dir: Must not be given: there are no files.
-        num_images: Training images, those that validate among them; a quarter as many more make the test set.
-        num_classes: Classes, in turn.
+        num_images: Training and validation images together; the test set has a quarter as many.
+        num_classes: Number of classes.
         channels: Channels of an image.
         native_size: Height and width of an image, in pixels.
     """
@@ -63,7 +63,7 @@ class FakeImages(ImageDataModule):
         noise = torch.Generator().manual_seed(1 if split == "train" else 2)
         labels = torch.arange(num_images) % self.num_classes
         pixels = torch.empty(num_images, *shape, dtype=torch.uint8)
-        # A part at a time: as floats, all of them would take many times the memory.
-        for part, of_part in zip(pixels.split(1000), labels.split(1000), strict=True):
-            part.copy_(patterns[of_part] * 200 + torch.rand(part.shape, generator=noise) * 55)
+        # In parts: as floats, all images together would take many times the memory.
+        for part, part_labels in zip(pixels.split(1000), labels.split(1000), strict=True):
+            part.copy_(patterns[part_labels] * 200 + torch.rand(part.shape, generator=noise) * 55)
         return ArrayImages(pixels, labels)

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import tempfile
-from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,121 +14,47 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from lit_cnn.data.archive import is_archive, unpack
-from lit_cnn.data.cache import digest_of, mapped
+from lit_cnn.data.files import SUFFIXES, FileImages, decoding_errors, find_images
 from lit_cnn.data.module import ImageDataModule
-from lit_cnn.data.preprocess import DECODING, is_grey, read_image
+from lit_cnn.data.preprocess import is_grey
 from lit_cnn.data.splits import TEST_SPLIT_SEED, ArrayImages, Split, stratified_split
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Image files anywhere below a folder, by their endings, sorted; hidden ones are left out.
-
-    Raises:
-        ValueError: If the folder does not exist.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"the folder {folder} does not exist")
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
-class FileImages:
-    """Image files that are decoded when they are asked for.
-
-    Args:
-        paths: The files.
-        labels: Class of each, (N,).
-        image_size: Height and width after decoding, in pixels.
-        channels: 1 for grey, 3 for colour.
-    """
-
-    def __init__(self, paths: Sequence[Path], labels: Tensor, image_size: int, channels: int) -> None:
-        self.paths = list(paths)
-        self.labels = labels
-        self.image_size = image_size
-        self.channels = channels
-
-    def fetch(self, positions: Tensor) -> Tensor:
-        return torch.stack([self._decode(self.paths[i]) for i in positions.tolist()])
-
-    def _decode(self, path: Path) -> Tensor:
-        return read_image(path, self.image_size, self.channels)
-
-    def name(self, position: int) -> str:
-        return str(self.paths[position])
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of all images when decoded."""
-        return math.prod(self.shape)
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of all images as one tensor."""
-        return len(self.paths), self.channels, self.image_size, self.image_size
-
-    def decode_into(self, pixels: Tensor) -> None:
-        """Decodes every file into its place of a tensor of :attr:`shape`."""
-
-        def decode(position: int) -> None:
-            pixels[position] = self._decode(self.paths[position])
-
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
-            deque(workers.map(decode, range(len(self.paths))), maxlen=0)
-
-    def in_memory(self) -> ArrayImages:
-        """Decodes every file once and keeps the pixels."""
-        pixels = torch.empty(self.shape, dtype=torch.uint8)
-        self.decode_into(pixels)
-        return ArrayImages(pixels, self.labels, tuple(map(str, self.paths)))
-
-    def in_file(self, folder: Path, name: str) -> ArrayImages | None:
-        """Decodes every file once for all runs, see :func:`lit_cnn.data.cache.mapped`; None if it cannot be."""
-        pixels = mapped(folder, name, digest_of(self.paths, DECODING, self.shape), self.shape, self.decode_into)
-        return None if pixels is None else ArrayImages(pixels, self.labels, tuple(map(str, self.paths)))
 
 
 class ImageFolder(ImageDataModule):
-    """Photographs in one folder for each class.
+    """A user's own images, in one folder for each class.
 
-    ``data_dir``, a folder or an archive (.zip, .tar.gz and the like), holds either the class folders, or ``train`` and
-    possibly ``val`` and ``test`` with the class folders below them. A split that has no folder is carved from the training
-    images, stratified: the same test images in every run, the validation images by ``split_seed``. The class folders' names,
-    sorted, are the class names; mean and standard deviation are measured once from the training images and saved with the
-    run.
+    ``data_dir`` is a folder or an archive (.zip, .tar.gz and others). It holds the class folders, or ``train`` and
+    optionally ``val`` and ``test`` with the class folders in each. A missing ``val`` or ``test`` is taken from the training
+    images, stratified by class. Every run has the same test images; ``split_seed`` chooses the validation images.
+
+    The names of the class folders, sorted, are the class names. Mean and standard deviation are measured on the training
+    images and saved with the run.
 
     An image's shorter side is resized to ``image_size`` and the central square is used, in training and in prediction.
-    Images are decoded once: into memory if they fit ``memory_gb``, else into a file below ``cache_dir`` that later runs find
-    again as long as the images are the same, byte for byte.
+    Images are decoded once: into memory if they fit into ``memory_gb``, else into a file in ``cache_dir``. Later runs use
+    that file again while the images are the same, byte for byte.
 
     Args:
-        data_dir: The folder.
+        data_dir: The folder or the archive.
         image_size: Height and width that the network sees, in pixels.
         batch_size: Images in a training step, over all devices together.
-        val_fraction: Share of the training images that validates, where there is no ``val`` folder.
-        test_fraction: Share of the images that tests, where there is no ``test`` folder.
-        channels: 1 makes every image grey, 3 makes every image coloured; if not given, 1 when all training images are grey.
-        crop_padding: Pixels by which an image is shifted at most in training; 0 for none.
-        flip: Whether training mirrors every other image.
+        val_fraction: Share of the training images that becomes the validation set if there is no ``val`` folder.
+        test_fraction: Share of the images that becomes the test set if there is no ``test`` folder.
+        channels: 1 reads every image as grey, 3 as colour. If not given, 1 if all training images are grey, else 3.
+        crop_padding: Training shifts an image by up to this many pixels; 0 for none.
+        flip: Whether training mirrors an image with probability one half.
         memory_gb: Memory that the decoded images of a split may take, in 10⁹ bytes for each process.
-        cache_dir: Folder for those that take more, and for what is unpacked; if not given, these are decoded anew in each
-            epoch.
+        cache_dir: Folder for decoded images that do not fit into memory, and for unpacked archives. If not given, such
+            images are decoded again in each epoch.
         on_bad_image: What to do with a file that cannot be decoded: ``error`` names it and ends, ``skip`` leaves it out and
-            says how many there are. Leaving out takes a second decoding of every file.
-        num_workers: Threads that prepare batches ahead; as many as there are processors if not given.
-        seed: Of the order, the augmentation and the validation split; that of ``seed_everything`` if not given, else 0.
-        augmentation_seed: Of the augmentation alone.
-        split_seed: Of the validation split alone.
+            warns. ``skip`` decodes every file a second time.
+        num_workers: Threads that prepare batches in advance; one for each processor if not given.
+        seed: Seed of order, augmentation and validation split. If not given, that of ``seed_everything``, or 0.
+        augmentation_seed: Seed of the augmentation only, in place of ``seed``.
+        split_seed: Seed of the validation split only, in place of ``seed``.
 
     Raises:
-        ValueError: If the folder is missing, holds no class folders, or a class is without images or differs between splits.
+        ValueError: If the folder is missing or holds no class folders, or a class has no images or is not in every split.
     """
 
     name = "image_folder"
@@ -161,7 +83,7 @@ class ImageFolder(ImageDataModule):
         super().__init__(data_dir, image_size, batch_size, val_fraction, crop_padding, flip, workers, *seeds)
         if is_archive(self.data_dir):
             self.data_dir = unpack(self.data_dir, Path(cache_dir or tempfile.gettempdir()).expanduser())
-        self.native_size = self.image_size  # files are decoded at the size that the network sees
+        self.native_size = self.image_size  # files are decoded to the size that the network sees
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
         self.test_fraction = test_fraction
@@ -171,7 +93,7 @@ class ImageFolder(ImageDataModule):
         self._channels = channels
 
     def prepare_data(self) -> None:
-        # With several processes, the first decodes into files while the others wait; they find them there.
+        # With several processes, the first decodes into the cache while the others wait; then they read it from there.
         trainer = self.trainer
         if trainer and trainer.world_size > 1:
             splits: tuple[Split, ...] = ("test",) if trainer.state.fn == "test" else ("train", "val")
@@ -193,13 +115,13 @@ class ImageFolder(ImageDataModule):
 
     @cached_property
     def _training_files(self) -> tuple[list[Path], Tensor]:
-        # The names alone: a difference is not to be found when training has ended. Test images without labels, which others
-        # keep in such a folder, are no matter until they are to be tested on.
+        # Compares the names of the class folders now, so that a difference is not found after training. A test folder may
+        # hold images without class folders: that is an error only when they are tested on.
         test = self._split_folder("test")
-        labelled = test and sum(path.is_dir() for path in test.iterdir()) > 1
-        for own in (self._split_folder("val"), test if labelled else None):
-            if own:
-                self._check_classes(own)
+        has_classes = test and sum(path.is_dir() for path in test.iterdir()) > 1
+        for folder in (self._split_folder("val"), test if has_classes else None):
+            if folder:
+                self._check_classes(folder)
         return self._files_below(self._split_folder("train") or self.data_dir)
 
     def _split_folder(self, split: Split) -> Path | None:
@@ -227,9 +149,9 @@ class ImageFolder(ImageDataModule):
         return names
 
     def _check_classes(self, folder: Path) -> None:
-        found = self._classes_below(folder)
-        if found != self.class_names:
-            missing, extra = set(self.class_names) - set(found), set(found) - set(self.class_names)
+        names = self._classes_below(folder)
+        if names != self.class_names:
+            missing, extra = set(self.class_names) - set(names), set(names) - set(self.class_names)
             raise ValueError(
                 f"the class folders of {folder} differ from those of the training images"
                 + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
@@ -240,15 +162,15 @@ class ImageFolder(ImageDataModule):
         self._check_classes(folder)
         paths: list[Path] = []
         labels: list[int] = []
-        direct = False
+        has_direct_images = False
         for label, name in enumerate(self.class_names):
             files = self._readable(find_images(folder / name))
             if not files:
                 raise ValueError(f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)})")
-            direct = direct or any(file.parent.name == name for file in files)
+            has_direct_images = has_direct_images or any(file.parent.name == name for file in files)
             paths += files
             labels += [label] * len(files)
-        if not direct:
+        if not has_direct_images:
             raise ValueError(
                 f"the folders {', '.join(self.class_names)} in {folder} hold folders of images, not images: "
                 f"are the classes one level deeper?"
@@ -259,32 +181,22 @@ class ImageFolder(ImageDataModule):
         if self.on_bad_image == "error":
             return paths
 
-        def problem(path: Path) -> str | None:
-            try:
-                read_image(path, self.image_size, 3)
-            except ValueError as error:
-                return str(error)
-            return None
-
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
-            problems = list(workers.map(problem, paths))
-        bad = [what for what in problems if what]
-        if bad:
-            rank_zero_warn(
-                f"{len(bad)} of {len(paths)} files are left out: {'; '.join(bad[:3])}{' …' if len(bad) > 3 else ''}"
-            )
-        return [path for path, what in zip(paths, problems, strict=True) if not what]
+        errors = decoding_errors(paths, self.image_size)
+        if errors:
+            first = "; ".join(list(errors.values())[:3]) + (" …" if len(errors) > 3 else "")
+            rank_zero_warn(f"{len(errors)} of {len(paths)} files are left out: {first}")
+        return [path for path in paths if path not in errors]
 
     def files(self, split: Split) -> FileImages | None:
-        """The files of a split, not decoded; None for a validation set that is to be carved from the training images."""
-        own = self._split_folder(split)
-        if split == "val" and own is None:
+        """The files of a split, not decoded; None for ``val`` if it is to be taken from the training images."""
+        folder = self._split_folder(split)
+        if split == "val" and folder is None:
             return None
-        paths, labels = self._files_below(own) if own else self._training_files
+        paths, labels = self._files_below(folder) if folder else self._training_files
         if split != "val" and self._split_folder("test") is None:
             train, test = stratified_split(labels, self.test_fraction, TEST_SPLIT_SEED)
-            part = train if split == "train" else test
-            paths, labels = [paths[i] for i in part.tolist()], labels[part]
+            index = train if split == "train" else test
+            paths, labels = [paths[i] for i in index.tolist()], labels[index]
         return FileImages(paths, labels, self.image_size, self.channels)
 
     def _fits(self, files: FileImages) -> bool:
@@ -298,8 +210,8 @@ class ImageFolder(ImageDataModule):
             return files.in_memory()
         if self.cache_dir is None:
             return files
-        # One file for each place that images come from and each way to divide them, of what lies there now.
-        place = self.data_dir.resolve()
-        digest = hashlib.blake2b(f"{place} {self.test_fraction}".encode(), digest_size=6).hexdigest()
-        name = f"{place.name}-{digest}-{split}-{self.image_size}x{self.channels}"
+        # One file for each folder, split and shape: when the images change, the new file replaces the old one.
+        folder = self.data_dir.resolve()
+        digest = hashlib.blake2b(f"{folder} {self.test_fraction}".encode(), digest_size=6).hexdigest()
+        name = f"{folder.name}-{digest}-{split}-{self.image_size}x{self.channels}"
         return files.in_file(Path(self.cache_dir).expanduser(), name) or files

@@ -1,4 +1,4 @@
-"""Batches in an order that is derived, not stored."""
+"""Batches. Their order is computed from the seed and the epoch, not stored."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ class Images(Protocol):
         """Images at ``positions`` (n,): uint8 (n, C, H, W), on the device where they are held."""
 
     def name(self, position: int) -> str:
-        """What to call an image on the screen: its file, or its number."""
+        """The image's file or number, to show on the screen."""
 
 
 class Batch(NamedTuple):
-    """What a loader hands out, and after the transfer to the device what the network gets."""
+    """What a loader yields; after the transfer to the device, what the network gets."""
 
     images: Tensor  # (N, C, H, W), uint8 from the loader, float32 after the data module's transforms
     labels: Tensor  # (N,) int64
-    positions: Tensor  # (N,) int64, the images' places in their split
-    draws: Tensor | None  # (N, NUM_DRAWS) in [0, 1), for the augmentation; None in evaluation
+    positions: Tensor  # (N,) int64, positions of the images in their split
+    draws: Tensor | None  # (N, NUM_DRAWS) in [0, 1), random numbers of the augmentation; None in evaluation
 
 
 class Loader:
-    """Iterates over images in batches, one process's share of them.
+    """Iterates over this process's share of the images, in batches.
 
-    The order of an epoch and the random numbers of its augmentation follow from (seed, epoch) alone: no state to lose, the
-    same batches whatever the number of workers, and with several processes the same global batches as with one.
+    The order of an epoch and the random numbers of its augmentation are computed from (seed, epoch): there is no state to
+    lose. The batches are the same for any number of workers. Several processes share the global batches of one process.
 
     Args:
-        images: What to iterate over.
+        images: The images.
         batch_size: Images in a global batch, over all processes.
-        shuffle: Training order: a new permutation each epoch, whole batches only, random numbers attached. Otherwise the
-            images come once each in their own order, spread evenly over the processes.
-        seed: Of the order.
-        augmentation_seed: Of the augmentation's random numbers; ``seed`` if not given.
-        epoch: Returns the current epoch when the first batch is asked for.
-        position: Returns then how many of its batches were trained on already: a run that goes on gets the others.
-        rank: This process's number.
-        world_size: How many processes share the images.
-        num_workers: Threads that fetch ahead; 0 fetches in the loop.
+        shuffle: True for training: a new permutation each epoch, full batches only, with random numbers. False for
+            evaluation: each image once, in order, spread evenly over the processes.
+        seed: Seed of the order.
+        augmentation_seed: Seed of the augmentation's random numbers; ``seed`` if not given.
+        epoch: Returns the current epoch. Called when the first batch is requested.
+        position: Returns how many batches of the epoch are done already: a resumed run gets the others. Called when
+            ``epoch`` is.
+        rank: Number of this process.
+        world_size: Number of processes that share the images.
+        num_workers: Threads that fetch batches in advance; 0 fetches in the loop.
 
     Raises:
-        ValueError: If the global batch cannot be divided over the processes, or there are too few images for them.
+        ValueError: If the global batch cannot be divided by the number of processes, or there are fewer images than
+            processes.
     """
 
     def __init__(
@@ -95,9 +97,9 @@ class Loader:
     def __len__(self) -> int:
         num_images = len(self.images.labels)
         if self.shuffle:
-            # Fewer images than a batch make one smaller batch.
+            # If there are fewer images than a batch, they are one smaller batch.
             return max(1, num_images // self.batch_size)
-        # No process may be left without an image in a batch.
+        # Each process needs an image in each batch.
         return min(-(-num_images // self.batch_size), num_images // self.world_size)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -106,15 +108,15 @@ class Loader:
         return self._fetch_ahead(self._plan())
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing: tells Lightning that an epoch can be gone on with in its middle."""
+        """Empty. Lightning resumes within an epoch only if a loader has this method."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing is needed: see ``epoch`` and ``position``."""
+        """Does nothing: see ``epoch`` and ``position``."""
 
     def _plan(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        # Epoch and position are asked for when the first batch is: Lightning makes the iterator of a resumed run before it
-        # restores them.
+        # Reads epoch and position when the first batch is requested: in a resumed run, Lightning makes the iterator before
+        # it restores them.
         plan = self._training_plan() if self.shuffle else self._evaluation_plan()
         yield from islice(plan, self.position(), None)
 
@@ -130,7 +132,7 @@ class Loader:
             yield order[share], draws[share]
 
     def _evaluation_plan(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        # Every process gets the same number of batches, none of them empty, and no image comes twice.
+        # Every process gets the same number of batches, no batch is empty, and no image occurs twice.
         share = torch.arange(len(self.images.labels))[self.rank :: self.world_size]
         for positions in share.tensor_split(len(self)):
             yield positions, None
@@ -141,16 +143,16 @@ class Loader:
 
     def _fetch_ahead(self, plan: Iterator[tuple[Tensor, Tensor | None]]) -> Iterator[Batch]:
         with ThreadPoolExecutor(self.num_workers) as workers:
-            waiting: deque = deque()
+            pending: deque = deque()
             try:
                 for planned in plan:
-                    waiting.append(workers.submit(self._fetch, planned))
-                    if len(waiting) > self.num_workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
+                    pending.append(workers.submit(self._fetch, planned))
+                    if len(pending) > self.num_workers:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
             finally:
-                for future in waiting:
+                for future in pending:
                     future.cancel()
 
 

@@ -1,4 +1,4 @@
-"""What happens to an image between the file and the network, the same in training and in prediction."""
+"""From an image file to the input of a network, the same in training and in prediction."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 # The Pillow modes that hold one luminance value per pixel.
 GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F"}
-# What images are decoded from; Pillow knows formats that start other programs. Some phones' MPO is a JPEG here.
+# The formats that are decoded. Pillow knows others, some of which start other programs. MPO of some phones counts as JPEG.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
-Image.init()  # when formats are named, Pillow does not look for those that it has not loaded yet
-# Largest image, after a JPEG decoder has skipped what it can: in colour it takes 200 MB while it is decoded.
+Image.init()  # loads all formats: Image.open(formats=…) does not load those that are missing
+# Largest image, after the JPEG decoder has reduced it. Decoded in colour it takes 200 MB.
 MAX_PIXELS = 2**26
-# Raised when :func:`read_image` gives other pixels than before, so that what was decoded earlier is not taken for the same.
+# Version of :func:`read_image`, part of the cache's digest: raise it when the same file gives other pixels.
 DECODING = 1
 
 
@@ -32,7 +32,7 @@ class Preprocessing:
         image_size: Height and width that the network sees, in pixels.
         mean: Mean of each channel over the training images, on a scale of 0 to 1.
         std: Standard deviation of each channel, same scale.
-        resize_size: Height and width from whose centre the ``image_size`` is cut; if not given, nothing is cut off.
+        resize_size: If given, the image is resized to this height and width, and ``image_size`` is cut from its centre.
 
     Shape:
         Input uint8 (N, C, H, W); output float32 (N, C, image_size, image_size), channels last in memory.
@@ -46,17 +46,17 @@ class Preprocessing:
     def __call__(self, images: Tensor) -> Tensor:
         resized = self.resize_size or self.image_size
         size = (resized, resized)
-        # x / 255 and (x - mean) / std as one multiplication and one addition, in place. The channels become the last in
-        # memory afterwards: while the numbers of one channel lie together, this is several times as fast.
+        # x / 255 and (x - mean) / std are one multiplication and one addition, in place. They come before the conversion to
+        # channels last: on contiguous channels they are several times as fast.
         scale, shift = _scale_and_shift(self.mean, self.std, images.device)
         images = images.to(torch.float32, copy=True).mul_(scale).add_(shift)
         if images.shape[-2:] != size:
-            smaller = images.shape[-1] > resized
-            images = F.interpolate(images, size, mode="bilinear", antialias=smaller)
-        # Rounds to the even number of two, as torchvision does.
+            shrinks = images.shape[-1] > resized
+            images = F.interpolate(images, size, mode="bilinear", antialias=shrinks)
+        # Rounds half to even, as torchvision does.
         start = round((resized - self.image_size) / 2)
         images = images[..., start : start + self.image_size, start : start + self.image_size]
-        # Convolutions are faster so, on processors and on tensor cores alike.
+        # Convolutions in channels last are faster, on CPUs and on tensor cores.
         return images.to(memory_format=torch.channels_last)
 
     def to_display(self, images: Tensor) -> Tensor:
@@ -69,13 +69,13 @@ class Preprocessing:
 @functools.lru_cache(maxsize=8)
 @torch.inference_mode(False)
 def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Made once for each device: to bring them there anew, a GPU would be waited for at every batch."""
+    """Made once for each device: a copy in each batch would wait for the GPU."""
     means, stds = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (mean, std))
     return 1 / (255 * stds), -means / stds
 
 
 def is_grey(path: Path) -> bool:
-    """Whether an image file holds one channel, from its header alone.
+    """Whether an image file has one channel, according to its header.
 
     Raises:
         ValueError: If the file is not an image; names it.
@@ -99,11 +99,11 @@ def read_image(path: Path, image_size: int, channels: int) -> Tensor:
         Output uint8 (channels, image_size, image_size).
 
     Raises:
-        ValueError: If the file is not an image, is truncated, or is suspiciously large; names it.
+        ValueError: If the file is not an image, is truncated, or is too large; names it.
     """
     try:
         return decode(path, image_size, channels)
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+    except Exception as error:  # Pillow's decoders raise errors of many classes
         raise ValueError(f"{path} cannot be decoded as an image ({_reason(error)})") from error
 
 

@@ -1,4 +1,4 @@
-"""Which images train, which validate, which test."""
+"""Which images are for training, validation and test."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from lit_cnn.data.loader import Images
 
 Split = Literal["train", "val", "test"]
 
-
-# The split into training and test images is part of a dataset: no run's seed may change it.
+# The test set belongs to the dataset: the seed of a run does not change it.
 TEST_SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
 class ArrayImages:
-    """Images held in memory, of the processor or of a GPU, as one uint8 tensor (N, C, H, W) with labels (N,)."""
+    """Images in memory or on a GPU, as one uint8 tensor (N, C, H, W) with labels (N,)."""
 
     pixels: Tensor
     labels: Tensor
@@ -34,7 +33,7 @@ class ArrayImages:
 
 
 class Subset:
-    """Some images of another set, without a copy."""
+    """Some images of a set, without a copy."""
 
     def __init__(self, images: Images, index: Tensor) -> None:
         self.images = images
@@ -49,23 +48,23 @@ class Subset:
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Divides images so that every class gives the same share.
+    """Divides images at random into two parts, every class in the same ratio.
 
     Args:
         labels: Class of each image.
         fraction: Share of the second part, above 0 and below 1.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Shape:
-        Labels (N,); output two sorted, disjoint index tensors that together hold 0 … N-1.
+        Labels (N,); output two sorted index tensors, disjoint, together 0 … N-1.
 
     Raises:
-        ValueError: If the fraction is out of range or the classes are too small to be divided.
+        ValueError: If the fraction is out of range, or a class has too few images.
     """
     from sklearn.model_selection import train_test_split
 
     if not 0 < fraction < 1:
-        raise ValueError(f"the share of a split must be above 0 and below 1, got {fraction}")
+        raise ValueError(f"the fraction of a split must be above 0 and below 1, got {fraction}")
     try:
         first, second = train_test_split(
             np.arange(len(labels)), test_size=fraction, random_state=seed % 2**32, stratify=labels.numpy()

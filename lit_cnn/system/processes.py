@@ -1,4 +1,4 @@
-"""Processes that belong together."""
+"""Processes of one training."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import signal
 import sys
 from collections.abc import Iterator
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
+PR_SET_PDEATHSIG = 1  # option of Linux's prctl: the signal that a process gets when its parent ends
 
 
 def end_with_parent(parent: int) -> None:
-    """Has this process killed when the one that started it ends in whatever way; on Linux, elsewhere nothing.
+    """Makes Linux kill this process when its parent ends in any way. Does nothing on other systems.
 
     Args:
-        parent: Number of that process; it may have ended while this one was starting.
+        parent: Process number of the parent. It may have ended while this process was starting.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -27,7 +27,7 @@ def end_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def handing_on(variables: dict[str, str]) -> Iterator[None]:
-    """Sets environment variables for the processes that are started meanwhile."""
+    """Sets environment variables for the processes that are started in this context."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -40,5 +40,5 @@ def handing_on(variables: dict[str, str]) -> Iterator[None]:
 
 
 def started_by_a_launcher() -> bool:
-    """Whether torchrun or SLURM started this process and its peers, rather than the first of them the others."""
+    """Whether torchrun or SLURM started all processes. Otherwise the first process starts the others."""
     return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1

@@ -20,18 +20,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lit_cnn.data import ImageFolder
-from lit_cnn.data.archive import LARGEST_RATIO, unpack
+from lit_cnn.data.archive import MAX_RATIO, unpack
 from lit_cnn.data.preprocess import is_grey, read_image
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+def chunk(chunk_type: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + chunk_type + content + zlib.crc32(chunk_type + content).to_bytes(4, "big")
 
 
 def bomb(side: int) -> bytes:
-    """A small PNG file that says it is a large black square."""
+    """A small PNG file with the header of a large image."""
     header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
     rows = zlib.compress(bytes(10_000_000), 9)
     return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
@@ -99,9 +99,9 @@ def tar_of(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     return path
 
 
-def linked(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+def linked(name: str, target: str, link_type: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
+    info.type, info.linkname = link_type, target
     return info
 
 
@@ -123,7 +123,7 @@ def test_an_archive_is_a_folder(photos: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("member", "says"),
+    ("member", "message"),
     [
         (tarfile.TarInfo("../outside.jpg"), "leads out of it"),
         (tarfile.TarInfo("a/../../outside.jpg"), "leads out of it"),
@@ -135,10 +135,10 @@ def test_an_archive_is_a_folder(photos: Path, tmp_path: Path):
     ],
     ids=lambda value: value.name if isinstance(value, tarfile.TarInfo) else "",
 )
-def test_a_tar_that_leads_out_is_refused(tmp_path: Path, member: tarfile.TarInfo, says: str):
+def test_a_tar_that_leads_out_is_refused(tmp_path: Path, member: tarfile.TarInfo, message: str):
     target = tmp_path / "target"
     archive = tar_of(tmp_path / "a.tar.gz", (tarfile.TarInfo("good.jpg"), b"good"), (member, b""))
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         unpack(archive, target)
     assert list(target.iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar.gz", "target"]
@@ -164,7 +164,7 @@ def test_a_zip_with_a_link_is_refused(tmp_path: Path):
 
 def test_an_archive_that_grows_too_much_is_refused(tmp_path: Path):
     archive = tar_of(tmp_path / "a.tar.gz", (tarfile.TarInfo("zeros"), bytes(20_000_000)))
-    assert archive.stat().st_size * LARGEST_RATIO < 20_000_000
+    assert archive.stat().st_size * MAX_RATIO < 20_000_000
     with pytest.raises(ValueError, match="is refused: it unpacks to more than"):
         unpack(archive, tmp_path / "target")
     assert list((tmp_path / "target").iterdir()) == []
@@ -181,7 +181,7 @@ def test_an_archive_whose_headers_grow_too_much_is_refused(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "tar.bz2", "tar.xz"])
-def test_archives_of_every_kind(tmp_path: Path, suffix: str):
+def test_archives_of_every_format(tmp_path: Path, suffix: str):
     mode = {"tar": "w", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}.get(suffix, "w:gz")
     content = os.urandom(3_000_000)
     with tarfile.open(tmp_path / f"a.{suffix}", mode) as archive:
@@ -190,7 +190,7 @@ def test_archives_of_every_kind(tmp_path: Path, suffix: str):
         archive.addfile(info, io.BytesIO(content))
     folder = unpack(tmp_path / f"a.{suffix}", tmp_path / "target")
     assert [path.read_bytes() for path in folder.iterdir()] == [content]
-    misnamed = tmp_path / "misnamed.tar.gz"  # as browsers do that decompress what they download
+    misnamed = tmp_path / "misnamed.tar.gz"  # some browsers decompress what they download
     misnamed.write_bytes((tmp_path / f"a.{suffix}").read_bytes())
     assert len(list(unpack(misnamed, tmp_path / "again").iterdir())) == 1
     broken = tmp_path / f"broken.{suffix}"
@@ -209,13 +209,13 @@ def test_a_broken_archive_is_named(tmp_path: Path):
 # Fuzzing
 
 
-def encoded(kind: str) -> bytes:
+def encoded(image_format: str) -> bytes:
     file = io.BytesIO()
-    Image.linear_gradient("L").resize((40, 30)).convert("RGB").save(file, kind)
+    Image.linear_gradient("L").resize((40, 30)).convert("RGB").save(file, image_format)
     return file.getvalue()
 
 
-SEEDS = [encoded(kind) for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")]
+SEEDS = [encoded(image_format) for image_format in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")]
 
 
 @settings(max_examples=300, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -230,9 +230,9 @@ def test_whatever_a_file_holds_it_is_read_or_named(tmp_path: Path, data: st.Data
     path = tmp_path / "mutated.jpg"
     path.write_bytes(content[:cut])
     channels = data.draw(st.sampled_from([1, 3]))
-    looks = (lambda: isinstance(is_grey(path), bool), lambda: read_image(path, 16, channels).shape == (channels, 16, 16))
-    for is_as_promised in looks:
+    checks = (lambda: isinstance(is_grey(path), bool), lambda: read_image(path, 16, channels).shape == (channels, 16, 16))
+    for check in checks:
         try:
-            assert is_as_promised()
+            assert check()
         except ValueError as error:
             assert str(path) in str(error)  # noqa: PT017 - both outcomes are good

@@ -1,4 +1,4 @@
-"""Images decoded once into a file, which notices when they change."""
+"""Images decoded once into a file, and again when they change."""
 
 import os
 import shutil
@@ -31,19 +31,19 @@ def epoch_of(data: ImageFolder) -> list[Batch]:
 
 def test_an_epoch_from_the_file_equals_one_that_is_decoded_bit_for_bit(photos: Path, cache: Path):
     decoded = epoch_of(folder_of(photos, None))
-    for _ in range(2):  # as the file is made, and as it is found
+    for _ in range(2):  # when the file is made, and when it is read again
         torch.testing.assert_close(epoch_of(folder_of(photos, cache)), decoded, rtol=0, atol=0)
     (file,) = cache.iterdir()
-    assert file.stat().st_size == 54 * 3 * 16 * 16  # less the ten in a hundred that test
+    assert file.stat().st_size == 54 * 3 * 16 * 16  # without the test images, a tenth
 
 
-def test_what_is_found_is_not_decoded_again(photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_cached_images_are_not_decoded_again(photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
     epoch_of(folder_of(photos, cache))
 
     def fail(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("lit_cnn.data.folder.read_image", fail)
+    monkeypatch.setattr("lit_cnn.data.files.read_image", fail)
     assert len(epoch_of(folder_of(photos, cache))) == 1
 
 
@@ -86,14 +86,14 @@ def test_another_size_and_grey_have_files_of_their_own(photos: Path, cache: Path
     assert len(list(cache.iterdir())) == 4
 
 
-def test_a_file_that_was_cut_off_is_made_anew(photos: Path, cache: Path):
+def test_a_truncated_file_is_made_again(photos: Path, cache: Path):
     decoded = epoch_of(folder_of(photos, cache))
     (file,) = cache.iterdir()
     file.write_bytes(file.read_bytes()[:100])
     torch.testing.assert_close(epoch_of(folder_of(photos, cache)), decoded, rtol=0, atol=0)
 
 
-def test_a_broken_image_leaves_no_half_file(photos: Path, cache: Path):
+def test_a_broken_image_leaves_no_partial_file(photos: Path, cache: Path):
     data = folder_of(photos, cache, channels=3)
     for file in photos.glob("bee/*"):
         file.write_bytes(b"no image")
@@ -102,14 +102,14 @@ def test_a_broken_image_leaves_no_half_file(photos: Path, cache: Path):
     assert list(cache.iterdir()) == []
 
 
-def test_a_full_disk_is_said_and_the_images_are_decoded_as_they_come(
+def test_a_full_disk_is_reported_and_the_images_are_decoded_in_each_epoch(
     photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     usage = namedtuple("usage", "total used free")(100, 90, 10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     torch.testing.assert_close(epoch_of(folder_of(photos, cache)), epoch_of(folder_of(photos, None)), rtol=0, atol=0)
     said = capsys.readouterr().out
-    assert f"cannot be kept in {cache} (0.0 MB are needed, 0.0 MB are free): they are decoded as they come" in said
+    assert f"cannot be saved in {cache} (0.0 MB are needed, 0.0 MB are free): they are decoded again in each epoch" in said
     assert list(cache.iterdir()) == []
 
 
@@ -117,10 +117,10 @@ def test_a_folder_that_cannot_be_made_stops_nothing(photos: Path, tmp_path: Path
     (tmp_path / "file").write_text("in the way")
     cached = epoch_of(folder_of(photos, tmp_path / "file" / "cache"))
     torch.testing.assert_close(cached, epoch_of(folder_of(photos, None)), rtol=0, atol=0)
-    assert "cannot be kept in" in capsys.readouterr().out
+    assert "cannot be saved in" in capsys.readouterr().out
 
 
-def test_what_a_killed_process_left_is_removed_after_a_day(photos: Path, cache: Path):
+def test_partial_files_of_killed_processes_are_removed_after_a_day(photos: Path, cache: Path):
     epoch_of(folder_of(photos, cache))
     (file,) = cache.iterdir()
     old, recent = (file.with_name(f"{file.name}.{name}") for name in ("old", "recent"))
@@ -138,7 +138,7 @@ def test_two_processes_decode_once(tmp_path: Path, photos: Path, cache: Path):
     two = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--test_after_fit"]
     done = run_process(tmp_path, "fit", "--model", "LitLeNet", *data, "--data.cache_dir", cache, *two)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("decoding once into") == 2  # the images that train, those that test
+    assert done.stdout.count("decoding once into") == 2  # training images, test images
     assert len(list(cache.iterdir())) == 2
 
 

@@ -12,9 +12,9 @@ from lit_cnn.data.splits import stratified_split
 ALL = [Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100, FakeImages]
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_every_dataset_describes_itself(kind: type[ImageDataModule]):
-    data = kind()
+@pytest.mark.parametrize("cls", ALL)
+def test_every_dataset_describes_itself(cls: type[ImageDataModule]):
+    data = cls()
     assert data.num_classes == len(data.class_names) == len(set(data.class_names)) >= 10
     assert data.channels in (1, 3)
     assert data.image_size == data.native_size
@@ -187,15 +187,15 @@ def test_a_checkpoint_with_another_validation_split_is_refused(other: dict):
         Digits(**other).load_state_dict(state)
 
 
-@pytest.mark.parametrize("kind", [Digits, FakeImages])
+@pytest.mark.parametrize("cls", [Digits, FakeImages])
 @pytest.mark.parametrize("room", [10**9, 10])
-def test_images_lie_where_they_are_trained_on_if_there_is_room(
-    monkeypatch: pytest.MonkeyPatch, kind: type[ImageDataModule], room: int
+def test_images_are_on_the_training_device_if_it_has_room(
+    monkeypatch: pytest.MonkeyPatch, cls: type[ImageDataModule], room: int
 ):
     # The meta device stands for a GPU: it has shapes and no values.
     gpu = torch.device("meta")
     monkeypatch.setattr("lit_cnn.data.module.room_for_images", lambda device: room if device == gpu else 0)
-    data = kind(batch_size=16)
+    data = cls(batch_size=16)
     data.trainer = SimpleNamespace(strategy=SimpleNamespace(root_device=gpu))
     data.setup("fit")
     data.setup("test")

@@ -7,7 +7,7 @@ from conftest import write_photos
 from PIL import Image
 
 from lit_cnn.data import ImageFolder
-from lit_cnn.data.folder import FileImages
+from lit_cnn.data.files import FileImages
 from lit_cnn.data.preprocess import read_image
 
 
