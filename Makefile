@@ -17,8 +17,8 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict runs doctor dashboard benchmark catalogue test test-all lint format audit lock \
-        clean
+.PHONY: help setup train evaluate resume predict runs doctor dashboard benchmark catalogue tables test test-all lint format audit \
+        lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -94,6 +94,9 @@ benchmark: $(VENV)/installed ## Compare the speed of training with loops written
 
 catalogue: $(VENV)/installed ## Count all networks anew, for lit-cnn models (after a network changed)
 	@$(BIN)/python -m lit_cnn.commands.catalogue
+
+tables: $(VENV)/installed ## Fill the tables of docs/ and the recipes' headers from experiments/results/
+	@$(BIN)/python experiments/results/tables.py
 
 # Processes that test side by side, one for each processor.
 PARALLEL = -n auto --dist worksteal

@@ -121,6 +121,7 @@ def summarise_recipes(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         {
             "recipe": recipe,
             "epochs": group[0]["epochs"],
+            "epochs_given": epochs_given,
             "precision": group[0]["precision"],
             "seeds": [run["seed"] for run in group],
             "mean": statistics.mean(run["test/acc"] for run in group),
@@ -129,5 +130,5 @@ def summarise_recipes(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "seconds": statistics.median(run["seconds"] for run in group),
             "images_per_s": statistics.median(run["train/images_per_s"] for run in group),
         }
-        for (recipe, _), group in groups.items()
+        for (recipe, epochs_given), group in groups.items()
     ]

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
-from lit_cnn.data.folder import SUFFIXES, find_images
+from lit_cnn.data.files import SUFFIXES, find_images
 from lit_cnn.data.preprocess import central_square, decode, read_image
 
 OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
