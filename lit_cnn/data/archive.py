@@ -31,6 +31,13 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 
+def own_name(path: Path) -> str:
+    """Name of a folder or an archive without the ending, for example ``photos`` of ``data/photos.tar.gz``."""
+    name = path.resolve().name if path.is_dir() else path.name
+    ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "") if path.is_file() else ""
+    return name[: len(name) - len(ending)] or "images"
+
+
 def unpack(archive: Path, below: Path) -> Path:
     """Unpacks an archive into a new folder, or returns the folder if an archive of the same bytes was unpacked before.
 

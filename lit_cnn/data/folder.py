@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
-from lit_cnn.data.archive import is_archive, unpack
+from lit_cnn.data.archive import is_archive, own_name, unpack
 from lit_cnn.data.files import SUFFIXES, FileImages, decoding_errors, find_images
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.preprocess import is_grey
@@ -57,7 +57,6 @@ class ImageFolder(ImageDataModule):
         ValueError: If the folder is missing or holds no class folders, or a class has no images or is not in every split.
     """
 
-    name = "image_folder"
     native_size = 224
 
     def __init__(
@@ -81,6 +80,7 @@ class ImageFolder(ImageDataModule):
         workers = (os.cpu_count() or 1) if num_workers is None else num_workers
         seeds = seed, augmentation_seed, split_seed
         super().__init__(data_dir, image_size, batch_size, val_fraction, crop_padding, flip, workers, *seeds)
+        self.name = own_name(self.data_dir)
         if is_archive(self.data_dir):
             self.data_dir = unpack(self.data_dir, Path(cache_dir or tempfile.gettempdir()).expanduser())
         self.native_size = self.image_size  # files are decoded to the size that the network sees

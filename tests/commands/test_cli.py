@@ -146,7 +146,7 @@ def test_a_folder_of_photographs_without_a_configuration(lit_cnn: Command, tmp_p
     options = ["--trainer.max_epochs", "2", "--data.image_size", "32", "--data.batch_size", "16"]
     done = lit_cnn("fit", "--model", "LitGoogLeNet", "--data", "ImageFolder", "--data.data_dir", "photos/", *options)
     assert done.returncode == 0, done.stderr
-    (run,) = tmp_path.glob("runs/image_folder/googlenet/*")
+    (run,) = tmp_path.glob("runs/photos/googlenet/*")
     assert load_run(run / "checkpoints/best.ckpt").channels == (1 if grey else 3)
     done = lit_cnn("predict", "--config", run / "config.yaml", "--images", "new", "--output", "out.csv")
     assert done.returncode == 0, done.stderr

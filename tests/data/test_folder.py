@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -162,3 +163,12 @@ def test_a_broken_file_is_named(photos: Path, content: bytes | None):
 
     with pytest.raises(ValueError, match=r"bee/5\.jpg"):
         read_everything()
+
+
+def test_a_folder_gives_the_dataset_its_name(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.make_archive(str(photos.with_name("Holiday 2026")), "gztar", photos)
+    monkeypatch.chdir(photos)
+    archive = photos.with_name("Holiday 2026.tar.gz")
+    cache = str(photos.with_name("cache"))
+    names = [ImageFolder(place, cache_dir=cache).name for place in (photos, f"{photos}/", ".", archive)]
+    assert names == ["photos", "photos", "photos", "Holiday 2026"]
