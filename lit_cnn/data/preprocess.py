@@ -108,9 +108,9 @@ def read_image(path: Path, image_size: int, channels: int) -> Tensor:
 
 
 def decode(file: Path | IO[bytes], image_size: int, channels: int) -> Tensor:
-    """As :func:`read_image`, of a path or an opened file, with Pillow's own errors."""
+    """:func:`read_image` for a path or an open file, with Pillow's own errors."""
     with Image.open(file, formats=FORMATS) as image:
-        # Lets the JPEG decoder skip detail that the resize would discard.
+        # Lets the JPEG decoder skip detail that resizing would discard.
         image.draft(_mode(channels), (image_size, image_size))
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}")
