@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lit_cnn.data.archive import SUFFIXES, is_archive
 
-# Each dataset's class, and the name of its folder in experiments/ and runs/.
+# Each dataset's class, and its name in experiments/ and runs/. There, a run on a user's folder has the folder's name.
 DATASETS = {
     "CIFAR10": "cifar10",
     "CIFAR100": "cifar100",
