@@ -180,6 +180,8 @@ def speed_sentence(content: dict[str, Any]) -> str:
 
 def accuracy_sentence(content: dict[str, Any]) -> str:
     rows = [row for row in summarise_recipes(content["runs"]) if not row["epochs_given"]]
+    if not rows:
+        return "No recipe is measured with all its epochs."
     reached = interval((100 * row["mean"] for row in rows), " %")
     return f"The {len(rows)} measured recipes reach a test accuracy of {reached}, on average over their seeds."
 
@@ -209,15 +211,14 @@ def machine(environment: dict[str, Any]) -> str:
     return ", ".join(filter(None, (processor, environment.get("gpu"))))
 
 
-def command_of(content: dict[str, Any]) -> str:
-    """The command that measured, without the folder of the data, which is another on each machine."""
-    words = content["command"]
-    kept = [
-        word
-        for before, word in zip(["", *words], words, strict=False)
-        if "--data_dir" not in (before, word) and not word.startswith("--data_dir=")
-    ]
-    return shlex.join(kept)
+def commands_of(content: dict[str, Any]) -> str:
+    """The commands that measured, without the folder of the data, which differs between machines."""
+    lines = []
+    for words in [*content.get("earlier_commands", []), content["command"]]:
+        pairs = zip(["", *words], words, strict=False)
+        kept = [word for before, word in pairs if not {before, word.partition("=")[0]} & {"--data_dir", "--data-dir"}]
+        lines.append(shlex.join(kept))
+    return "\n".join(dict.fromkeys(lines))
 
 
 def read(root: Path, file: str) -> dict[str, Any] | None:
@@ -264,7 +265,7 @@ def fill(text: str, root: Path) -> str:
                 raise ValueError(f"{both} differ in {key}: measure all tables of a page on one commit and machine")
         if table.is_bare:
             return f"{start}\n{table.lay_out(content)}\n\n{end}"
-        command = f"```bash\n{command_of(content)}\n```"
+        command = f"```bash\n{commands_of(content)}\n```"
         return f"{start}\n{environment_line(environment)}\n\n{command}\n\n{table.lay_out(content)}\n\n{end}"
 
     return TABLE.sub(block, text)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from lit_cnn.benchmark.process import run_lit_cnn
@@ -78,12 +79,14 @@ def measure_recipes(
 
     Returns:
         All runs, those that the output held among them: the results of :func:`run_recipe` with the recipe, the seed, the
-        commit, the processor, and under ``epochs_given`` the epochs in place of the recipe's.
+        commit, torch's version, the processor, the device, and under ``epochs_given`` the epochs in place of the recipe's.
     Raises:
-        ValueError: If the output holds runs of another commit or processor.
+        ValueError: If the output holds runs of another commit, processor, device or version of torch.
     """
-    source = {"commit": measured_commit(), "processor": processor_name(), "device": device}
-    runs = _earlier_runs(output, source)
+    versions = {"commit": measured_commit(), "torch": torch.__version__}
+    source = {**versions, "processor": processor_name(), "device": device}
+    earlier = _earlier(output, source)
+    runs, commands = earlier["runs"], earlier["earlier_commands"]
     for recipe in recipes:
         for seed in range(num_seeds):
             label = f"{recipe.as_posix()}, seed {seed}"
@@ -92,24 +95,27 @@ def measure_recipes(
                 report(f"{label}: already in {output}")
                 continue
             runs.append({**settings, **run_recipe(recipe, seed, device, data_dir, epochs), **source})
-            save(output, runs=runs)
+            save(output, earlier_commands=commands, runs=runs)
             report(f"{label}: test accuracy {runs[-1]['test/acc']:.2%}, {runs[-1]['seconds']:,.0f} s")
     return runs
 
 
-def _earlier_runs(output: str | None, source: dict[str, Any]) -> list[dict[str, Any]]:
+def _earlier(output: str | None, source: dict[str, Any]) -> dict[str, Any]:
+    """The runs that the output holds, and the commands that measured them."""
     if not output or not Path(output).is_file():
-        return []
-    runs = json.loads(Path(output).read_text()).get("runs")
-    if runs is None:
+        return {"runs": [], "earlier_commands": []}
+    content = json.loads(Path(output).read_text())
+    if "runs" not in content:
         raise ValueError(f"{output} holds no runs of recipes: name another --output")
-    for run in runs:
+    for run in content["runs"]:
         for name, value in source.items():
             if run[name] != value:
                 raise ValueError(f"{output} holds runs of {name} {run[name]}, this is {value}: name another --output")
-    if runs and (source["commit"] or "").endswith(DIRTY):
+    if (source["commit"] or "").endswith(DIRTY):
         raise ValueError(f"{output} cannot be resumed, for the code has uncommitted changes: name another --output")
-    return runs
+    commands = content["earlier_commands"]
+    new = [] if content["command"] in commands else [content["command"]]
+    return {"runs": content["runs"], "earlier_commands": commands + new}
 
 
 def summarise_recipes(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -76,7 +76,12 @@ def test_a_benchmark_that_was_stopped_is_resumed(lit_cnn: Command, folder: Path,
     # Fewer epochs are other runs.
     done = lit_cnn(*BENCHMARK, "--recipe", FIRST, "--seeds", "1", "--epochs", "1", "--output", "accuracy.json")
     assert trained[6:] == [(FIRST, 0, 1)]
-    assert json.loads((folder / "accuracy.json").read_text())["runs"][-1]["epochs_given"] == 1
+    content = json.loads((folder / "accuracy.json").read_text())
+    assert content["runs"][-1]["epochs_given"] == 1
+    assert [("--epochs" in command, "--recipe" in command) for command in content["earlier_commands"]] == [
+        (False, True),
+        (False, False),
+    ]
     assert "92.00% ± 2.00%" in done.stdout
 
 

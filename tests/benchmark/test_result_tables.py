@@ -109,10 +109,13 @@ def test_recipes_have_mean_and_spread_in_table_and_header(tables: ModuleType, ro
     mlp, vgg = "experiments/fashion_mnist/mlp.yaml", "experiments/fashion_mnist/vgg.yaml"
     runs = [a_run(seed=seed, accuracy=accuracy) for seed, accuracy in enumerate((0.97, 0.98, 0.99))]
     runs += [a_run(epochs_given=1, accuracy=0.5), a_run(mlp, epochs_given=3, accuracy=0.5), a_run(vgg, accuracy=0.9)]
-    write(root, "accuracy.json", runs=runs)
+    earlier = [["lit-cnn", "benchmark", "--data_dir=/my/data", "--suite", "recipes", "--epochs", "1"]]
+    write(root, "accuracy.json", "--suite recipes", runs=runs, earlier_commands=earlier)
     write(root, "by_hand.json", test_accuracy={"plain": [0.86, 0.88], "lit_cnn": [0.87, 0.87]})
     texts = tables.regenerate(root)
     page = texts[root / "docs" / "accuracy.md"]
+    last = "lit-cnn benchmark --suite recipes --output accuracy.json"
+    assert f"```bash\nlit-cnn benchmark --suite recipes --epochs 1\n{last}\n```" in page
     assert "The 2 measured recipes reach a test accuracy of 90.0 to 98.0 %" in page
     assert "| `make train MODEL=lenet` | 98.00 % ± 1.00 | 3 | 30 | 9 | 1,234 | 32-true |" in page
     assert "| `make train MODEL=lenet EPOCHS=1` | 50.00 % | 1 | 1 |" in page
@@ -127,6 +130,11 @@ def test_recipes_have_mean_and_spread_in_table_and_header(tables: ModuleType, ro
     for path, text in texts.items():
         path.write_text(text)
     assert tables.regenerate(root) == texts
+
+
+def test_recipes_with_fewer_epochs_alone_are_no_result(tables: ModuleType, root: Path):
+    write(root, "accuracy.json", runs=[a_run(epochs_given=1)])
+    assert "No recipe is measured with all its epochs." in tables.regenerate(root)[root / "docs" / "accuracy.md"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("commit", "0" * 40), ("cpu_name", "6502"), ("threads", 1), ("gpu", "H100")])
