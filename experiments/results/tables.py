@@ -272,7 +272,7 @@ def fill(text: str, root: Path) -> str:
 
 
 def expected(recipe: str, content: dict[str, Any] | None) -> str:
-    """The line of a recipe that says what to expect; a whole training counts before one of fewer epochs."""
+    """The ``# Expected:`` line of a recipe. Results with all epochs come before those with fewer."""
     rows = summarise_recipes(content["runs"]) if content else []
     rows = sorted((row for row in rows if row["recipe"] == recipe), key=lambda row: row["epochs_given"] or 0)
     if content is None or not rows:

@@ -33,7 +33,7 @@ from lit_cnn.training.callbacks.compile import Mode
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that a test sets."""
 
     now = 0.0
 
@@ -75,7 +75,7 @@ def test_what_came_before_a_restart_is_not_part_of_the_first_step(clock: Clock):
     assert stopwatch.first_step_s == 2
 
 
-def test_goes_are_added_up_and_must_have_steps_besides_the_warm_up(clock: Clock):
+def test_passes_are_added_up_and_must_have_steps_besides_the_warm_up(clock: Clock):
     stopwatch = Stopwatch(seconds=4, warm_up=1)
     for done in (False, True):
         for _ in range(3):
@@ -164,7 +164,7 @@ def test_the_modes_of_compile_are_those_of_fit():
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Case, int]]:
-    """What was to be measured, and never is: each arm has made-up figures."""
+    """The measurements that were asked for. None takes place; each arm has made-up figures."""
     arms: list[tuple[str, Case, int]] = []
 
     def pretend(arm: str, case: Case, num_workers: int = 0) -> dict:
@@ -277,13 +277,13 @@ def test_decoding_is_measured(lit_cnn: Command, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("lit_cnn.benchmark.photos.make_folder", partial(make_folder, num_images=20))
     done = lit_cnn("benchmark", "--suite", "decoding", "--repeats", "3", "--output", "decoding.json")
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "decoding.json").read_text())["decoding"]
-    assert set(found) == {"64", "128"}
-    ours = found["64"][OURS]["images_per_s"]
+    results = json.loads((tmp_path / "decoding.json").read_text())["decoding"]
+    assert set(results) == {"64", "128"}
+    ours = results["64"][OURS]["images_per_s"]
     for way in WAYS:
-        theirs = found["64"][way]["images_per_s"]
+        theirs = results["64"][way]["images_per_s"]
         assert f"{way} " in done.stdout
-        assert found["64"][way]["gain"] == statistics.median(own / other for own, other in zip(ours, theirs, strict=True))
+        assert results["64"][way]["gain"] == statistics.median(own / other for own, other in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -344,8 +344,8 @@ def test_accuracies_are_compared(lit_cnn: Command, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("lit_cnn.benchmark.accuracy.SEEDS", (0, 1))
     done = lit_cnn("benchmark", "--suite", "accuracy", "--output", "accuracy.json")
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "accuracy.json").read_text())["test_accuracy"]
-    assert all(len(values) == 2 and all(0 <= value <= 1 for value in values) for values in found.values())
+    results = json.loads((tmp_path / "accuracy.json").read_text())["test_accuracy"]
+    assert all(len(values) == 2 and all(0 <= value <= 1 for value in values) for values in results.values())
 
 
 @pytest.mark.slow
