@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ def test_help_documents_every_target_and_variable():
     assert done.returncode == 0
     targets = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("  make ")}
     assert {"setup", "train", "evaluate", "resume", "predict", "dashboard", "test", "lint", "clean"} <= targets
-    for variable in ("MODEL", "DATA", "DATA_DIR", "DEVICES", "PRECISION", "EPOCHS", "SEED", "ARGS"):
+    for variable in ("MODEL", "DATA", "DATA_DIR", "DEVICES", "PRECISION", "EPOCHS", "SEED", "RUN_NAME", "ARGS"):
         assert f"{variable}=" in done.stdout
     assert make().stdout == done.stdout
 
@@ -21,8 +22,11 @@ def test_help_documents_every_target_and_variable():
             ["MODEL=alexnot"],
             "no recipe MODEL=alexnot for DATA=digits; there are: alexnet densenet googlenet lenet mlp nin resnet vgg",
         ),
-        (["MODEL="], "no recipe MODEL= for DATA=digits; there are: alexnet densenet googlenet lenet mlp nin resnet vgg"),
-        (["MODEL=lenet", "DATA=imagenot"], "no recipes for DATA=imagenot; there are: cifar10 digits fashion_mnist"),
+        (["MODEL="], "which model? MODEL=googlenet"),
+        (
+            ["MODEL=lenet", "DATA=imagenot"],
+            "no recipes and no folder of images DATA=imagenot; there are recipes for: cifar10 digits fashion_mnist",
+        ),
     ],
 )
 def test_unknown_names_print_those_that_there_are(arguments: list[str], says: str):
@@ -35,7 +39,7 @@ def test_unknown_names_print_those_that_there_are(arguments: list[str], says: st
 def test_a_run_must_be_named(target: str):
     done = make(target)
     assert done.returncode == 2
-    assert "which run? RUN=runs/" in done.stderr
+    assert "which run? RUN=latest" in done.stderr
 
 
 def test_the_images_to_predict_must_be_named():
@@ -44,30 +48,51 @@ def test_the_images_to_predict_must_be_named():
     assert "which images? IMAGES=folder" in done.stderr
 
 
-def commands(*arguments: str) -> list[str]:
-    """The ``lit-cnn`` lines that make would run."""
-    done = make("--dry-run", *arguments)
-    assert done.returncode == 0, done.stderr
-    return [" ".join(line.split()).partition("/bin/")[2] for line in done.stdout.splitlines() if "/bin/lit-cnn" in line]
+@pytest.fixture
+def call(tmp_path: Path) -> Callable[..., list[str]]:
+    """Runs make with a stand-in for the installed command; returns the arguments that ``lit-cnn`` got."""
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    command = venv / "bin" / "lit-cnn"
+    command.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    command.chmod(0o755)
+    (venv / "installed").touch()
+
+    def run(*arguments: str) -> list[str]:
+        done = make(*arguments, f"VENV={venv}")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return run
 
 
-def test_variables_become_options():
-    assert commands("train", "MODEL=googlenet") == [
-        "lit-cnn fit --config experiments/digits/googlenet.yaml --test_after_fit"
+def test_variables_become_options(call: Callable[..., list[str]]):
+    recipe = "experiments/digits/googlenet.yaml"
+    assert call("train", "MODEL=googlenet") == ["fit", "--config", recipe, "--test_after_fit"]
+    given = ["DATA=fashion_mnist", "DATA_DIR=my 'files'", "DEVICES=2", "PRECISION=bf16-mixed", "EPOCHS=3", "SEED=7"]
+    words = call("train", "MODEL=lenet", *given, "RUN_NAME=a b", "ARGS=--trainer.gradient_clip_val 1 --model.lr 0.5")
+    assert words == [
+        *["fit", "--config", "experiments/fashion_mnist/lenet.yaml", "--test_after_fit", "--data.data_dir", "my 'files'"],
+        *["--name", "a b", "--trainer.devices", "2", "--trainer.precision", "bf16-mixed", "--trainer.max_epochs", "3"],
+        *["--seed_everything", "7", "--trainer.gradient_clip_val", "1", "--model.lr", "0.5"],
     ]
-    given = ["DATA=fashion_mnist", "DATA_DIR=my files", "DEVICES=2", "PRECISION=bf16-mixed", "EPOCHS=3", "SEED=7"]
-    (command,) = commands("train", "MODEL=lenet", *given, "ARGS=--trainer.gradient_clip_val 1 --model.lr 0.5")
-    assert command == (
-        "lit-cnn fit --config experiments/fashion_mnist/lenet.yaml --test_after_fit --data.data_dir 'my files' "
-        "--trainer.devices 2 --trainer.precision bf16-mixed --trainer.max_epochs 3 --seed_everything 7 "
-        "--trainer.gradient_clip_val 1 --model.lr 0.5"
-    )
 
 
-def test_the_other_commands_take_a_run():
-    assert commands("evaluate", "RUN=runs/a") == ["lit-cnn test --run 'runs/a'"]
-    assert commands("resume", "RUN=runs/a", "EPOCHS=9") == ["lit-cnn fit --run 'runs/a' --trainer.max_epochs 9"]
-    assert commands("predict", "RUN=runs/a", "IMAGES=new") == ["lit-cnn predict --run 'runs/a' --images 'new'"]
+@pytest.mark.parametrize("name", ["photos", "my 'best' photos"])
+def test_a_folder_needs_no_recipe(call: Callable[..., list[str]], tmp_path: Path, name: str):
+    folder = tmp_path / name
+    folder.mkdir()
+    words = call("train", "MODEL=resnet18", f"DATA={folder}/")
+    assert words == ["fit", "--model", "resnet18", "--data", f"{folder}/", "--test_after_fit"]
+
+
+def test_the_other_commands_take_a_run(call: Callable[..., list[str]]):
+    assert call("evaluate", "RUN=runs/it's a") == ["test", "--run", "runs/it's a"]
+    assert call("resume", "RUN=latest", "EPOCHS=9") == ["resume", "latest", "--trainer.max_epochs", "9"]
+    assert call("predict", "RUN=runs/a", "IMAGES=new ones") == ["predict", "--run", "runs/a", "--images", "new ones"]
+    assert call("runs", "ARGS=lenet") == ["runs", "lenet"]
+    doctor = call("doctor", "DATA=my photos", "MODEL=resnet18")
+    assert doctor == ["doctor", "--data", "my photos", "--model", "resnet18"]
 
 
 def test_the_dashboard_is_for_this_machine_alone():
