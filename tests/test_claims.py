@@ -36,8 +36,8 @@ def test_row_6a_an_l2_term_in_the_loss_is_weight_decay_for_sgd_but_not_decoupled
         torch.manual_seed(0)
         network = nn.Linear(5, 3).double()
         # What is called weight decay: taken off the weights beside the gradient's step, lr · decay each time.
-        kind, lr, decay = getattr(torch.optim, optimizer), 0.05, 0.1
-        steps = kind(network.parameters(), lr=lr)
+        optimizer_class, lr, decay = getattr(torch.optim, optimizer), 0.05, 0.1
+        steps = optimizer_class(network.parameters(), lr=lr)
         for _ in range(20):
             x, y = torch.randn(8, 5, dtype=torch.float64), torch.randint(0, 3, (8,))
             loss = F.cross_entropy(network(x), y)

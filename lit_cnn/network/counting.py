@@ -80,8 +80,10 @@ def list_layers(network: nn.Module, images: Tensor, depth: int | None = None) ->
     root = type(network).__name__
     layers, seen = [], set()
     for name, module, shape in calls:
-        again = name in seen
+        repeated = name in seen
         seen.add(name)
-        operations = 0 if again else sum(flops.get(f"{root}.{name}" if name else root, {}).values())
-        layers.append(Layer(name, type(module).__name__, shape, 0 if again else count_parameters(module), operations // 2))
+        operations = 0 if repeated else sum(flops.get(f"{root}.{name}" if name else root, {}).values())
+        layers.append(
+            Layer(name, type(module).__name__, shape, 0 if repeated else count_parameters(module), operations // 2)
+        )
     return layers

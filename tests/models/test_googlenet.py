@@ -45,6 +45,6 @@ def test_the_papers_stem_normalises_over_neighbouring_channels_twice():
             lambda module, inputs, _, calls=calls: calls.append((type(module), inputs[0].shape))
         )
         network(torch.randn(1, 3, 64, 64))
-        normalised = [shape for kind, shape in calls if kind is nn.LocalResponseNorm]
+        normalised = [shape for cls, shape in calls if cls is nn.LocalResponseNorm]
         assert len(normalised) == times
         assert times == 0 or normalised == [(1, 64, 16, 16), (1, 192, 16, 16)]

@@ -5,11 +5,11 @@ from torch import nn
 from lit_cnn.models import LitLeNet
 
 
-@pytest.mark.parametrize(("activation", "kind"), [("tanh", nn.Tanh), ("sigmoid", nn.Sigmoid), ("relu", nn.ReLU)])
+@pytest.mark.parametrize(("activation", "activation_class"), [("tanh", nn.Tanh), ("sigmoid", nn.Sigmoid), ("relu", nn.ReLU)])
 @pytest.mark.parametrize(("pooling", "pool"), [("avg", nn.AvgPool2d), ("max", nn.MaxPool2d)])
-def test_activation_and_pooling_are_what_was_asked(activation: str, kind: type, pooling: str, pool: type):
+def test_activation_and_pooling_are_what_was_asked(activation: str, activation_class: type, pooling: str, pool: type):
     layers = list(LitLeNet(activation=activation, pooling=pooling).network.modules())
-    assert [type(m) for m in layers if isinstance(m, (nn.Tanh, nn.Sigmoid, nn.ReLU))] == [kind] * 4
+    assert [type(m) for m in layers if isinstance(m, (nn.Tanh, nn.Sigmoid, nn.ReLU))] == [activation_class] * 4
     assert [type(m) for m in layers if isinstance(m, (nn.AvgPool2d, nn.MaxPool2d))] == [pool] * 2
 
 

@@ -18,8 +18,8 @@ from lit_cnn.network.base import Network
 from lit_cnn.network.sizes import range_of_sizes, takes
 from lit_cnn.training.classifier import LitClassifier
 
-KINDS = list(ARCHITECTURES.values())
-# Generating code takes seconds to minutes: small networks are compiled to the end, one of each kind to its graph.
+CLASSES = list(ARCHITECTURES.values())
+# Generating code takes seconds to minutes. Two small networks are compiled fully, one of each architecture up to its graph.
 COMPILED = [pytest.param(name, "inductor", marks=pytest.mark.slow) for name in ("lenet_bn", "resnet20")] + [
     pytest.param(name, "aot_eager")
     for name in ("mlp", "alexnet_half", "vgg8_bn_small", "nin_cifar", "googlenet", "preact_resnet20", "densenet_d2l")
@@ -70,9 +70,9 @@ def test_a_checkpoint_gives_the_network_back(variant: str, trainer: Callable[...
     size = comfortable(variant)
     model = lightning_module_of(variant)(num_classes=4, in_channels=3, variant=variant)
     data = FakeImages(num_images=16, num_classes=4, channels=3, native_size=size, batch_size=2)
-    looking = trainer(limit_val_batches=1)
-    looking.validate(model, datamodule=data, verbose=False)
-    looking.save_checkpoint(tmp_path / "network.ckpt", weights_only=True)
+    validated = trainer(limit_val_batches=1)
+    validated.validate(model, datamodule=data, verbose=False)
+    validated.save_checkpoint(tmp_path / "network.ckpt", weights_only=True)
     again = load_run(tmp_path / "network.ckpt", device="cpu").classifier
     (tmp_path / "network.ckpt").unlink()
     assert again.hparams["variant"] == variant
@@ -85,10 +85,10 @@ def test_its_parts_can_be_looked_into(variant: str):
     with torch.device("meta"):
         network = build(variant).eval()
     names = [name for name in get_graph_node_names(network)[1] if name not in ("x", "check_images")]
-    looking = create_feature_extractor(network, names[-2:])
-    about = describe(variant)
-    images = torch.empty(1, about.in_channels, about.image_size, about.image_size, device="meta")
-    assert len(looking(images)) == 2
+    extractor = create_feature_extractor(network, names[-2:])
+    layout = describe(variant)
+    images = torch.empty(1, layout.in_channels, layout.image_size, layout.image_size, device="meta")
+    assert len(extractor(images)) == 2
 
 
 def test_it_can_be_exported(variant: str):
@@ -121,11 +121,11 @@ def test_an_image_too_small_is_refused_with_the_smallest_size(variant: str):
 
 
 def test_it_takes_the_sizes_that_it_names(variant: str, monkeypatch: pytest.MonkeyPatch):
-    about = describe(variant)
+    layout = describe(variant)
     with torch.device("meta"):
         network = build(variant, num_classes=7, in_channels=3)
     monkeypatch.setattr(Network, "check", lambda *_: None)
-    assert range_of_sizes(lambda size: takes(network, 3, size)) == (about.min_size, about.max_size)
+    assert range_of_sizes(lambda size: takes(network, 3, size)) == (layout.min_size, layout.max_size)
 
 
 def test_the_number_of_channels_is_checked(variant: str):
@@ -135,9 +135,9 @@ def test_the_number_of_channels_is_checked(variant: str):
 
 
 def test_it_says_where_it_comes_from(variant: str):
-    about = describe(variant)
-    assert about.paper[-4:].isdigit()
-    assert about.image_size >= about.min_size
+    layout = describe(variant)
+    assert layout.paper[-4:].isdigit()
+    assert layout.image_size >= layout.min_size
 
 
 @pytest.mark.parametrize(("name", "backend"), COMPILED)
@@ -152,20 +152,20 @@ def test_it_compiles_as_one_graph(name: str, backend: str):
         )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_arguments_survive_in_the_hyper_parameters(kind: type[LitClassifier], tmp_path: Path):
-    classifier = kind(num_classes=4, in_channels=1, lr=0.3, optimizer="Adam")
+@pytest.mark.parametrize("cls", CLASSES)
+def test_arguments_survive_in_the_hyper_parameters(cls: type[LitClassifier], tmp_path: Path):
+    classifier = cls(num_classes=4, in_channels=1, lr=0.3, optimizer="Adam")
     torch.save(dict(classifier.hparams), tmp_path / "hparams.pt")
-    again = kind(**torch.load(tmp_path / "hparams.pt", weights_only=True))
+    again = cls(**torch.load(tmp_path / "hparams.pt", weights_only=True))
     again.load_state_dict(classifier.state_dict())
     assert again.hparams == classifier.hparams
     assert again.hparams["lr"] == 0.3
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_batch_is_learnt_by_heart(kind: type[LitClassifier]):
+@pytest.mark.parametrize("cls", CLASSES)
+def test_one_batch_is_learnt_by_heart(cls: type[LitClassifier]):
     torch.manual_seed(0)
-    classifier = kind(num_classes=4, in_channels=1)
+    classifier = cls(num_classes=4, in_channels=1)
     size = comfortable(classifier.hparams["variant"])
     images, labels = torch.randn(8, 1, size, size), torch.arange(8) % 4
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-3)
@@ -183,15 +183,15 @@ def test_one_batch_is_learnt_by_heart(kind: type[LitClassifier]):
     assert (logits.argmax(1) == labels).float().mean() == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_unknown_variant_or_a_count_below_one_is_refused(kind: type[LitClassifier]):
-    variant = kind().hparams["variant"]
+@pytest.mark.parametrize("cls", CLASSES)
+def test_an_unknown_variant_or_a_count_below_one_is_refused(cls: type[LitClassifier]):
+    variant = cls().hparams["variant"]
     with pytest.raises(ValueError, match=rf"unknown variant '{variant}x'; did you mean .*{variant}"):
-        kind(variant=f"{variant}x")
+        cls(variant=f"{variant}x")
     with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1, got 0"):
-        kind(num_classes=0)
+        cls(num_classes=0)
     with pytest.raises(ValueError, match="in_channels must be a whole number of at least 1, got -3"):
-        kind(in_channels=-3)
+        cls(in_channels=-3)
 
 
 def test_build_offers_names_like_one_that_does_not_exist():

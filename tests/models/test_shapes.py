@@ -59,7 +59,7 @@ STAGES = {
 
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_have_the_published_shapes(name: str):
-    about = describe(name)
+    layout = describe(name)
     with torch.device("meta"):
         network = build(name).eval()
     seen = {}
@@ -67,5 +67,5 @@ def test_stages_have_the_published_shapes(name: str):
         network.get_submodule(stage).register_forward_hook(
             lambda _module, _inputs, output, stage=stage: seen.update({stage: tuple(output.shape[1:])})
         )
-    network(torch.empty(1, about.in_channels, about.image_size, about.image_size, device="meta"))
+    network(torch.empty(1, layout.in_channels, layout.image_size, layout.image_size, device="meta"))
     assert seen == STAGES[name]
