@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from lit_cnn.commands.messages import one_line_errors, quiet
+from lit_cnn.network.catalogue import find_in_catalogue
 from lit_cnn.runs.folder import find_run
 from lit_cnn.system.memory import keep_freed_memory
 
@@ -45,13 +46,16 @@ def main(arguments: list[str]) -> int:
         path = options.ckpt_path
         if options.run or options.config:
             path = find_run(options.run or options.config).path
+        variant = find_in_catalogue(options.model)[0] if options.model else None
+        if not Path(options.images).exists():
+            raise ValueError(f"there is no file or folder {options.images}")
 
         # Imported only now: torch takes seconds, but --help and typos are answered at once.
         from lit_cnn.inference.inputs import GivenImages
         from lit_cnn.inference.predict import predict
         from lit_cnn.inference.trained import load_pretrained, load_run
 
-        trained = load_pretrained(options.model, options.weights or "DEFAULT") if options.model else load_run(path)
+        trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(path)
         images = GivenImages(options.images, trained.native_size, trained.channels)
         rows = [(p.file, p.class_name, f"{p.probability:.6f}") for p in predict(trained, images, options.batch_size)]
         with Path(options.output).open("w", newline="") as file:

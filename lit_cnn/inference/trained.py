@@ -105,8 +105,8 @@ def load_run(path: str | Path, checkpoint: str = "best", device: str | torch.dev
     'cat'
 
     Args:
-        path: A run's folder, its ``config.yaml``, or a checkpoint file. A checkpoint is written by ``lit-cnn fit``, or by a
-            Trainer that fitted a ``LitClassifier`` on an ``ImageDataModule``.
+        path: A run's folder, its ``config.yaml``, ``latest``, or a checkpoint file. Checkpoints of ``lit-cnn fit`` and of a
+            Trainer that fits a ``LitClassifier`` on an ``ImageDataModule`` can be read.
         checkpoint: ``best`` or ``last`` of a run. A run that never validated has no best checkpoint: its last one is read.
         device: Where the network computes; on the fastest device if not given.
 
@@ -138,7 +138,7 @@ def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.
     classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
     found = classifier.pretrained
     if not (found.class_names and found.image_size and found.mean and found.std) or len(found.class_names) != num_classes:
-        raise ValueError(f"{found.source} does not say what its classes and images are; a run does: predict with --run")
+        raise ValueError(f"the classes and the image size of {found.source} are not known; predict with a run instead")
     preprocessing = Preprocessing(found.image_size, found.mean, found.std, found.resize_size)
     native_size = found.resize_size or found.image_size
     trained = Trained(classifier.eval(), preprocessing, found.class_names, 3, native_size, None, found.source)

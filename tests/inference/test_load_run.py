@@ -11,8 +11,9 @@ import torch
 from conftest import run_process, write_photos
 from PIL import Image, ImageOps
 
+from lit_cnn import load_run
 from lit_cnn.data.preprocess import Preprocessing, read_image
-from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.inference.trained import Trained
 from lit_cnn.models import LitLeNet
 
 CLASSES = ("ant", "bee", "cat")
@@ -277,6 +278,11 @@ def test_a_run_is_found_by_its_folder_its_configuration_or_a_checkpoint(folder: 
     assert (run.channels, run.native_size) == (3, 28)
     saved = torch.load(run.source, weights_only=True)["state_dict"]
     assert all(torch.equal(tensor, saved[f"network.{name}"]) for name, tensor in run.to("cpu").network.state_dict().items())
+
+
+def test_the_latest_run_needs_no_path(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folder.parents[3])
+    assert Path(load_run("latest").source).resolve() == folder / "checkpoints" / "best.ckpt"
 
 
 def test_the_last_checkpoint_can_be_asked_for(folder: Path, tmp_path: Path):

@@ -350,7 +350,7 @@ def test_files_that_are_no_checkpoints_are_refused(checkpoint: Path, tmp_path: P
     foreign = torch.load(checkpoint, weights_only=True)
     foreign["lit_cnn"]["class_path"] = "os.system"
     torch.save(foreign, tmp_path / "foreign.ckpt")
-    with pytest.raises(ValueError, match=r"holds a os\.system, but the architectures here are .*LitLeNet"):
+    with pytest.raises(ValueError, match=r"holds a os\.system, but the known architectures are .*LitLeNet"):
         load_run(tmp_path / "foreign.ckpt")
 
 
