@@ -23,8 +23,9 @@ from lit_cnn.data.names import DatasetName
 from lit_cnn.models import find_variant
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import describe_sizes, takes
+from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.system.memory import format_bytes, free_memory, peak_memory
-from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes
+from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes, needed_bytes
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import choose_precision
 
@@ -189,13 +190,13 @@ def _step(
 
 def _check_room(classifier: LitClassifier, runs_dir: str) -> Finding:
     optimizer = torch.optim.SGD(classifier.parameters(), lr=1, momentum=0.9)
-    num_bytes = checkpoint_bytes(classifier, [optimizer])
-    total = 4 * num_bytes  # last, the one before, best, and the one that is being written
+    full, weights = checkpoint_bytes(classifier, [optimizer]), num_bytes(classifier.state_dict())
+    total = needed_bytes(full, weights)
     folder = Path(runs_dir).absolute()
     while not folder.exists():
         folder = folder.parent
     try:
-        check_room(folder, num_bytes)
+        check_room(folder, full, weights)
     except OSError as error:
         return Finding("error", "checkpoints", str(error), {"bytes": total})
     free = format_bytes(shutil.disk_usage(folder).free)

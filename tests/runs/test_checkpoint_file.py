@@ -13,6 +13,8 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +27,7 @@ from lit_cnn.models.lenet import LitLeNet
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO, find_damage, previous, read_checkpoint
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes
+from lit_cnn.weights.sources import find_weights
 
 FIT = ["fit", "--model", "LitLeNet", "--data", "FakeImages", "--trainer.max_epochs", "2", "--trainer.accelerator", "cpu"]
 
@@ -174,7 +177,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(lit_cnn: Comma
     assert "epoch" not in done.stdout
     (tmp_path / "checkpoints").touch()
     with pytest.raises(OSError, match=r"checkpoints cannot be written to .*checkpoints \("):
-        check_room(tmp_path / "checkpoints", 1)
+        check_room(tmp_path / "checkpoints", 1, 1)
 
 
 def test_a_checkpoint_folder_that_is_none_is_found_before_training(run: Run, lit_cnn: Command, tmp_path: Path):
@@ -198,14 +201,24 @@ def test_a_disk_too_small_for_the_checkpoints_is_found_before_training(tmp_path:
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"no namespaces here: {done.stderr}")
     assert done.returncode == 1, done.stderr
-    assert "will take 2.0 MB, but " in done.stderr
+    assert "will take 1.7 MB, but " in done.stderr
     assert "epoch" not in done.stdout
 
 
 def test_too_little_room_is_found_before_training(tmp_path: Path):
-    check_room(tmp_path, 10**6)
-    with pytest.raises(OSError, match=r"will take 4000000\.0 GB, but .* GB are free"):
-        check_room(tmp_path, 10**15)
+    check_room(tmp_path, 10**6, 10**6)
+    with pytest.raises(OSError, match=r"will take 3500000\.0 GB, but .* GB are free"):
+        check_room(tmp_path, 10**15, 5 * 10**14)
+
+
+def test_room_that_the_checkpoints_take_already_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    for name in ("best.ckpt", "last.ckpt", "last.previous.ckpt"):
+        (tmp_path / name).write_bytes(bytes(1000))
+    check_room(tmp_path, 1200, 400)
+    (tmp_path / "last.ckpt").rename(tmp_path / "last.damaged.ckpt")  # which stays
+    with pytest.raises(OSError, match="will take"):
+        check_room(tmp_path, 1200, 400)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW", "RMSprop"])
@@ -216,6 +229,43 @@ def test_the_size_of_a_checkpoint_is_known_before(trainer: Callable[..., Trainer
     path = tmp_path / "a.ckpt"
     fitted.save_checkpoint(path)
     assert checkpoint_bytes(classifier, fitted.optimizers) == pytest.approx(path.stat().st_size, rel=0.1)
+
+
+# Format
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"format": 2, "version": "9.1.0"},
+            r"has format 2, written by lit-cnn 9\.1\.0; lit-cnn .* reads up to format 1: update",
+        ),
+        ({"format": None}, "has no format number: it was written before lit-cnn's first release"),
+    ],
+)
+def test_a_checkpoint_of_another_format_is_refused(
+    trainer: Callable[..., Trainer], tmp_path: Path, changes: dict[str, Any], message: str
+):
+    fitted, data, path = trainer(limit_train_batches=1), FakeImages(num_images=64), tmp_path / "a.ckpt"
+    fitted.fit(LitLeNet(), datamodule=data)
+    fitted.save_checkpoint(path)
+    content = torch.load(path, weights_only=True)
+    assert content["lit_cnn"]["format"] == 1
+    content["lit_cnn"] |= changes
+    torch.save(content, path)
+    with_plugin, without = trainer(plugins=[SafeCheckpointIO()]), trainer()
+    for read in (
+        read_checkpoint,
+        load_trained,
+        find_weights,
+        lambda path: LitLeNet(weights=path),
+        lambda path: with_plugin.fit(LitLeNet(), datamodule=data, ckpt_path=path, weights_only=True),
+        lambda path: without.test(LitLeNet(), datamodule=data, ckpt_path=path, weights_only=True),
+    ):
+        with pytest.raises(ValueError, match=rf"a\.ckpt {message}") as refused:
+            read(path)
+        assert len(str(refused.value).splitlines()) == 1
 
 
 # Damage

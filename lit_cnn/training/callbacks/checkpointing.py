@@ -1,4 +1,4 @@
-"""Which checkpoints a run keeps."""
+"""The checkpoints that a run keeps: the best and the last."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,15 +19,29 @@ from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import format_bytes
 
+NAMES = ("best.ckpt", "last.ckpt", "last.previous.ckpt")
+
+# What a checkpoint holds for resuming only. WeightAveraging stores the averaged weights as "state_dict", and the weights in
+# training under the last two keys.
+RESUME_KEYS = (
+    "optimizer_states",
+    "lr_schedulers",
+    "loops",
+    "callbacks",
+    "lit_cnn_resume",
+    "current_model_state",
+    "averaging_state",
+)
+
 
 class Best(ModelCheckpoint):
-    """Keeps ``best.ckpt``, of the validation with the highest accuracy.
+    """Keeps ``best.ckpt``: the network with the highest validation accuracy, without the state of the optimiser.
 
-    Of equal accuracies the later is kept: small validation sets tie often, and as the learning rate falls the later network
-    is the better trained.
+    If accuracies are equal, the later one is kept. Small validation sets often give equal accuracies, and the later network
+    is trained better because the learning rate falls.
 
     Args:
-        run: Where to keep it.
+        run: The run that keeps it.
     """
 
     def __init__(self, run: Run) -> None:
@@ -39,33 +53,48 @@ class Best(ModelCheckpoint):
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
-        # As Lightning spells it, absolute: it removes what has another name than the file that it just wrote.
+        # Absolute, as Lightning writes it: it removes the previous file if its name differs from the new one.
         self.path = str(Path(self.dirpath) / run.best.name)
+        self._saving = False
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         if super().check_monitor_top_k(trainer, current):
             return True
         return current is not None and self.best_model_score is not None and bool(torch.eq(current, self.best_model_score))
 
+    def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        self._saving = True
+        try:
+            super()._save_checkpoint(trainer, filepath)
+        finally:
+            self._saving = False
+
+    # Not by save_weights_only: Lightning would then skip the hooks of the callbacks, which put the averaged weights in place
+    # and refuse weights that are not finite. Lightning calls this hook after those of all other callbacks.
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._saving:
+            for key in RESUME_KEYS:
+                checkpoint.pop(key, None)
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from the best so far, also where the run's folder has another name by now."""
+        """Takes the best accuracy from a checkpoint. The paths are those of this run: its folder may have been renamed."""
         score = state_dict["best_model_score"]
-        here = {"dirpath": self.dirpath, "last_model_path": ""}
-        # No other path is taken from a checkpoint: it would be removed for a better one.
-        paths = {"best_model_path": "", "kth_best_model_path": "", "best_k_models": {}}
-        if score is not None:
-            paths = {"best_model_path": self.path, "kth_best_model_path": self.path, "best_k_models": {self.path: score}}
-        here |= paths
-        super().load_state_dict(state_dict | here)
+        own = {"dirpath": self.dirpath, "last_model_path": ""}
+        # No path is taken from the checkpoint: Lightning would remove that file for a better one.
+        if score is None:
+            own |= {"best_model_path": "", "kth_best_model_path": "", "best_k_models": {}}
+        else:
+            own |= {"best_model_path": self.path, "kth_best_model_path": self.path, "best_k_models": {self.path: score}}
+        super().load_state_dict(state_dict | own)
 
 
 class Last(ModelCheckpoint):
-    """Keeps ``last.ckpt``, from which a run can go on: saved after each epoch, and within one when :meth:`save` is called.
+    """Keeps ``last.ckpt``, from which a run is resumed: saved after each epoch, and whenever :meth:`save` is called.
 
-    Before training it makes sure that the folder can be written and has room for the checkpoints to come.
+    Before training, it checks that the folder can be written and has room for the checkpoints.
 
     Args:
-        run: Where to keep it.
+        run: The run that keeps it.
     """
 
     def __init__(self, run: Run) -> None:
@@ -73,54 +102,71 @@ class Last(ModelCheckpoint):
         self.path = str(Path(self.dirpath) / run.last.name)
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Saves at once. All processes must call it."""
-        # Not by the parent's method: that would take the end of the epoch, at the same step, for saved.
+        """Saves now. All processes must call it."""
+        # Not with the parent's method: it would then skip the end of the epoch if that comes at the same step.
         trainer.save_checkpoint(self.path)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.is_global_zero:
-            num_bytes = checkpoint_bytes(pl_module, trainer.optimizers)
-            check_room(Path(self.dirpath), num_bytes)
+            weights = num_bytes(pl_module.state_dict())
+            full = checkpoint_bytes(pl_module, trainer.optimizers)
+            if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):
+                full += weights  # the averaged ones
+            check_room(Path(self.dirpath), full, weights)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        here = {"dirpath": self.dirpath, "best_model_path": self.path, "last_model_path": ""}
-        super().load_state_dict(state_dict | here | {"kth_best_model_path": "", "best_k_models": {}})
+        own = {"dirpath": self.dirpath, "best_model_path": self.path, "last_model_path": ""}
+        super().load_state_dict(state_dict | own | {"kth_best_model_path": "", "best_k_models": {}})
 
 
 def checkpoint_bytes(module: nn.Module, optimizers: Iterable[Optimizer]) -> int:
-    """Size of a checkpoint: the weights and what their optimisers remember of each."""
+    """Size of a full checkpoint: the weights, and the state that the optimisers keep for each of them."""
     count = num_bytes(module.state_dict())
     for optimizer in optimizers:
-        # One step on a number tells how many others the optimiser keeps for it.
+        # One step on a single number shows how many numbers the optimiser keeps for each.
         probe = nn.Parameter(torch.zeros(1, 1))
         probe.grad = torch.ones_like(probe)
         arguments = {key: value for key, value in optimizer.defaults.items() if key in signature(type(optimizer)).parameters}
-        alike = type(optimizer)([probe], **arguments)
-        alike.step(probe.sum)
-        each = sum(value.numel() for value in alike.state[probe].values() if isinstance(value, Tensor) and value.ndim)
+        copy = type(optimizer)([probe], **arguments)
+        copy.step()
+        numbers = sum(value.numel() for value in copy.state[probe].values() if isinstance(value, Tensor) and value.ndim)
         trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        count += each * num_bytes(trained)
+        count += numbers * num_bytes(trained)
     return count
 
 
-def check_room(folder: Path, bytes_of_one: int) -> None:
-    """Makes sure that checkpoints can be written.
+def needed_bytes(full: int, weights: int) -> int:
+    """Room for all checkpoints of a run.
+
+    Most room is taken while ``last.ckpt`` is written: three full checkpoints, which are the new, the last and the previous
+    one, and the best, which holds weights only. While the best is written, there are two full ones and two of weights.
 
     Args:
-        folder: Where they will lie.
-        bytes_of_one: Size of each: there are the last, the one before, the best, and one that is being written.
+        full: Bytes of a full checkpoint.
+        weights: Bytes of one that holds weights only.
+    """
+    return 3 * full + weights
+
+
+def check_room(folder: Path, full: int, weights: int) -> None:
+    """Checks that the checkpoints of a run can be written.
+
+    Args:
+        folder: Their folder; it need not exist.
+        full: Bytes of a full checkpoint.
+        weights: Bytes of one that holds weights only.
 
     Raises:
-        OSError: If the folder cannot be written or has no room; names it.
+        OSError: If the folder cannot be written or has too little room; names it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        there = sum(file.stat().st_size for file in folder.glob("*.ckpt") if file.is_file())
+        replaced = sum(path.stat().st_size for path in map(folder.joinpath, NAMES) if path.is_file())
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise OSError(f"checkpoints cannot be written to {folder} ({error})") from error
-    needed = 4 * bytes_of_one
-    if free + there < needed:
+    needed = needed_bytes(full, weights)
+    if free + replaced < needed:
         raise OSError(f"the checkpoints in {folder} will take {format_bytes(needed)}, but {format_bytes(free)} are free")

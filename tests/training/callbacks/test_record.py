@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
+from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.record import Recorder, with_interval
@@ -89,6 +90,34 @@ def test_a_run_that_was_moved_keeps_its_best(
     fit(moved, 3, moved.last)
     assert [torch.load(path, weights_only=True)["epoch"] for path in (moved.best, moved.last)] == [2, 2]
     assert not (tmp_path / "old").exists()
+
+
+@pytest.mark.parametrize("averaging", [False, True])
+def test_the_best_checkpoint_holds_the_weights_that_were_validated_and_no_more(
+    trainer: Callable[..., Trainer], tmp_path: Path, averaging: bool
+):
+    validated: list[dict[str, torch.Tensor]] = []
+
+    class Watch(Callback):
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+            if batch_idx == 0:
+                validated.append({name: tensor.clone() for name, tensor in pl_module.state_dict().items()})
+
+    run, data = Run(tmp_path), FakeImages(num_images=64)
+    callbacks = [*([EMAWeightAveraging(decay=0.5)] if averaging else []), Watch(), Best(run), Last(run)]
+    fitted = trainer(max_epochs=2, enable_checkpointing=True, callbacks=callbacks)
+    fitted.fit(Scripted([0.9, 0.1]), datamodule=data)
+    best, last = (torch.load(path, weights_only=True) for path in (run.best, run.last))
+    assert best.keys() == {
+        *("epoch", "global_step", "pytorch-lightning_version", "state_dict", "lit_cnn", "FakeImages"),
+        *("hparams_name", "hyper_parameters", "datamodule_hparams_name", "datamodule_hyper_parameters"),
+    }
+    torch.testing.assert_close(best["state_dict"], validated[0], rtol=0, atol=0)
+    weights, momentum = num_bytes(best["state_dict"]), num_bytes(last["optimizer_states"])
+    assert num_bytes(best) == weights
+    assert num_bytes(last) >= (3 if averaging else 2) * momentum
+    (scores,) = trainer().test(Scripted([0.9, 0.1]), datamodule=data, ckpt_path=run.best, verbose=False, weights_only=True)
+    assert scores["test/images"] == 16
 
 
 def test_another_checkpoint_callback_does_not_pass_for_the_best(trainer: Callable[..., Trainer], tmp_path: Path):

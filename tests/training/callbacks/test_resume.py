@@ -236,14 +236,36 @@ def test_with_workers(tmp_path: Path, trainer: MakeTrainer, workers: int):
     check(tmp_path, trainer, MOMENTS["amid an epoch"], data={"num_workers": workers})
 
 
-def test_the_best_so_far_can_be_gone_on_from(tmp_path: Path, trainer: MakeTrainer):
-    whole, _ = Fit(tmp_path / "whole", trainer).run()
-    again = Fit(tmp_path / "again", trainer)
-    again.run()
-    run = Run(again.folder)
-    run.best.replace(run.last)  # saved when a validation had ended, within its epoch
-    resumed, _ = again.run(resume=True)
+@dataclass
+class SaveAfterValidation(Callback):
+    """Saves when the first validation has ended, within its epoch."""
+
+    path: Path
+
+    def on_validation_end(self, trainer, pl_module):
+        if trainer.current_epoch == 0 and not self.path.exists():
+            trainer.save_checkpoint(self.path)
+
+
+def test_from_a_checkpoint_that_was_saved_after_a_validation(tmp_path: Path, trainer: MakeTrainer):
+    fit = Fit(tmp_path, trainer)
+    whole, history = fit.run(SaveAfterValidation(tmp_path / "copy.ckpt"))
+    (tmp_path / "copy.ckpt").replace(Run(tmp_path).last)
+    resumed, rest = fit.run(resume=True)
     assert same(resumed, whole)
+    assert rest.epochs == history.epochs
+
+
+@pytest.mark.parametrize("averaging", [False, True])
+def test_training_is_not_resumed_from_the_best(tmp_path: Path, trainer: MakeTrainer, averaging: bool):
+    fit = Fit(tmp_path, trainer, averaging=averaging)
+    fit.run()
+    run = Run(tmp_path)
+    run.best.replace(run.last)
+    with pytest.raises(
+        ValueError, match=r"cannot be resumed from .*last\.ckpt: it holds only weights; resume from last\.ckpt"
+    ):
+        fit.run(resume=True)
 
 
 def test_steps_have_random_numbers_of_their_own():
