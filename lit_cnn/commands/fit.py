@@ -21,7 +21,8 @@ from lit_cnn.system.processes import end_with_parent, handing_on, started_by_a_l
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard, RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
-from lit_cnn.training.callbacks.progress import Introduction, progress_bar
+from lit_cnn.training.callbacks.introduction import Introduction
+from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
 
 # Processes that Lightning starts for the other devices find here the number of the first process.

@@ -63,7 +63,11 @@ def test_the_end_of_a_run_is_a_table(digits_run: tuple[Path, str]):
     run, printed = digits_run
     lines = printed.splitlines()
     assert lines[0].startswith("LitLeNet (lenet, 61,706 parameters) on digits at 28×28; 1 × cpu")
-    assert [line.split(" · ")[0] for line in lines[1:6]] == [f"epoch {i}/5" for i in range(1, 6)]
+    assert lines[1] == (
+        "SGD with momentum 0.9, learning rate 0.02 (one_cycle), weight decay 0.0005, "
+        "batches of 32 images of 28×28, augmentation: shifts of up to 1 pixel, 5 epochs"
+    )
+    assert [line.split(" · ")[0] for line in lines[2:7]] == [f"epoch {i}/5" for i in range(1, 6)]
     for name in ("test accuracy", "validation accuracy", "training speed", "training time", "checkpoint", "run folder"):
         assert any(line.startswith(f"{name}  ") for line in lines), name
     assert "95 % interval" in printed

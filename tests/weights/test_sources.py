@@ -156,7 +156,7 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
     (run,) = (tmp_path / "first").glob("*/*/*")
     done = lit_cnn("fit", "--model", "LitLeNet", *small, "--model.weights", run, "--model.freeze", "backbone")
     assert done.returncode == 0, done.stderr
-    assert f"weights of the run {run}; images normalised as theirs were" in done.stdout
+    assert f"weights of the run {run}; images normalised as for these weights" in done.stdout
     (second,) = (tmp_path / "runs").glob("*/*/*")
     before = torch.load(Run(run).best, weights_only=True)["state_dict"]
     after = torch.load(Run(second).best, weights_only=True)["state_dict"]
@@ -359,10 +359,10 @@ def test_torchvisions_own_file_is_known_by_its_name_wherever_it_lies(hub: Path, 
 def test_what_is_frozen_without_weights_and_what_weights_do_not_say_is_said(lit_cnn: Command, tmp_path: Path):
     small = ["--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--model.freeze", "backbone"]
     small += ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1"]
-    assert "; what is frozen is random, without --model.weights" in lit_cnn("fit", *small).stdout
+    assert "; the frozen part is random without --model.weights" in lit_cnn("fit", *small).stdout
     torch.save(build("lenet").state_dict(), tmp_path / "bare.pt")
     done = lit_cnn("fit", *small, "--model.weights", "bare.pt")
-    assert "images normalised as this dataset's are, for they do not say how theirs were" in done.stdout
+    assert "images normalised as for this dataset: the weights do not say how" in done.stdout
     assert "random" not in done.stdout
 
 

@@ -1,12 +1,21 @@
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
+import rich
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
-from lit_cnn.training.callbacks.progress import Bar, EpochLines, progress_bar
+from lit_cnn.training.callbacks.introduction import Introduction
+from lit_cnn.training.callbacks.progress import Bar, EpochLines, Pace, progress_bar
+
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+# How rich ends: it shows the cursor, and clears the line of the bar.
+CLEARED = f"{SHOW_CURSOR}\r\x1b[1A\x1b[2K"
 
 
 def test_a_log_gets_one_line_for_each_epoch(trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]):
@@ -24,14 +33,82 @@ def test_a_terminal_gets_a_bar_and_a_file_gets_lines(monkeypatch: pytest.MonkeyP
     assert isinstance(progress_bar(), EpochLines)
 
 
-def test_the_bar_counts_batches_and_keeps_the_lines(
-    trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lets rich take the output for a terminal of 120 columns."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    yield
+    monkeypatch.undo()
+    rich.reconfigure()
+
+
+@pytest.mark.usefixtures("terminal")
+def test_the_bar_shows_the_training_and_keeps_the_lines(trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]):
     fitted = trainer(max_epochs=2, enable_progress_bar=True, callbacks=[Bar()])
     fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=100, batch_size=25))
     printed = capsys.readouterr().out
     assert "epoch 1/2 · train/loss" in printed
     assert "epoch 2/2 · train/loss" in printed
-    assert "3/3" in printed
+    assert re.search(r"epoch 2/2 .* 3/3 loss \d\.\d{4} · [\d,]+ images/s · 0:00:00 left", printed)
+    assert printed.rstrip("\n").endswith(CLEARED)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_after_an_error_the_terminal_is_as_it_was(trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]):
+    class Fails(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            raise ValueError("out of luck")
+
+    before = sys.stdout
+    with pytest.raises(ValueError, match="out of luck"):
+        trainer(enable_progress_bar=True, callbacks=[Bar(), Fails()]).fit(LitLeNet(), datamodule=FakeImages(num_images=64))
+    assert sys.stdout is before
+    printed = capsys.readouterr().out
+    assert printed.count(HIDE_CURSOR) == printed.count(SHOW_CURSOR) == 1
+    assert printed.rstrip("\n").endswith(CLEARED)
+
+
+def test_the_time_left_is_that_of_all_epochs_and_validations():
+    now = 0.0
+    pace = Pace(lambda: now)
+    trainer = SimpleNamespace(max_epochs=3, max_steps=-1, accumulate_grad_batches=1, current_epoch=0)
+    trainer.num_training_batches = trainer.val_check_batch = 4
+    trainer.check_val_every_n_epoch = 1
+    pace.start_epoch()
+    assert pace.seconds_left(trainer) is None
+    for batch_idx, seconds in enumerate((9, 2, 2, 2)):  # the first takes longer, and does not count
+        now += seconds
+        pace.add_batch(10, batch_idx)
+    assert pace.images_per_s == 5
+    assert pace.seconds_left(trainer) == 8 * 2  # no validation was measured yet
+    pace.start_validation()
+    now += 5
+    pace.end_validation()
+    assert pace.seconds_left(trainer) == 8 * 2 + 2 * 5
+    trainer.current_epoch = 1
+    pace.start_epoch()
+    now += 2
+    pace.add_batch(10, 0)
+    assert pace.seconds_left(trainer) == 7 * 2 + 2 * 5
+    trainer.current_epoch = 2
+    pace.add_batch(10, 3)
+    assert pace.seconds_left(trainer) == 5  # the last validation
+    trainer.max_epochs = -1
+    assert pace.seconds_left(trainer) is None
+
+
+def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]):
+    data = FakeImages(num_images=64, batch_size=16, crop_padding=2, flip=True)
+    classifier = LitLeNet(optimizer="AdamW", lr=1e-3, schedule="cosine", warmup_ratio=0.1, weight_decay=0.1)
+    trainer(max_epochs=-1, max_steps=3, callbacks=[Introduction(0)]).fit(classifier, datamodule=data)
+    trainer(limit_train_batches=1, callbacks=[Introduction(0)]).fit(LitLeNet(), datamodule=FakeImages(num_images=64))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == (
+        "AdamW, learning rate 0.001 (cosine after a warm-up of 10%), weight decay 0.1, batches of 16 images of 28×28, "
+        "augmentation: shifts of up to 2 pixels and flips, at most 3 steps"
+    )
+    assert lines[3] == (
+        "SGD with momentum 0.9, learning rate 0.01 (cosine), weight decay 0.0005, batches of 32 images of 28×28, "
+        "augmentation: none, 1 epoch"
+    )

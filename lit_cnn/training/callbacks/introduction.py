@@ -1,0 +1,71 @@
+"""What is printed before a training starts: the network, the data, the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+
+class Introduction(Callback):
+    """Prints what will be trained, after all checks.
+
+    Args:
+        seed: Seed of the run.
+    """
+
+    def __init__(self, seed: int | bool | None) -> None:
+        self.seed = seed
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule
+        num_parameters = sum(parameter.numel() for parameter in pl_module.network.parameters())
+        device = trainer.strategy.root_device.type
+        print(
+            f"{type(pl_module).__name__} ({pl_module.hparams.get('variant', 'no variants')}, {num_parameters:,} parameters) "
+            f"on {data.name} at {data.image_size}×{data.image_size}; "
+            f"{trainer.world_size} × {device}, {trainer.precision}; seed {self.seed}"
+        )
+        print(describe_settings(trainer, pl_module))
+        if pl_module.pretrained:
+            source = "for these weights" if pl_module.normalisation else "for this dataset: the weights do not say how"
+            print(f"{pl_module.pretrained}; images normalised as {source}")
+        if pl_module.hparams["freeze"] != "none":
+            trained = sum(parameter.numel() for parameter in pl_module.network.parameters() if parameter.requires_grad)
+            random = not (pl_module.pretrained or trainer.ckpt_path)
+            warning = "; the frozen part is random without --model.weights" if random else ""
+            print(f"freeze={pl_module.hparams['freeze']}: {trained:,} parameters are trained{warning}")
+        print(end="", flush=True)
+
+
+def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
+    """The settings that decide the training, in one line."""
+    hparams, data = pl_module.hparams, trainer.datamodule
+    defaults = trainer.optimizers[0].defaults
+    momentum = f" with momentum {defaults['momentum']:g}" if defaults.get("momentum") else ""
+    warm_up = f" after a warm-up of {hparams['warmup_ratio']:.0%}" if hparams["warmup_ratio"] else ""
+    parts = [
+        f"{hparams['optimizer']}{momentum}",
+        f"learning rate {hparams['lr']:g} ({hparams['schedule']}{warm_up})",
+        f"weight decay {defaults.get('weight_decay', 0):g}",
+        f"batches of {data.batch_size} images of {data.image_size}×{data.image_size}",
+        f"augmentation: {describe_augmentation(data)}",
+        _length(trainer),
+    ]
+    return ", ".join(parts)
+
+
+def describe_augmentation(data: Any) -> str:
+    """How training images are changed at random."""
+    shift, flip = getattr(data, "crop_padding", 0), getattr(data, "flip", False)
+    parts = [f"shifts of up to {shift} pixel{'s' if shift > 1 else ''}"] if shift else []
+    return " and ".join([*parts, *(["flips"] if flip else [])]) or "none"
+
+
+def _length(trainer: pl.Trainer) -> str:
+    parts = [f"{trainer.max_epochs} epoch{'s' if trainer.max_epochs > 1 else ''}"] if (trainer.max_epochs or 0) > 0 else []
+    parts += [f"at most {trainer.max_steps} steps"] if trainer.max_steps != -1 else []
+    return ", ".join(parts) or "no limit of epochs"
