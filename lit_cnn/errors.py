@@ -1,14 +1,14 @@
-"""Errors of this project's own."""
+"""Errors of this project."""
 
 from __future__ import annotations
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: not for what the user gave, nor for what the machine lacks, but for how it went."""
+    """Training cannot continue because of its own course, not because of the arguments or the machine."""
 
 
 class Interrupted(SystemExit):
-    """Training was told to stop by a signal, and did; ends the program with 128 + the signal's number, as shells do.
+    """A signal stopped the training. Ends the program with status 128 + signal number, as shells do.
 
     Args:
         signum: Number of the signal.

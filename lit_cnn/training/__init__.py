@@ -1,1 +1,1 @@
-"""What Lightning lacks: schedules, run folders, progress and dashboards."""
+"""Training: the LightningModule, optimisers, schedules, metrics, precision, callbacks."""

@@ -1,4 +1,4 @@
-"""What is measured on the images of an evaluation."""
+"""Metrics over the images of an evaluation."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
-# Logits that are kept before the metrics are updated with all of them: one update for many batches.
+# Number of logits that are collected before one update of the metrics: one update for many batches is quicker.
 NUM_PENDING_LOGITS = 2**20
 
 
 def is_log_step(trainer: pl.Trainer) -> bool:
-    """Whether Lightning hands what the step in progress logs to the logger."""
+    """Whether Lightning passes the values of the current step to the logger."""
     every = trainer.log_every_n_steps
     return every > 0 and (trainer.global_step + 1) % every == 0
 
 
 class EvaluationMetrics(nn.Module):
-    """Metrics over all images of an evaluation, whatever the batches.
+    """Metrics over all images of an evaluation; they do not depend on the sizes of the batches.
 
     They are ``loss`` (cross-entropy), ``acc``, ``f1`` (mean over classes), ``ece`` (expected calibration error, 15 bins)
-    and, of more than five classes, ``top5``.
+    and, with more than five classes, ``top5``.
 
     Args:
-        split: What their names begin with, as in ``val/acc``.
-        num_classes: Of the logits.
+        split: First part of their names, as in ``val/acc``.
+        num_classes: Number of classes.
 
     Shape:
         Logits (N, num_classes) float32; labels (N,) int64.
@@ -45,15 +45,15 @@ class EvaluationMetrics(nn.Module):
         }
         if num_classes > 5:
             metrics["top5"] = TopKAccuracy(5)
-        # Without groups: torchmetrics takes metrics for one that merely agree on the first batch.
+        # Without groups: torchmetrics would merge metrics that are equal on the first batch.
         self.of_logits = MetricCollection(metrics, prefix=f"{split}/", compute_groups=False)
-        # torchmetrics 1.9 forgets the weights of a MeanMetric that does not look for NaNs: one value for each image.
+        # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.loss = MeanMetric(nan_strategy="disable")
         self.name_of_loss = f"{split}/loss"
         self._pending: list[tuple[Tensor, Tensor]] = []  # logits and labels of the last batches
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Counts a batch in, the logits as they are now: who writes over them later has to copy them first."""
+        """Adds a batch. The logits are used later: pass a copy if they will be overwritten."""
         self._pending.append((logits, labels))
         if len(self._pending) * self._pending[0][0].numel() >= NUM_PENDING_LOGITS:
             self._update_with_pending()
@@ -66,15 +66,15 @@ class EvaluationMetrics(nn.Module):
             self.of_logits.update(logits, labels)
 
     def compute(self) -> dict[str, Tensor]:
-        """All metrics by their names, over the images of all processes."""
+        """All metrics by name, over the images of all processes."""
         self._update_with_pending()
         return {self.name_of_loss: self.loss.compute(), **self.of_logits.compute()}
 
     def reset(self) -> None:
         """Forgets all images.
 
-        To be called before an evaluation too: one in inference mode leaves states that cannot change in another mode, and
-        one that was interrupted leaves its sums.
+        Call it before an evaluation too: an interrupted one leaves its sums, and one in inference mode leaves tensors that
+        cannot be changed in another mode.
         """
         self._pending.clear()
         self.loss.reset()
@@ -82,15 +82,15 @@ class EvaluationMetrics(nn.Module):
 
 
 class TopKAccuracy(Metric):
-    """Share of the images whose class is among those with the ``top_k`` largest logits.
+    """Share of the images whose class has one of the ``top_k`` largest logits.
 
-    The micro average of torchmetrics' ``MulticlassAccuracy``, which compares one-hot rows of all classes besides.
+    Equals the micro average of torchmetrics' ``MulticlassAccuracy``, but is quicker: that also compares one-hot rows.
 
     Args:
-        top_k: How many classes count as an answer.
+        top_k: Number of classes that count as an answer.
 
     Shape:
-        Logits (N, num_classes), ``num_classes`` at least ``top_k``; labels (N,) int64. Computes a scalar, NaN of no images.
+        Logits (N, num_classes), ``num_classes`` at least ``top_k``; labels (N,) int64. Computes a scalar; NaN for no images.
     """
 
     is_differentiable = False
@@ -105,7 +105,7 @@ class TopKAccuracy(Metric):
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         best = logits.topk(self.top_k, dim=1).indices
-        # Not in place: a state that an evaluation has reset in inference mode could not be changed outside of it.
+        # Not in place: a state that was reset in inference mode cannot be changed in place outside of it.
         self.hits = self.hits + (best == labels[:, None]).any(dim=1).sum()
         self.images = self.images + len(labels)
 

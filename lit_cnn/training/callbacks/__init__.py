@@ -1,1 +1,1 @@
-"""What Lightning lacks, as callbacks."""
+"""Callbacks for what Lightning lacks."""

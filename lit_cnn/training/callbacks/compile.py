@@ -1,4 +1,4 @@
-"""``--compile``: the network through torch.compile, once everything else that looks at it has done so."""
+"""``--compile``: compiles the network with torch.compile after all other callbacks have used it."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Mode = Literal["default", "reduce-overhead", "max-autotune"]
 
 
 class Compile(Callback):
-    """Compiles the network in place, so that its checkpoints are those of a network that is not compiled.
+    """Compiles the network in place, so that its checkpoints do not differ from those of a plain network.
 
-    Prints how long the first step took, which is when the code is generated.
+    Prints the time of the first step, in which the code is generated.
 
     Args:
-        mode: Of ``torch.compile``; reduce-overhead records CUDA graphs.
+        mode: Mode of ``torch.compile``; reduce-overhead records CUDA graphs.
     """
 
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
         self.seconds: float | None = None  # of the first training step
-        self._began = 0.0
+        self._started = 0.0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Raises a ValueError where there is nothing to compile with, or gradients would be overwritten."""
+        """Raises a ValueError if there is no compiler, or if CUDA graphs would overwrite accumulated gradients."""
         on_cpu = trainer.strategy.root_device.type == "cpu"
         compiler = shlex.split(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))[0]
         if on_cpu and sys.platform != "win32" and not shutil.which(compiler):
-            raise ValueError(f"--compile needs a C++ compiler, and there is no {compiler}: install one, or name it in CXX")
+            raise ValueError(f"--compile needs a C++ compiler, but there is no {compiler}: install one, or name it in CXX")
         if not on_cpu and self.mode != "default" and trainer.accumulate_grad_batches > 1:
             raise ValueError(f"--compile {self.mode} replays CUDA graphs, which do not accumulate gradients: use default")
 
@@ -51,7 +51,7 @@ class Compile(Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         if self.seconds is None:
-            self._began = time.perf_counter()
+            self._started = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -59,6 +59,6 @@ class Compile(Callback):
         if self.seconds is None:
             if torch.accelerator.is_available():
                 torch.accelerator.synchronize()
-            self.seconds = time.perf_counter() - self._began
+            self.seconds = time.perf_counter() - self._started
             if trainer.is_global_zero:
                 print(f"compiled ({self.mode}): the first step took {self.seconds:.1f} s", flush=True)

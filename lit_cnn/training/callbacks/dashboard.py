@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run besides the metrics."""
+"""What TensorBoard shows besides the metrics: graph, images, weights, hyper-parameters."""
 
 from __future__ import annotations
 
@@ -23,38 +23,39 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
-# The metrics that the HParams tab sets beside the hyper-parameters.
+# Metrics that the HParams tab shows beside the hyper-parameters.
 SCORES = ("test/acc", "val/acc", "val/loss", "train/images_per_s")
 
 
 class RunLogger(TensorBoardLogger):
-    """TensorBoard's event files directly in the run's folder.
+    """Writes TensorBoard's event files directly into the run's folder.
 
     Args:
         run_folder: The folder.
-        purge_step: Where a run goes on: what an earlier part of it logged from this step on is no longer shown.
+        purge_step: Step from which a run is resumed: TensorBoard hides what was logged earlier for this and later steps.
     """
 
     def __init__(self, run_folder: str | Path, purge_step: int | None = None) -> None:
         super().__init__(save_dir=run_folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
         if purge_step is not None:
-            _await_next_second(Path(run_folder))
+            _wait_for_next_second(Path(run_folder))
 
     def save(self) -> None:
-        """Writes out the events, and no hparams.yaml beside the run's config.yaml."""
+        """Writes the events, but no hparams.yaml: the run has a config.yaml."""
         self.experiment.flush()
 
 
 class Dashboard(Callback):
-    """Shows a run to a :class:`RunLogger`.
+    """Draws a run for TensorBoard, with a :class:`RunLogger`.
 
-    Scalars: learning rate and gradient norm (L2, before clipping), every ``trainer.log_every_n_steps`` steps. Once: the
-    graph, the hyper-parameters, a training batch as the network sees it. About ``num_pictures`` times a run: the
-    worst-classified validation images, the confusion matrix, the first convolution's filters, histograms of the weights.
+    - Every ``trainer.log_every_n_steps`` steps: learning rate and gradient norm (L2, before clipping).
+    - Once: the graph, the hyper-parameters, and a training batch as the network sees it.
+    - About ``num_pictures`` times: the validation images with the highest loss, the confusion matrix, the filters of the
+      first convolution, histograms of the weights.
 
     Args:
-        num_pictures: How often to draw over a run of ``max_epochs``; the first and the last epoch are among them.
-        num_worst: How many of the worst-classified images to show.
+        num_pictures: Number of drawings over ``max_epochs``, with the first and the last epoch.
+        num_worst: Number of validation images with the highest loss.
     """
 
     def __init__(self, num_pictures: int = 4, num_worst: int = 16) -> None:
@@ -75,7 +76,7 @@ class Dashboard(Callback):
             network = pl_module.network
             images = torch.zeros(1, channels, size, size, device=pl_module.device, dtype=pl_module.dtype)
             with evaluating(network), warnings.catch_warnings():
-                # TensorBoard draws graphs with torch.jit.trace, which torch deprecates and has no other way for.
+                # TensorBoard draws graphs with torch.jit.trace, which torch deprecates; there is no other way.
                 warnings.filterwarnings("ignore", r"`torch\.jit\.trace\w*` is deprecated", FutureWarning)
                 writer.add_graph(network, images)
 
@@ -99,17 +100,17 @@ class Dashboard(Callback):
 
     # A few times a run
 
-    def _draws(self, trainer: pl.Trainer) -> bool:
+    def _should_draw(self, trainer: pl.Trainer) -> bool:
         if trainer.sanity_checking or trainer.state.fn != "fit" or not isinstance(trainer.logger, RunLogger):
             return False
         epochs = trainer.max_epochs or 0
-        # A run without an end draws every tenth epoch.
+        # Without a limit of epochs, every tenth is drawn.
         every = max(1, math.ceil((epochs - 1) / max(1, self.num_pictures - 1))) if epochs > 0 else 10
         return trainer.current_epoch % every == 0 or trainer.current_epoch == epochs - 1
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._confusion, self._worst = None, []
-        if self._draws(trainer):
+        if self._should_draw(trainer):
             self._confusion = MulticlassConfusionMatrix(pl_module.num_classes, validate_args=False).to(pl_module.device)
 
     def on_validation_batch_end(
@@ -134,7 +135,7 @@ class Dashboard(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._confusion is None:
             return
-        # Both gather from all processes, so all of them come here.
+        # All processes call these two, which gather from all of them.
         confusion = self._confusion.compute().cpu()
         worst = self._gather_worst() if self._worst else None
         writer = _writer(trainer)
@@ -155,14 +156,14 @@ class Dashboard(Callback):
     def _gather_worst(self) -> Tensor:
         rows = torch.cat(self._worst)
         if torch.distributed.is_initialized():
-            shares: list[Tensor] = [rows] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(shares, rows)
-            rows = torch.cat(shares)
+            gathered: list[Tensor] = [rows] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(gathered, rows)
+            rows = torch.cat(gathered)
         return self._keep_worst(rows)
 
 
-def _await_next_second(run_folder: Path) -> None:
-    """TensorBoard reads a run's files in the order of their names, which begin with the second in which each was made."""
+def _wait_for_next_second(run_folder: Path) -> None:
+    """TensorBoard reads the files of a run in the order of their names, which begin with the second of their creation."""
     seconds = [int(path.name.split(".")[3]) for path in run_folder.glob("events.out.tfevents.*")]
     if max(seconds, default=0) == int(time.time()):
         time.sleep(1)
@@ -180,9 +181,9 @@ def _add_hyper_parameters(writer: SummaryWriter, trainer: pl.Trainer, pl_module:
     values: dict[str, Any] = {"model": type(pl_module).__name__, "precision": str(trainer.precision)}
     values |= dict(pl_module.hparams)
     if trainer.datamodule is not None:
-        where_and_how_fast = ("data_dir", "num_workers", "memory_gb", "cache_dir")
-        hparams_of_data = trainer.datamodule.hparams.items()
-        values |= {f"data/{key}": value for key, value in hparams_of_data if key not in where_and_how_fast}
+        without_effect = ("data_dir", "num_workers", "memory_gb", "cache_dir")  # on the result
+        data_hparams = trainer.datamodule.hparams.items()
+        values |= {f"data/{key}": value for key, value in data_hparams if key not in without_effect}
         values |= {"data": type(trainer.datamodule).__name__, "data/seed": getattr(trainer.datamodule, "seed", None)}
     values["max_epochs"] = trainer.max_epochs
     shown = {
@@ -190,16 +191,16 @@ def _add_hyper_parameters(writer: SummaryWriter, trainer: pl.Trainer, pl_module:
         for key, value in values.items()
         if value is not None
     }
-    # The scores' values are the scalars of the same names, which come as the run goes on.
+    # The values of the scores are the scalars of the same names, which are logged during the run.
     for summary in hparams(shown, dict.fromkeys(SCORES, 0)):
         writer.file_writer.add_summary(summary)
 
 
 def _summarise(logits: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
-    """Rows of loss, label, prediction, its probability, position: (N, 5), on the CPU."""
+    """Rows of loss, label, prediction, probability of the prediction, position: (N, 5), on the CPU."""
     loss = F.cross_entropy(logits, labels, reduction="none")
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
-    # Doubles hold any position exactly; not every accelerator has them.
+    # On the CPU as doubles, which hold each position exactly and which some accelerators lack.
     return torch.stack([column.cpu().double() for column in (loss, labels, predicted, confidence, positions)], dim=1)
 
 
@@ -207,21 +208,21 @@ def _confusion_figure(confusion: Tensor, names: list[str]) -> Figure:
     from matplotlib.figure import Figure
 
     num_classes = len(names)
-    few = num_classes <= 20
-    figure = Figure(figsize=(6.4, 6) if few else (10, 9.4), layout="constrained")
+    few_classes = num_classes <= 20
+    figure = Figure(figsize=(6.4, 6) if few_classes else (10, 9.4), layout="constrained")
     axes = figure.subplots()
-    share = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=1)
-    axes.imshow(share.numpy(), cmap="Blues", vmin=0, vmax=1)
+    fractions = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=1)
+    axes.imshow(fractions.numpy(), cmap="Blues", vmin=0, vmax=1)
     ticks = range(num_classes) if num_classes <= 50 else []
     axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90)
     axes.set_yticks(ticks, [names[i] for i in ticks])
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    if few:
+    if few_classes:
         for row in range(num_classes):
             for column in range(num_classes):
                 if confusion[row, column]:
-                    colour = "white" if share[row, column] > 0.5 else "black"
+                    colour = "white" if fractions[row, column] > 0.5 else "black"
                     count = int(confusion[row, column])
                     axes.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
     return figure
@@ -232,7 +233,7 @@ def _worst_figure(worst: Tensor, data: Any, names: list[str]) -> Figure:
 
     columns = 4
     rows = math.ceil(len(worst) / columns)
-    # Places by hand: a layout that fits itself to the titles takes longer than all else that is drawn.
+    # Fixed positions: an automatic layout takes longer than all other drawing.
     figure = Figure(figsize=(2.1 * columns, 2.4 * rows))
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.45 / (2.4 * rows), wspace=0.05, hspace=0.45)
     images = data.splits["val"]
@@ -248,7 +249,7 @@ def _worst_figure(worst: Tensor, data: Any, names: list[str]) -> Figure:
 
 
 def _first_filters(network: nn.Module) -> Tensor | None:
-    """Grid of the first convolution's kernels, in colour if it sees three channels: (3, H, W) on a scale of 0 to 1."""
+    """Grid of the kernels of the first convolution, in colour if it has three channels: (3, H, W), from 0 to 1."""
     from torchvision.utils import make_grid
 
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)

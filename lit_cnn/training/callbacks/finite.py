@@ -1,4 +1,4 @@
-"""Stops a training that has gone astray before it can spoil anything."""
+"""Stops a training whose loss or weights are not finite, before anything is saved."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ NUM_NAMED = 3
 
 
 class FiniteLoss(Callback):
-    """Ends training when a loss is infinite or not a number.
+    """Stops training when a loss is infinite or not a number.
 
-    On the processor before the weights change. On an accelerator one step later, so that it need not be waited for; before
-    anything is saved in either case.
+    On the CPU, it stops before the weights change. On an accelerator it stops one step later, so that no step has to wait
+    for the accelerator. In both cases it stops before anything is saved.
 
     Raises:
         TrainingError: Names epoch, batch and images.
@@ -26,39 +26,39 @@ class FiniteLoss(Callback):
 
     def __init__(self) -> None:
         self._batch: tuple[int, int, Any] | None = None  # epoch, index, batch of the step in progress
-        # Of a loss that was not looked at yet: whether it is finite, when that is known, the loss, where it occurred.
-        self._unseen: tuple[Tensor, torch.cuda.Event | None, Tensor, tuple[int, int, Any]] | None = None
+        # A loss that is not checked yet: whether it is finite, the event after which that is known, the loss, its batch.
+        self._unchecked: tuple[Tensor, torch.cuda.Event | None, Tensor, tuple[int, int, Any]] | None = None
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         self._batch = trainer.current_epoch, batch_idx, batch
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        self._look(trainer)
+        self._check(trainer)
         finite, known = torch.isfinite(loss.detach()), None
         if loss.device.type == "cuda":
             finite, known = finite.to("cpu", non_blocking=True), torch.cuda.Event()
             known.record()
-        self._unseen = finite, known, loss.detach(), self._batch
+        self._unchecked = finite, known, loss.detach(), self._batch
         if loss.device.type == "cpu":
-            self._look(trainer)
+            self._check(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._look(trainer)
+        self._check(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._look(trainer)
+        self._check(trainer)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._look(trainer)
-        # A finite loss may have had gradients that are not.
+        self._check(trainer)
+        # Gradients may be infinite although the loss is finite.
         for name, parameter in pl_module.named_parameters():
             if not torch.isfinite(parameter).all():
                 raise TrainingError(f"the weights {name} are not finite after step {trainer.global_step}: lower --model.lr")
 
-    def _look(self, trainer: pl.Trainer) -> None:
-        if self._unseen is None:
+    def _check(self, trainer: pl.Trainer) -> None:
+        if self._unchecked is None:
             return
-        (finite, known, loss, (epoch, index, batch)), self._unseen = self._unseen, None
+        (finite, known, loss, (epoch, index, batch)), self._unchecked = self._unchecked, None
         if known is not None:
             known.synchronize()
         if finite:

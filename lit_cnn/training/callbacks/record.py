@@ -1,4 +1,4 @@
-"""Writes a run's folder while it trains and when it is tested."""
+"""Writes the files of a run during training and test."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import Best
 from lit_cnn.training.callbacks.compile import Compile
 
-# Metrics of a step, that say nothing about its epoch.
-OF_A_STEP = ("train/loss_step", "train/lr", "train/gradient_norm")
+# Metrics of single steps, not of an epoch.
+STEP_METRICS = ("train/loss_step", "train/lr", "train/gradient_norm")
 
 
 class Recorder(Callback):
-    """Measures training speed and keeps ``metrics.csv``, ``environment.json``, ``results.json`` and the ledger.
+    """Measures training speed, and writes ``metrics.csv``, ``environment.json``, ``results.json`` and the ledger.
 
-    Logs ``train/images_per_s``, the images trained on each second of an epoch, validation left out.
+    Logs ``train/images_per_s``: images trained per second of an epoch, without its validation.
 
     Args:
-        run: The folder; None measures alone.
-        describe: Called once it is known that the training can begin, to write what else is to stand in the folder.
+        run: The run to write; None to measure only.
+        describe: Called when training starts, to write further files of the run.
     """
 
     def __init__(self, run: Run | None, describe: Callable[[], None] | None = None) -> None:
         self.run = run
         self.describe = describe
-        self.trained = False  # since this object was made, not before a resume
+        self.trained = False  # whether this process has trained; batches before a resume do not count
         self.images = 0
-        self.seconds = 0.0  # in training batches
-        self.wall_seconds = 0.0  # of the whole training, what came before a resume included
+        self.seconds = 0.0  # spent in training batches
+        self.wall_seconds = 0.0  # of the whole training, also before a resume
         self._epoch_images = 0
-        self._epoch_began = 0.0
+        self._epoch_started = 0.0
         self._batch_ended = 0.0
-        self._fit_began = 0.0
+        self._fit_started = 0.0
         self._validated = False
         self._lr = float("nan")
-        self._unfinished = (0, 0.0, self._lr)  # images, seconds and rate of an epoch that was stopped
+        self._unfinished = (0, 0.0, self._lr)  # images, seconds and learning rate of an epoch that was stopped
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._fit_began = time.perf_counter() - self.wall_seconds
+        self._fit_started = time.perf_counter() - self.wall_seconds
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Not earlier: a checkpoint that does not fit the settings is refused, and they must not stay behind.
+        # Not earlier: if the checkpoint is refused, the files must not describe the new settings.
         if self.run and trainer.is_global_zero:
             device = trainer.strategy.root_device
             name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
@@ -58,15 +58,15 @@ class Recorder(Callback):
             self.run.write_environment(name, str(trainer.precision), trainer.world_size, dataset, variant)
             if self.describe:
                 self.describe()
-        # Of an epoch that is gone on with; another starts from nothing.
+        # A resumed epoch starts from its earlier values; a new one is reset in on_train_epoch_start.
         self._epoch_images, before, self._lr = self._unfinished
         self._batch_ended = time.perf_counter()
-        self._epoch_began = self._batch_ended - before
+        self._epoch_started = self._batch_ended - before
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_images = 0
         self._validated = False
-        self._epoch_began = self._batch_ended = time.perf_counter()
+        self._epoch_started = self._batch_ended = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -79,7 +79,7 @@ class Recorder(Callback):
         self._await_device(trainer)
 
     def _await_device(self, trainer: pl.Trainer) -> None:
-        """Training ends when the accelerator is done, not when it was told."""
+        """Waits until the accelerator has finished, so that all training time is counted."""
         if trainer.strategy.root_device.type != "cpu":
             torch.accelerator.synchronize()
             self._batch_ended = time.perf_counter()
@@ -89,15 +89,15 @@ class Recorder(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = True
-        # As if no time had passed since the last training batch.
+        # The validation does not count: as if no time had passed since the last training batch.
         pause = time.perf_counter() - self._batch_ended
-        self._epoch_began += pause
+        self._epoch_started += pause
         self._batch_ended += pause
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self._validated:
             self._await_device(trainer)
-        epoch_seconds = self._batch_ended - self._epoch_began
+        epoch_seconds = self._batch_ended - self._epoch_started
         images = self._epoch_images * trainer.world_size
         self.images += images
         self.seconds += epoch_seconds
@@ -105,19 +105,19 @@ class Recorder(Callback):
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        row["seconds"] = round(time.perf_counter() - self._fit_began, 3)
-        row["lr"] = self._lr  # of the epoch's last step
+        row["seconds"] = round(time.perf_counter() - self._fit_started, 3)
+        row["lr"] = self._lr  # of the last step
         for name, value in trainer.callback_metrics.items():
-            if (name.startswith("train/") and name not in OF_A_STEP) or (name.startswith("val/") and self._validated):
+            if (name.startswith("train/") and name not in STEP_METRICS) or (name.startswith("val/") and self._validated):
                 row[name] = float(value)
-        # A resumed run writes the epochs that it repeats anew.
+        # A resumed run replaces the rows of the epochs that it repeats.
         earlier = [old for old in self.run.read_metrics() if int(old["epoch"]) < trainer.current_epoch]
         self.run.write_metrics([*earlier, row])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.wall_seconds = time.perf_counter() - self._fit_began
+        self.wall_seconds = time.perf_counter() - self._fit_started
         if self.run and trainer.is_global_zero:
-            # Scores of a test before the training went on are those of another network; the ledger keeps them.
+            # Earlier test scores belong to a network that was trained less; the ledger keeps them.
             self.run.add_results(self.training_results(trainer), without="test/" if self.trained else None)
 
     def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
@@ -127,7 +127,7 @@ class Recorder(Callback):
             results["train/images_per_s"] = round(self.images / self.seconds, 1)
         for callback in trainer.callbacks:
             if isinstance(callback, Compile) and callback.seconds is not None:
-                results["first_step_s"] = round(callback.seconds, 2)  # in images_per_s too
+                results["first_step_s"] = round(callback.seconds, 2)  # images_per_s includes it
             if isinstance(callback, Best) and callback.best_model_score is not None:
                 results["val/acc"] = float(callback.best_model_score)
         return results
@@ -144,8 +144,8 @@ class Recorder(Callback):
         self.run.add_results({**scores, "test/looks": looks})
 
     def state_dict(self) -> dict[str, Any]:
-        wall_seconds = time.perf_counter() - self._fit_began
-        unfinished = (self._epoch_images, self._batch_ended - self._epoch_began, self._lr)
+        wall_seconds = time.perf_counter() - self._fit_started
+        unfinished = (self._epoch_images, self._batch_ended - self._epoch_started, self._lr)
         return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ class Recorder(Callback):
 
 
 def with_interval(scores: dict[str, float]) -> dict[str, float]:
-    """Adds Wilson's 95 % interval of the test accuracy, ``test/acc_low`` and ``test/acc_high``."""
+    """Adds Wilson's 95 % interval of the test accuracy: ``test/acc_low`` and ``test/acc_high``."""
     images = round(scores["test/images"])
     interval = binomtest(round(scores["test/acc"] * images), images).proportion_ci(method="wilson")
     return {**scores, "test/acc_low": float(interval.low), "test/acc_high": float(interval.high)}

@@ -1,4 +1,4 @@
-"""What makes a run that goes on end with the same bits as one that was never stopped."""
+"""Makes a resumed run end with the same bits as a run that was never stopped."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torchmetrics import Metric
 
-# Tells the random numbers of a training step from others that are drawn from the same seed.
+# Separates the random numbers of training steps from others that are derived from the same seed.
 STEP_STREAM = 0x57E9
 
 
 def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Seed of the random numbers in one training step of one process, dropout's for example."""
+    """Seed of the random numbers in one training step of one process, for example those of dropout."""
     return int(np.random.SeedSequence([STEP_STREAM, seed, epoch, batch, rank]).generate_state(1, np.uint64)[0])
 
 
 class ExactResume(Callback):
-    """Derives a step's random numbers from where it is, and keeps of an unfinished epoch what a checkpoint lacks.
+    """Seeds each training step by its position, and saves what Lightning does not save of an unfinished epoch.
 
-    Every training step seeds torch's generators from (seed, epoch, batch, rank), so no state of theirs has to be saved. The
-    order of the images is derived likewise, see :class:`lit_cnn.data.loader.Loader`. Saved with a checkpoint are the sums of
-    the epoch's training metrics, of each process its own. And Lightning's counters, which depend on the hook that saved, are
-    brought into one of three forms: so many batches are done; so many are done and the validation after them is due; the
-    epoch is over.
+    - Each step seeds torch's generators from (seed, epoch, batch, rank). Their state need not be saved. The order of the
+      images is derived in the same way, see :class:`lit_cnn.data.loader.Loader`.
+    - A checkpoint holds the sums of the training metrics in this epoch, for each process.
+    - Lightning's counters depend on the hook in which a checkpoint is saved. They are changed to one of three states: some
+      batches are done; some batches are done and a validation is due; the epoch is over.
 
-    Added to every Trainer that fits a :class:`lit_cnn.training.classifier.LitClassifier`. A checkpoint must be saved when an
-    optimiser step is done, not while gradients accumulate, and by all processes together.
+    Every Trainer that fits a :class:`lit_cnn.training.classifier.LitClassifier` has this callback. All processes must save
+    together, after an optimiser step, not while gradients accumulate.
     """
 
     def __init__(self) -> None:
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
-        self._sums: list[dict[str, dict[str, Tensor]]] = []  # of the metrics, by process; of an epoch that was unfinished
+        self._sums: list[dict[str, dict[str, Tensor]]] = []  # by process: metric sums of an unfinished epoch
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         _seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank), pl_module.device)
@@ -67,14 +67,14 @@ class ExactResume(Callback):
         if len(sums) == trainer.world_size:
             for name, state in sums[trainer.global_rank].items():
                 _load_state(metrics[name], state)
-        elif trainer.is_global_zero and any(sums):  # of another number of processes: the first continues all of them
+        elif trainer.is_global_zero and any(sums):  # the number of processes has changed: the first one takes all sums
             for share in sums:
                 for name, state in share.items():
                     _add_state(metrics[name], state)
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """As ``torch.manual_seed``, which takes half a millisecond to note the stack for each accelerator that is not there."""
+    """Like ``torch.manual_seed``, which takes half a millisecond longer: it also records a seed for missing accelerators."""
     if device.type not in ("cpu", "cuda"):
         torch.manual_seed(seed)
         return
@@ -111,36 +111,36 @@ def _add_state(metric: Metric, state: dict[str, Tensor]) -> None:
 
 
 def _validation_is_due(trainer: pl.Trainer) -> bool:
-    """Whether the validation after the last batch has not ended yet."""
+    """Whether a validation follows the last batch and has not ended yet."""
     loop = trainer.fit_loop.epoch_loop
     return trainer.validating or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
 
 
 def _within_epoch(loops: dict[str, Any], validation_due: bool) -> None:
-    """Brings the counters of an unfinished epoch into a form that does not depend on the hook in which they were saved."""
+    """Makes the counters of an unfinished epoch independent of the hook in which they are saved."""
     batches = loops["epoch_loop.batch_progress"]
     for counts in (batches["total"], batches["current"]):
         counts["completed"] = counts["processed"] = counts["started"] = counts["ready"]
     validation = loops["epoch_loop.val_loop.batch_progress"]
     if validation_due:
-        # Lightning validates first when a batch of the validation was begun and not finished; none was finished here.
+        # Lightning resumes with the validation if one of its batches was started but not finished.
         for counts in (validation["total"], validation["current"]):
             counts.update(ready=1, started=1, processed=0, completed=0)
         validation["is_last_batch"] = False
     else:
         for counts in (validation["total"], validation["current"]):
             counts.update(ready=0, started=0, processed=0, completed=0)
-        # Counted after validation, which is not run again.
+        # Lightning counts this after the validation, which is not repeated.
         loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
 
 
 def _between_epochs(loops: dict[str, Any]) -> None:
-    """Lets the next epoch begin: with ``max_steps``, Lightning would take up the last one, which is over, once more."""
+    """Makes Lightning start the next epoch: with ``max_steps``, it would otherwise repeat the one that is over."""
     epochs, batches = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
     for counts in (epochs["total"], epochs["current"]):
         counts["completed"] = counts["processed"]
     batches["current"].update(ready=0, started=0, processed=0, completed=0)
     batches["is_last_batch"] = False
-    # As if a batch had not been begun: Lightning then neither validates nor skips, and counts one step more.
+    # As if one batch was never started: Lightning then neither validates nor skips a batch, but counts one more step.
     batches["total"]["started"] = batches["total"]["ready"] - 1
     loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1

@@ -50,7 +50,7 @@ def test_without_a_compiler_it_says_so_before_it_begins(lit_cnn: Command, tmp_pa
     monkeypatch.setenv("CXX", "no-such-compiler")
     done = lit_cnn("fit", "--model", "LitLeNet", *FAKE, "--trainer.accelerator", "cpu", "--compile")
     assert done.returncode == 2
-    assert done.stderr.startswith("lit-cnn: error: --compile needs a C++ compiler, and there is no no-such-compiler: ")
+    assert done.stderr.startswith("lit-cnn: error: --compile needs a C++ compiler, but there is no no-such-compiler: ")
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.glob("runs/*/*/*"))
 
