@@ -235,7 +235,7 @@ def test_told_to_stop(workplace: Path, lit_cnn: Command, whole: tuple, signum: i
     out, err = process.communicate(timeout=60)
     assert process.returncode == status, out + err
     run = only_run(workplace)
-    assert f"stopped; go on with: lit-cnn fit --run {run.path.relative_to(workplace)}" in out
+    assert f"stopped; resume with: lit-cnn resume {run.path.relative_to(workplace)}" in out
     assert "Traceback" not in err
     state = torch.load(run.last, weights_only=True)
     assert 0 < state["global_step"] < STEPS
@@ -369,7 +369,7 @@ def test_the_folder_of_a_run_is_not_taken_for_another(lit_cnn: Command, slurm: R
     before = slurm.last.read_bytes()
     done = lit_cnn(*once)
     assert done.returncode == 2
-    assert "of_the_job holds a run: go on with --run, or name another folder" in done.stderr
+    assert "of_the_job holds a run: resume it with --run, or name another folder" in done.stderr
     assert slurm.last.read_bytes() == before
     monkeypatch.delenv("LIT_CNN_RUN_FOLDER")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")

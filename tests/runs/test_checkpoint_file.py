@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -174,7 +175,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(lit_cnn: Comma
     done = lit_cnn(*FIT, "--runs_dir", "/proc/runs")
     assert done.returncode == 1
     assert "/proc/runs" in done.stderr
-    assert "epoch" not in done.stdout
+    assert "epoch 1/" not in done.stdout
     (tmp_path / "checkpoints").touch()
     with pytest.raises(OSError, match=r"checkpoints cannot be written to .*checkpoints \("):
         check_room(tmp_path / "checkpoints", 1, 1)
@@ -188,7 +189,7 @@ def test_a_checkpoint_folder_that_is_none_is_found_before_training(run: Run, lit
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert f"checkpoints cannot be written to {run.checkpoints} (" in line
-    assert "epoch" not in done.stdout
+    assert "epoch 1/" not in done.stdout
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's namespaces")
@@ -202,7 +203,7 @@ def test_a_disk_too_small_for_the_checkpoints_is_found_before_training(tmp_path:
         pytest.skip(f"no namespaces here: {done.stderr}")
     assert done.returncode == 1, done.stderr
     assert "will take 1.7 MB, but " in done.stderr
-    assert "epoch" not in done.stdout
+    assert "epoch 1/" not in done.stdout
 
 
 def test_too_little_room_is_found_before_training(tmp_path: Path):
@@ -257,7 +258,7 @@ def test_a_checkpoint_of_another_format_is_refused(
     with_plugin, without = trainer(plugins=[SafeCheckpointIO()]), trainer()
     for read in (
         read_checkpoint,
-        load_trained,
+        load_run,
         find_weights,
         lambda path: LitLeNet(weights=path),
         lambda path: with_plugin.fit(LitLeNet(), datamodule=data, ckpt_path=path, weights_only=True),
@@ -277,7 +278,7 @@ def test_a_truncated_last_is_said_and_the_one_before_goes_on(run: Run, lit_cnn: 
     run.last.write_bytes(content[: len(content) // 2])
     done = lit_cnn("fit", "--run", run.path)
     assert done.returncode == 0, done.stderr
-    assert f"warning: {run.last} is damaged (File is not a zip file); going on from {previous(run.last)}" in done.stderr
+    assert f"warning: {run.last} is damaged (File is not a zip file); resuming from {previous(run.last)}" in done.stderr
     assert "epoch 2/2" in done.stdout
     again = torch.load(run.last, weights_only=True)["state_dict"]
     assert all(torch.equal(again[name], whole[name]) for name in whole)
@@ -297,7 +298,7 @@ def test_without_a_whole_checkpoint_nothing_starts_again(run: Run, lit_cnn: Comm
         path.write_bytes(path.read_bytes()[:1000])
     done = lit_cnn("fit", "--run", run.path)
     assert done.returncode == 2
-    assert "cannot go on: " in done.stderr
+    assert "cannot be resumed: " in done.stderr
     assert str(run.last) in done.stderr
     assert str(previous(run.last)) in done.stderr
     assert run.metrics.read_bytes() == before
@@ -356,7 +357,7 @@ def test_code_in_a_checkpoint_does_not_run(run: Run, hostile: Path, lit_cnn: Com
     assert done.returncode == 2, done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("lit-cnn: error: ")
-    assert "more than tensors" in line
+    assert re.search("more than (named )?tensors", line)
     assert not (tmp_path / "it_ran").exists()
 
 
