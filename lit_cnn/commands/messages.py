@@ -86,7 +86,7 @@ def explain(message: str) -> str:
     if unknown and "path" in message:
         names = _names_of(unknown[1])
         near = difflib.get_close_matches(unknown[2], names, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
         return f"unknown {unknown[1]} {unknown[2]}; {hint}there are {', '.join(names)}"
     option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
     if option:
@@ -94,7 +94,27 @@ def explain(message: str) -> str:
         known = sorted(set().union(*options_by_class().values()) - {name})
         near = difflib.get_close_matches(name, known, n=1)
         return f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'lit-cnn fit --help lists the options'}"
-    return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", message).split())
+    return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", _shorten(message)).split())
+
+
+def _shorten(message: str) -> str:
+    """Leaves out what nobody reads: all settings after a union's reasons, and long lists of choices."""
+    before, union, reasons = message.partition("Does not validate against any of the Union subtypes")
+    if union:
+        listed = [reason for reason in re.findall(r"^ +- (.+)$", reasons, re.M) if "NoneType" not in reason]
+        given = re.search(r"Given value: (.{1,40})$", reasons, re.M)
+        message = before + " or ".join(listed) + (f". Got value: {given[1]}" if given else "")
+    choices = re.search(r"Expected a typing\.Literal\[(.+)\]\. Got value: (.+)", message)
+    names = re.findall(r"'([^']+)'", choices[1]) if choices else []
+    if choices and len(names) > 12:
+        near = difflib.get_close_matches(choices[2], names, n=3)
+        hint = (
+            f"did you mean {', '.join(near)}?"
+            if near
+            else f"{len(names)} names are known, {', '.join(names[:5])} and others"
+        )
+        message = f"{message[: choices.start()]}there is no {choices[2]}; {hint}"
+    return message
 
 
 def _names_of(group: str) -> list[str]:

@@ -24,7 +24,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right:
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for title in columns:
-        table.add_column(Text(title), justify="right" if title in right else "left", overflow="fold")
+        number = bool(title) and title in right
+        table.add_column(Text(title), justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     on_terminal = sys.stdout.isatty()

@@ -17,13 +17,15 @@ __all__ = ["CIFAR10", "CIFAR100", "MNIST", "Digits", "FakeImages", "FashionMNIST
 _MODULES = ("cifar", "digits", "fake", "folder", "mnist", "module")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+if not TYPE_CHECKING:  # so that a type checker finds misspelt names
 
-    # All of them: the command line finds datasets by the subclasses of ImageDataModule.
-    for module in _MODULES:
-        found = vars(importlib.import_module(f"{__name__}.{module}"))
-        globals().update({cls: found[cls] for cls in __all__ if cls in found})
-    return globals()[name]
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        # All of them: the command line finds datasets by the subclasses of ImageDataModule.
+        for module in _MODULES:
+            found = vars(importlib.import_module(f"{__name__}.{module}"))
+            globals().update({cls: found[cls] for cls in __all__ if cls in found})
+        return globals()[name]

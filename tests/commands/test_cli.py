@@ -323,7 +323,7 @@ FIT = ["fit", "--config", LENET]
         (["fit", "--model", "os.system", "--data", "Digits"], 2, "os.system is not imported: a configuration may name"),
         ([*FIT, "--data.imagesize", "28"], 2, "unknown option --data.imagesize; did you mean --data.image_size?"),
         ([*FIT, "--model.lr", "fast"], 2, "lr: Expected a <class 'float'>. Got value: fast"),
-        ([*FIT, "--trainer.max_epochs", "many"], 2, "Expected a <class 'int'>"),
+        ([*FIT, "--trainer.max_epochs", "many"], 2, "trainer.max_epochs: Expected a <class 'int'>. Got value: many"),
         (
             [*FIT, "--model.variant", "lenet6"],
             2,

@@ -28,7 +28,7 @@ def test_a_narrow_terminal_wraps_and_loses_nothing(capsys: pytest.CaptureFixture
     lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, lines)) <= 20
     assert len(lines) > 3
-    assert "11689512" in "".join(lines)
+    assert any(line.endswith("11689512") for line in lines)
 
 
 def test_without_titles_there_is_no_header(capsys: pytest.CaptureFixture[str]):

@@ -197,7 +197,7 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
         ),
         (["--model.weights", "broken.safetensors"], "broken.safetensors is not a complete safetensors file"),
         (["--model.weights", ""], "weights must be a file, a run's folder or a name of torchvision's weights, got ''"),
-        (["--model.variant", "resnet51"], "Got value: resnet51"),
+        (["--model.variant", "resnet51"], "there is no resnet51; did you mean resnet"),
         (
             ["--model.freeze", "layer9"],
             "freeze must be none, backbone or a part of the network with parameters before its last layer, got 'layer9'",
