@@ -82,7 +82,8 @@ class Training(CLI):
         if self.config.trainer.fast_dev_run:
             return None
         self.made_folder = True
-        return Run.create(self.config.runs_dir, self.datamodule.name, self.model.hparams["variant"], self.config.name)
+        variant = self.model.hparams.get("variant", type(self.model).__name__)  # a user's class may have no variants
+        return Run.create(self.config.runs_dir, self.datamodule.name, variant, self.config.name)
 
     def _discard_folder(self) -> None:
         """Leaves no trace of a run that never began."""
