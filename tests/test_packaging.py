@@ -59,6 +59,16 @@ def test_an_installed_wheel_trains(wheel: Path, tmp_path: Path):
     assert len(list(tmp_path.glob("runs/digits/lenet/*/checkpoints/best.ckpt"))) == 1
 
 
+def test_a_script_in_the_folder_above_the_clone_finds_the_package(tmp_path: Path):
+    """The clone is called as the package: its folder must not stand for it."""
+    (tmp_path / "lit_cnn").symlink_to(ROOT)
+    (tmp_path / "script.py").write_text("from lit_cnn import build\nprint(type(build('lenet')).__name__)\n")
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "LeNet\n", done.stderr
+
+
 def pinned(name: str) -> str | None:
     found = re.search(rf"^{re.escape(name)}==(\S+)", LOCK, re.MULTILINE)
     return found[1] if found else None

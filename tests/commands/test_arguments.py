@@ -56,21 +56,18 @@ def test_a_folder_is_data_at_the_size_of_the_network(lit_cnn: Command, tmp_path:
     assert settings_of(lit_cnn, *options)["data"]["init_args"]["image_size"] == 64
 
 
-@pytest.mark.parametrize(
-    "model", ["resnet20", {"class_path": "resnet20"}, {"class_path": "resnet20", "init_args": {"lr": 0.5}}], ids=str
-)
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_configuration_names_networks_and_data_likewise(lit_cnn: Command, tmp_path: Path, model: object, nested: bool):
-    if nested:
-        if isinstance(model, str):
-            pytest.skip("a file of its own holds settings, not a name alone")
-        (tmp_path / "model.yaml").write_text(yaml.safe_dump(model))
-    content = {"model": "model.yaml" if nested else model, "data": {"class_path": "digits"}}
+SETTINGS = {"class_path": "resnet20", "init_args": {"lr": 0.5}}
+
+
+@pytest.mark.parametrize("model", ["resnet20", {"class_path": "resnet20"}, SETTINGS, "model.yaml"], ids=str)
+def test_a_configuration_names_networks_and_data_likewise(lit_cnn: Command, tmp_path: Path, model: object):
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(SETTINGS))
+    content = {"model": model, "data": {"class_path": "digits"}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
     settings = settings_of(lit_cnn, "--config", "config.yaml")
     assert settings["model"]["class_path"].endswith("LitResNet")
     assert settings["model"]["init_args"]["variant"] == "resnet20"
-    assert settings["model"]["init_args"]["lr"] == (0.5 if "lr" in str(model) else 0.01)
+    assert settings["model"]["init_args"]["lr"] == (0.5 if model in (SETTINGS, "model.yaml") else 0.01)
     assert settings["data"]["class_path"].endswith("Digits")
 
 
