@@ -70,17 +70,6 @@ def test_what_is_given_is_what_is_used(lit_cnn: Command):
     assert ", bf16-mixed; seed 0" in done.stdout
 
 
-def test_a_run_that_names_no_precision_goes_on_in_float32(monkeypatch: pytest.MonkeyPatch, lit_cnn: Command, tmp_path: Path):
-    have(monkeypatch, "avx512_bf16")
-    lit_cnn(*FAKE, "--data.batch_size", 128, "--trainer.precision", "32-true")
-    (run,) = tmp_path.glob("runs/*/*/*")
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    del config["trainer"]["precision"]
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-    done = lit_cnn("fit", "--run", run, "--trainer.max_epochs", 2)
-    assert ", 32-true; seed 0" in done.stdout, done.stderr
-
-
 def test_an_image_size_that_does_not_fit_is_still_explained(lit_cnn: Command):
     done = lit_cnn(*FAKE, "--data.image_size", 5)
     assert done.returncode == 2
