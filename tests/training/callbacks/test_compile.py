@@ -60,4 +60,4 @@ def test_an_unknown_mode_lists_those_that_there_are(lit_cnn: Command):
     (line,) = done.stderr.splitlines()
     assert line.startswith("lit-cnn: error: compile: ")
     assert "default', 'reduce-overhead', 'max-autotune'" in line
-    assert line.endswith("Given value: fast")
+    assert line.endswith("Got value: fast")
