@@ -3,77 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.options import COMMON, LINKED, check_options, options_by_class
+from lit_cnn.commands.resuming import expand_run, is_restarted_job
 from lit_cnn.data.names import find_dataset
 from lit_cnn.network.catalogue import CatalogueEntry, default_variants, find_in_catalogue, read_catalogue
-from lit_cnn.runs.folder import Run, find_run
 
-# Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.
-RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
 RESUME_HELP = """usage: lit-cnn resume RUN [options]
 
 Continue the run in the folder RUN from its last checkpoint; RUN may be the word latest.
 The options are those of lit-cnn fit, for example --trainer.max_epochs 20.
 """
-
-
-class Arguments:
-    """Options with their values, in the order in which they were typed.
-
-    Args:
-        words: As in ``sys.argv``, without program and command.
-
-    Raises:
-        ValueError: If a word is neither an option nor the value of one.
-    """
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self.options: list[tuple[str, str | None]] = []
-        for word in words:
-            if word.startswith("--") or word in ("-c", "-h"):
-                name, equals, value = word.partition("=")
-                self.options.append((name, value if equals else None))
-            elif self.options and self.options[-1][1] is None:
-                self.options[-1] = (self.options[-1][0], word)
-            else:
-                raise ValueError(f"{word!r} belongs to no option: options begin with --, and take one value")
-
-    @property
-    def names(self) -> list[str]:
-        return [name for name, _ in self.options]
-
-    def values(self, *names: str) -> list[str]:
-        """Every value of an option, whichever of its names was used."""
-        return [value for name, value in self.options if name in names and value is not None]
-
-    def last(self, *names: str) -> str | None:
-        """The value that counts: the last one."""
-        return next(reversed(self.values(*names)), None)
-
-    def remove(self, *names: str) -> None:
-        self.options = [option for option in self.options if option[0] not in names]
-
-    def put_first(self, **options: str | Path | None) -> None:
-        """Puts options in front of all others, which override them."""
-        self.options = [(f"--{name}", str(value)) for name, value in options.items() if value is not None] + self.options
-
-    def replace(self, name: str, replacements: dict[str, str | None]) -> None:
-        """Puts other options in the places of one."""
-        changed: list[tuple[str, str | None]] = []
-        for option in self.options:
-            changed += replacements.items() if option[0] == name else [option]
-        self.options = changed
-
-    def words(self) -> list[str]:
-        return [name if value is None else f"{name}={value}" for name, value in self.options]
 
 
 def prepare(command: str, *words: str) -> list[str]:
@@ -202,105 +148,3 @@ def _as_class(content: dict[str, Any]) -> dict[str, Any]:
         own = {"data_dir": dataset.data_dir} if dataset.data_dir else {}
         return {**content, "class_path": dataset.class_name, "init_args": {**own, **arguments}}
     return content  # a callback, a logger, or nothing that there is: the parser decides
-
-
-# Runs
-
-
-def expand_run(command: str, arguments: Arguments) -> None:
-    """Puts a run's configuration and checkpoint in the place of ``--run``.
-
-    ``--ckpt_path last`` and ``best`` are those of the run, which ``--config FOLDER/config.yaml`` names too. A job that SLURM
-    or torchrun has restarted resumes its run.
-
-    Raises:
-        ValueError: If the folder is not a run or has no such checkpoint.
-    """
-    folder, checkpoint = arguments.last("--run"), arguments.last("--ckpt_path")
-    named = checkpoint in ("last", "best")
-    if folder is None and named:
-        folder = next((path for path in arguments.values("--config", "-c") if Path(path).name == "config.yaml"), None)
-        if folder is None:
-            raise ValueError(f"--ckpt_path {checkpoint} needs the run that it belongs to: add --run FOLDER")
-    if folder is None:
-        run = _run_of_restarted_job() if command == "fit" else None
-        arguments.put_first(ckpt_path=_checkpoint_of(run, "fit", None) if run else None)
-        return
-    run = find_run(folder, arguments.last("--runs_dir") or "runs")
-    if command == "fit" and is_restarted_job() and (resumed_from := _checkpoint_to_resume(run)):
-        checkpoint = str(resumed_from)  # whatever the job had started from
-    elif checkpoint is None or named:
-        match = _checkpoint_of(run, command, checkpoint)
-        checkpoint = str(match) if match else None
-    arguments.remove("--run", "--ckpt_path")
-    arguments.put_first(config=run.config, ckpt_path=checkpoint, run=run.path)
-
-
-def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:
-    """The checkpoint of a run that is named ``last`` or ``best``, or that a command takes if none is named.
-
-    Returns:
-        None if the run was stopped before it saved anything, and begins anew.
-
-    Raises:
-        ValueError: If there is no such checkpoint, or it cannot be resumed.
-    """
-    if command == "fit":
-        if name == "best":
-            raise ValueError(
-                f"{run.best} holds weights alone and cannot be resumed: resume from the last checkpoint (lit-cnn resume "
-                f"{run.path}), or start a new run from these weights (--model.weights {run.path})"
-            )
-        match = _checkpoint_to_resume(run)
-    else:
-        files = {"best": run.best, "last": run.last}
-        match = run.checkpoint if name is None else files[name] if files[name].is_file() else None
-    if match is None and (name or command != "fit" or run.metrics.exists()):
-        raise ValueError(f"the run {run.path} has no checkpoint{f' {name}' if name else ''} in {run.checkpoints}")
-    if match is None:
-        warn(f"the run {run.path} was stopped before its first checkpoint; it begins anew")
-    return match
-
-
-def _checkpoint_to_resume(run: Run) -> Path | None:
-    """The last checkpoint of a run; the previous one with a warning if the last is damaged.
-
-    Raises:
-        ValueError: If both are damaged: no training is lost in silence.
-    """
-    from lit_cnn.runs.checkpoint_file import find_damage, previous
-
-    files = [path for path in (run.last, previous(run.last)) if path.is_file() or path.is_symlink()]
-    damage = {path: find_damage(path) for path in files}
-    whole = next((path for path in files if damage[path] is None), None)
-    damaged = "; ".join(f"{path} is damaged ({problem})" for path, problem in damage.items() if problem)
-    if whole is None:
-        if damaged:
-            raise ValueError(f"the run {run.path} cannot be resumed: {damaged}")
-        return None
-    if whole != run.last:
-        # So that it is not kept as the previous checkpoint. Another process may have been quicker.
-        with contextlib.suppress(FileNotFoundError):
-            run.last.replace(run.last.with_name("last.damaged.ckpt"))
-        warn(f"{damaged or f'{run.last} is missing'}; resuming from {whole}")
-    return whole
-
-
-def is_restarted_job() -> bool:
-    """Whether SLURM or torchrun has restarted this job, with the arguments of the first time."""
-    return any(int(os.environ.get(name, "0")) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
-
-
-def _run_of_restarted_job() -> Run | None:
-    if not is_restarted_job():
-        return None
-    if RUN_FOLDER not in os.environ:
-        raise ValueError(f"this job was restarted, but the folder of its run is not known: set {RUN_FOLDER}=runs/…")
-    return Run(os.environ[RUN_FOLDER])
-
-
-def warn(message: str) -> None:
-    """Prints a warning, in the first process alone."""
-    rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), "0")
-    if rank == "0":
-        print(f"lit-cnn: warning: {message}", file=sys.stderr, flush=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
-from lit_cnn.commands.arguments import RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.commands.cli import CLI, PRECISION
 from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.commands.resuming import RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.folder import Run

@@ -1,0 +1,113 @@
+"""Which run a command means, and which of its checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from lit_cnn.commands.command_line import Arguments
+from lit_cnn.runs.folder import Run, find_run
+
+# Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.
+RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
+
+
+def expand_run(command: str, arguments: Arguments) -> None:
+    """Puts a run's configuration and checkpoint in the place of ``--run``.
+
+    ``--ckpt_path last`` and ``best`` are those of the run, which ``--config FOLDER/config.yaml`` names too. A job that SLURM
+    or torchrun has restarted resumes its run.
+
+    Raises:
+        ValueError: If the folder is not a run or has no such checkpoint.
+    """
+    folder, checkpoint = arguments.last("--run"), arguments.last("--ckpt_path")
+    named = checkpoint in ("last", "best")
+    if folder is None and named:
+        folder = next((path for path in arguments.values("--config", "-c") if Path(path).name == "config.yaml"), None)
+        if folder is None:
+            raise ValueError(f"--ckpt_path {checkpoint} needs the run that it belongs to: add --run FOLDER")
+    if folder is None:
+        run = _run_of_restarted_job() if command == "fit" else None
+        arguments.put_first(ckpt_path=_checkpoint_of(run, "fit", None) if run else None)
+        return
+    run = find_run(folder, arguments.last("--runs_dir") or "runs")
+    if command == "fit" and is_restarted_job() and (resumed_from := _checkpoint_to_resume(run)):
+        checkpoint = str(resumed_from)  # whatever the job had started from
+    elif checkpoint is None or named:
+        match = _checkpoint_of(run, command, checkpoint)
+        checkpoint = str(match) if match else None
+    arguments.remove("--run", "--ckpt_path")
+    arguments.put_first(config=run.config, ckpt_path=checkpoint, run=run.path)
+
+
+def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:
+    """The checkpoint of a run that is named ``last`` or ``best``, or that a command takes if none is named.
+
+    Returns:
+        None if the run was stopped before it saved anything, and begins anew.
+
+    Raises:
+        ValueError: If there is no such checkpoint, or it cannot be resumed.
+    """
+    if command == "fit":
+        if name == "best":
+            raise ValueError(
+                f"{run.best} holds weights alone and cannot be resumed: resume from the last checkpoint (lit-cnn resume "
+                f"{run.path}), or start a new run from these weights (--model.weights {run.path})"
+            )
+        match = _checkpoint_to_resume(run)
+    else:
+        files = {"best": run.best, "last": run.last}
+        match = run.checkpoint if name is None else files[name] if files[name].is_file() else None
+    if match is None and (name or command != "fit" or run.metrics.exists()):
+        raise ValueError(f"the run {run.path} has no checkpoint{f' {name}' if name else ''} in {run.checkpoints}")
+    if match is None:
+        warn(f"the run {run.path} was stopped before its first checkpoint; it begins anew")
+    return match
+
+
+def _checkpoint_to_resume(run: Run) -> Path | None:
+    """The last checkpoint of a run; the previous one with a warning if the last is damaged.
+
+    Raises:
+        ValueError: If both are damaged: no training is lost in silence.
+    """
+    from lit_cnn.runs.checkpoint_file import find_damage, previous
+
+    files = [path for path in (run.last, previous(run.last)) if path.is_file() or path.is_symlink()]
+    damage = {path: find_damage(path) for path in files}
+    whole = next((path for path in files if damage[path] is None), None)
+    damaged = "; ".join(f"{path} is damaged ({problem})" for path, problem in damage.items() if problem)
+    if whole is None:
+        if damaged:
+            raise ValueError(f"the run {run.path} cannot be resumed: {damaged}")
+        return None
+    if whole != run.last:
+        # So that it is not kept as the previous checkpoint. Another process may have been quicker.
+        with contextlib.suppress(FileNotFoundError):
+            run.last.replace(run.last.with_name("last.damaged.ckpt"))
+        warn(f"{damaged or f'{run.last} is missing'}; resuming from {whole}")
+    return whole
+
+
+def is_restarted_job() -> bool:
+    """Whether SLURM or torchrun has restarted this job, with the arguments of the first time."""
+    return any(int(os.environ.get(name, "0")) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+
+
+def _run_of_restarted_job() -> Run | None:
+    if not is_restarted_job():
+        return None
+    if RUN_FOLDER not in os.environ:
+        raise ValueError(f"this job was restarted, but the folder of its run is not known: set {RUN_FOLDER}=runs/…")
+    return Run(os.environ[RUN_FOLDER])
+
+
+def warn(message: str) -> None:
+    """Prints a warning, in the first process alone."""
+    rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), "0")
+    if rank == "0":
+        print(f"lit-cnn: warning: {message}", file=sys.stderr, flush=True)
