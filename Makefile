@@ -10,7 +10,6 @@ export MODEL DATA DATA_DIR RUN RUN_NAME IMAGES
 
 # What a user gives becomes an option of lit-cnn; what is not given stays as the recipe has it.
 OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
-          $(if $(RUN_NAME),--name "$$RUN_NAME") \
           $(if $(DEVICES),--trainer.devices $(DEVICES)) \
           $(if $(PRECISION),--trainer.precision $(PRECISION)) \
           $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
@@ -49,21 +48,21 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 setup: $(VENV)/installed ## Build .venv from requirements.lock
 
-train: recipe $(VENV)/installed ## Train MODEL on DATA, then look at the test set once
-	@if [ -f "experiments/$$DATA/$$MODEL.yaml" ]; then set -- --config "experiments/$$DATA/$$MODEL.yaml"; \
-	else set -- --model "$$MODEL" --data "$$DATA"; fi; \
-	$(BIN)/lit-cnn fit "$$@" --test_after_fit $(OPTIONS) $(ARGS)
+# A recipe if there is one for these names; else the network and the data themselves, with default settings.
+train: model $(VENV)/installed ## Train MODEL on DATA, then look at the test set once
+	@case "$$DATA" in */*) recipes= ;; *) recipes="experiments/$$DATA" ;; esac; \
+	if [ -n "$$recipes" ] && [ -f "$$recipes/$$MODEL.yaml" ]; then set -- --config "$$recipes/$$MODEL.yaml"; \
+	else \
+		if [ -n "$$DATA" ] && [ -n "$$recipes" ] && [ -d "$$recipes" ]; then \
+			echo "no recipe $$MODEL for $$DATA (there are: $$(cd "$$recipes" && echo *.yaml | sed 's/\.yaml//g')); default settings" >&2; \
+		fi; \
+		set -- --model "$$MODEL" --data "$$DATA"; \
+	fi; \
+	$(BIN)/lit-cnn fit "$$@" --test_after_fit $(if $(RUN_NAME),--name "$$RUN_NAME") $(OPTIONS) $(ARGS)
 
-# Before anything is installed: is there such a recipe, or such a folder?
-.PHONY: recipe run images
-recipe:
-	@if [ -z "$$MODEL" ]; then echo "which model? MODEL=googlenet" >&2; exit 2; \
-	elif [ -f "experiments/$$DATA/$$MODEL.yaml" ]; then :; \
-	elif [ -d "experiments/$$DATA" ]; then \
-		echo "no recipe MODEL=$$MODEL for DATA=$$DATA; there are: $$(cd "experiments/$$DATA" && echo *.yaml | sed 's/\.yaml//g')" >&2; exit 2; \
-	elif [ ! -e "$$DATA" ]; then \
-		echo "no recipes and no folder of images DATA=$$DATA; there are recipes for: $(sort $(notdir $(patsubst %/,%,$(dir $(wildcard experiments/*/*.yaml)))))" >&2; exit 2; \
-	fi
+.PHONY: model run images
+model:
+	@test -n "$$MODEL" || { echo "which model? MODEL=googlenet" >&2; exit 2; }
 
 run:
 	@test -n "$$RUN" || { echo "which run? RUN=latest or RUN=runs/…" >&2; exit 2; }

@@ -5,15 +5,13 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# All that `from lit_cnn import …` offers, a line for each name. Editors and type checkers read these imports; at run time
-# `_modules_of_names` reads them. `as` marks a name as public.
+# All that `from lit_cnn import …` offers: for editors and type checkers here, at run time below. A test compares the two.
+# `as` marks a name as public.
 if TYPE_CHECKING:
     from lit_cnn.data import CIFAR10 as CIFAR10
     from lit_cnn.data import CIFAR100 as CIFAR100
@@ -36,23 +34,25 @@ if TYPE_CHECKING:
     from lit_cnn.models.vgg import LitVGG as LitVGG
 
 
-def _modules_of_names() -> dict[str, str]:
-    """The module of each public name, from the imports above."""
-    tree = ast.parse(Path(__file__).read_text(encoding="utf-8"))
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module]
-    return {alias.name: str(node.module) for node in imports for alias in node.names}
-
-
 # Type checkers must not see these: with them, every name would exist.
 if not TYPE_CHECKING:
-    _MODULES = _modules_of_names()
-    __all__ = list(_MODULES)
+    _MODULES = {
+        "lit_cnn.data": (
+            *("CIFAR10", "CIFAR100", "Digits", "FakeImages", "FashionMNIST", "ImageDataModule", "ImageFolder", "MNIST"),
+        ),
+        "lit_cnn.inference.trained": ("load_run",),
+        "lit_cnn.models": (
+            *("LitAlexNet", "LitDenseNet", "LitGoogLeNet", "LitLeNet", "LitMLP", "LitNiN", "LitResNet", "LitVGG"),
+            *("build", "list_variants"),
+        ),
+    }
+    __all__ = [name for names in _MODULES.values() for name in names]
 
     def __getattr__(name: str) -> object:
-        if name not in _MODULES:
+        module = next((module for module, names in _MODULES.items() if name in names), None)
+        if module is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(_MODULES[name]), name)
+        value = getattr(importlib.import_module(module), name)
         globals()[name] = value
         return value
 

@@ -49,7 +49,16 @@ examples:
 
 def main() -> int:
     """Runs the command line and returns its exit status."""
-    arguments = sys.argv[1:]
+    from lit_cnn.commands.messages import one_line_errors
+
+    with one_line_errors():
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    return status
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage(), end="")
         return 0
@@ -57,19 +66,13 @@ def main() -> int:
         print(__version__)
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"lit-cnn: error: unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        return 2
-    from lit_cnn.commands.messages import one_line_errors
+        raise ValueError(f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
+    if arguments[0] in PARSED_BY_LIGHTNING:
+        from lit_cnn.commands.arguments import prepare
 
-    with one_line_errors():
-        if arguments[0] in PARSED_BY_LIGHTNING:
-            from lit_cnn.commands.arguments import prepare
-
-            arguments = prepare(*arguments)
-        run: Callable[[list[str]], int] = importlib.import_module(COMMANDS[arguments[0]][0]).main
-        status = run(arguments)
-        sys.stdout.flush()
-    return status
+        arguments = prepare(*arguments)
+    command: Callable[[list[str]], int] = importlib.import_module(COMMANDS[arguments[0]][0]).main
+    return command(arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What ``from lit_cnn import …`` offers, at run time and to type checkers."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -48,17 +49,12 @@ ignore_missing_imports = True
 
 
 def test_every_architecture_and_every_dataset_is_offered():
-    offered = set(lit_cnn.__all__)
-    for module, cls in ARCHITECTURES.items():
-        assert cls.__name__ in offered, (
-            f"lit_cnn does not offer {cls.__name__}: add the line `from lit_cnn.models.{module} import {cls.__name__} "
-            f"as {cls.__name__}` to the list in lit_cnn/__init__.py"
-        )
-    for name in data.__all__:
-        assert name in offered, (
-            f"lit_cnn does not offer {name}: add the line `from lit_cnn.data import {name} as {name}` "
-            f"to the list in lit_cnn/__init__.py"
-        )
+    where = "add it to the imports and to the names in lit_cnn/__init__.py"
+    for name in [*(cls.__name__ for cls in ARCHITECTURES.values()), *data.__all__]:
+        assert name in lit_cnn.__all__, f"lit_cnn does not offer {name}: {where}"
+    block = next(node for node in ast.parse(Path(lit_cnn.__file__).read_text()).body if isinstance(node, ast.If))
+    imported = {alias.name for node in block.body for alias in node.names}
+    assert imported == set(lit_cnn.__all__), f"the imports and the names differ: {where}"
 
 
 @pytest.mark.parametrize("name", lit_cnn.__all__)

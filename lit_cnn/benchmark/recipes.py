@@ -12,12 +12,11 @@ from typing import Any
 import torch
 import yaml
 
+from lit_cnn import data as datasets
 from lit_cnn.benchmark.process import run_lit_cnn
 from lit_cnn.benchmark.results import DIRTY, Report, measured_commit, processor_name, save
 
 RECIPES = "experiments/digits"
-# Datasets that read no files: they take no folder.
-EMBEDDED = ("Digits", "FakeImages")
 # Copied from results.json of each run.
 RESULTS = ("test/acc", "test/acc_low", "test/acc_high", "test/images", "val/acc", "seconds", "train/images_per_s")
 
@@ -34,8 +33,8 @@ def find_recipes(names: list[str] | None) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise ValueError(f"there is no recipe {path}")
-    here = Path.cwd()
-    return [path.relative_to(here) if path.is_relative_to(here) else path for path in paths]
+    current = Path.cwd()
+    return [path.relative_to(current) if path.is_relative_to(current) else path for path in paths]
 
 
 def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epochs: int | None) -> dict[str, Any]:
@@ -56,7 +55,8 @@ def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epoch
         options += ["--trainer.max_epochs", str(epochs)] if epochs else []
         data = yaml.safe_load(recipe.read_text())["data"]
         name = (data["class_path"] if isinstance(data, dict) else data).rpartition(".")[2]
-        options += ["--data.data_dir", data_dir] if data_dir and name not in EMBEDDED else []
+        reads_files = getattr(datasets, name).source_without_files is None
+        options += ["--data.data_dir", data_dir] if data_dir and reads_files else []
         run_lit_cnn("fit", "--config", str(recipe), *options)
         (run,) = (path.parent for path in Path(folder).glob("**/results.json"))
         results = json.loads((run / "results.json").read_text())

@@ -11,9 +11,11 @@ import yaml
 
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.options import COMMON, LINKED, check_options, options_by_class
-from lit_cnn.commands.resuming import expand_run, is_restarted_job
+from lit_cnn.commands.resuming import expand_run
+from lit_cnn.data.archive import SUFFIXES
 from lit_cnn.data.names import find_dataset
-from lit_cnn.network.catalogue import CatalogueEntry, default_variants, find_in_catalogue, read_catalogue
+from lit_cnn.network.catalogue import default_variants, find_in_catalogue, read_catalogue
+from lit_cnn.system.paths import expand
 
 RESUME_HELP = """usage: lit-cnn resume RUN [options]
 
@@ -40,40 +42,61 @@ def prepare(command: str, *words: str) -> list[str]:
             sys.exit(0)
         if not words or words[0].startswith("-"):
             raise ValueError("which run? lit-cnn resume RUN, with a run's folder or the word latest")
+        if any(word.partition("=")[0] == "--run" for word in words):
+            raise ValueError("resume takes one run: lit-cnn resume RUN, without --run")
         command, words = "fit", ("--run", *words)
     arguments = Arguments(words)
     if {"-h", "--help"} & set(arguments.names):
         if command == "fit":
             print(COMMON, flush=True)
         return [command, *arguments.words()]
-    _check_files(arguments)
+    configurations = [_read_configuration(Path(path)) for path in arguments.values("--config", "-c")]
     name_classes(arguments)
-    check_options(arguments.names, arguments.last("--model"), arguments.last("--data"))
-    if command == "fit":
-        _check_complete(arguments)
+    classes = {group: arguments.last(f"--{group}") or _class_in(configurations, group) for group in ("model", "data")}
+    check_options(arguments.names, classes["model"], classes["data"])
+    _check_complete(command, arguments)
     expand_run(command, arguments)
     return [command, *arguments.words()]
 
 
-def _check_files(arguments: Arguments) -> None:
-    for path in map(Path, arguments.values("--config", "-c")):
-        if path.is_file():
-            try:
-                yaml.safe_load(path.read_text())
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise ValueError(f"{path} is not a YAML file ({error})") from error
+def _read_configuration(path: Path) -> dict[str, Any]:
+    """The content of a file of settings; none if it does not exist, which the parser reports."""
+    if not path.is_file():
+        return {}
+    try:
+        content = name_classes_in_configuration(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a YAML file ({error})") from error
+    except TypeError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return content if isinstance(content, dict) else {}
 
 
-def _check_complete(arguments: Arguments) -> None:
-    if {"--config", "-c", "--run", "--model.help", "--data.help"} & set(arguments.names):
+def _class_in(configurations: list[dict[str, Any]], group: str) -> str | None:
+    """The class of the model or the data that the last configuration names; None if it does not say."""
+    named = [content[group] for content in configurations if isinstance(content.get(group), dict)]
+    return next((str(settings["class_path"]) for settings in reversed(named) if "class_path" in settings), None)
+
+
+def _check_complete(command: str, arguments: Arguments) -> None:
+    names = {name for name in arguments.names if not name.startswith(("--trainer", "--data.seed"))}
+    if command != "fit":
+        if not names & {"--run", "--ckpt_path", "--print_config"}:
+            raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
+        if "--name" in names:
+            raise ValueError("--name is the name of a new run: only fit takes it")
         return
-    missing = [name for name in ("--model", "--data") if name not in arguments.names]
-    if len(missing) == 2 and not is_restarted_job():
+    if "--name" in names and "--run" in names:
+        raise ValueError("--name is the name of a new run: a resumed run keeps its own")
+    if names & {"--config", "-c", "--run", "--model.help", "--data.help"}:
+        return
+    missing = [group for group in ("model", "data") if not names & {f"--{group}", f"--{group}.class_path"}]
+    if len(missing) == 2:
         raise ValueError("nothing to train: give --config FILE, or --model and --data")
     if missing:
-        example = "--model resnet18" if missing == ["--model"] else "--data photos/, or --data fashion_mnist"
-        raise ValueError(f"{missing[0]} is missing: add {example}")
-    if arguments.last("--data") == "ImageFolder" and "--data.data_dir" not in arguments.names:
+        example = {"model": "--model resnet18", "data": "--data photos/, or --data fashion_mnist"}[missing[0]]
+        raise ValueError(f"--{missing[0]} is missing: add {example}")
+    if arguments.last("--data") == "ImageFolder" and not names & {"--data.data_dir", "--data.init_args.data_dir"}:
         raise ValueError("ImageFolder needs the folder of the images: add --data.data_dir photos/, or say --data photos/")
 
 
@@ -86,20 +109,22 @@ def name_classes(arguments: Arguments) -> None:
     Raises:
         ValueError: If there is no such network or no such data.
     """
-    model, data = arguments.last("--model"), arguments.last("--data")
-    network: CatalogueEntry | None = None
-    if model is not None and not _is_class_path(model) and not _is_new(model):
-        variant, network = find_in_catalogue(model)
-        if model != network.class_name:
-            arguments.replace("--model", {"--model": network.class_name, "--model.variant": variant})
-        elif chosen := arguments.last("--model.variant"):
-            network = read_catalogue().get(chosen)
-    if data is not None and not _is_class_path(data):
-        dataset = find_dataset(data)
-        arguments.replace("--data", {"--data": dataset.class_name, **_options_of_folder(dataset.data_dir)})
-        # What a folder's images are resized to, where nobody says it: the size that the network was made for.
-        if dataset.data_dir and network and not arguments.values("--config", "-c", "--run", "--data.image_size"):
-            arguments.options.append(("--data.image_size", str(network.input_shape[-1])))
+    for option in ("--model", "--model.help"):
+        model = arguments.last(option)
+        if model is not None and not _is_class_path(model) and not _is_new(model):
+            variant, network = find_in_catalogue(model)
+            chosen = {"--model.variant": variant} if option == "--model" and model != network.class_name else {}
+            arguments.replace(option, {option: network.class_name, **chosen})
+    for option in ("--data", "--data.help"):
+        data = arguments.last(option)
+        if data is not None and not _is_class_path(data):
+            dataset = find_dataset(data)
+            if dataset.data_dir and "--data.data_dir" in arguments.names:
+                raise ValueError(
+                    f"--data {data} is the folder of the images already: remove --data.data_dir (make: DATA_DIR)"
+                )
+            folder = {"--data.data_dir": dataset.data_dir} if option == "--data" and dataset.data_dir else {}
+            arguments.replace(option, {option: dataset.class_name, **folder})
 
 
 def _is_new(model: str) -> bool:
@@ -107,15 +132,12 @@ def _is_new(model: str) -> bool:
     return model in options_by_class() and model not in default_variants(read_catalogue())
 
 
-def _options_of_folder(data_dir: str | None) -> dict[str, str | None]:
-    return {"--data.data_dir": data_dir} if data_dir else {}
-
-
 def _is_class_path(name: str) -> bool:
     """Whether a name is left to the parser: a class of another package, a file of settings, settings themselves."""
-    looks_like_class = "." in name and all(part.isidentifier() for part in name.split("."))
+    is_archive = name.lower().endswith(SUFFIXES)
+    looks_like_class = "." in name and not is_archive and all(part.isidentifier() for part in name.split("."))
     looks_like_settings = name[:1] in "{[" or name.endswith((".yaml", ".yml"))
-    return looks_like_settings or (looks_like_class and not Path(name).expanduser().exists())
+    return looks_like_settings or (looks_like_class and not expand(name).exists())
 
 
 def name_classes_in_configuration(content: Any) -> Any:
@@ -127,6 +149,9 @@ def name_classes_in_configuration(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
     content = {key: name_classes_in_configuration(value) for key, value in content.items()}
+    model = content.get("model")
+    if isinstance(model, dict) and isinstance(model.get("init_args"), dict):
+        _refuse_linked(model["init_args"])
     for key in ("model", "data"):
         if isinstance(content.get(key), str) and not _is_class_path(content[key]):
             content[key] = _as_class({"class_path": content[key]})
@@ -136,8 +161,8 @@ def name_classes_in_configuration(content: Any) -> Any:
 def _as_class(content: dict[str, Any]) -> dict[str, Any]:
     name, arguments = content["class_path"], content.get("init_args") or {}
     class_name = name.rpartition(".")[2]
-    if class_name.startswith("Lit") and class_name in options_by_class() and (linked := LINKED.keys() & arguments):
-        raise TypeError(f"{min(linked)} of the model follows from the data and cannot be set")
+    if class_name.startswith("Lit") and class_name in options_by_class():
+        _refuse_linked(arguments)
     if _is_class_path(name) or class_name in options_by_class():
         return content
     with contextlib.suppress(ValueError):
@@ -148,3 +173,8 @@ def _as_class(content: dict[str, Any]) -> dict[str, Any]:
         own = {"data_dir": dataset.data_dir} if dataset.data_dir else {}
         return {**content, "class_path": dataset.class_name, "init_args": {**own, **arguments}}
     return content  # a callback, a logger, or nothing that there is: the parser decides
+
+
+def _refuse_linked(arguments: dict[str, Any]) -> None:
+    if linked := LINKED.keys() & arguments:
+        raise TypeError(f"{min(linked)} of the model follows from the data and cannot be set")

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from lit_cnn.benchmark.case import CASES, COMPILE_MODES, MADE_JPEGS, Case, make_case, with_images
-from lit_cnn.commands.messages import one_line_errors, quiet
+from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.tables import print_table
 
 SUITES = {
@@ -33,14 +32,6 @@ The arms of the suite speed:
   lit_cnn    lit-cnn fit, as users get it
   ceiling    a loop by hand on one batch that lies on the device already; the most that this machine can do
 """
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Reports an error in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"lit-cnn: error: {message}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(2)
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -106,13 +97,12 @@ def main(arguments: list[str]) -> int:
         "accuracy": _accuracy,
         "recipes": _recipes,
     }
-    with one_line_errors():
-        quiet()
-        if options.device is None:
-            import torch
+    quiet()
+    if options.device is None:
+        import torch
 
-            options.device = "cuda" if torch.cuda.is_available() else "cpu"
-        suites[options.suite](options)
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    suites[options.suite](options)
     return 0
 
 

@@ -21,6 +21,7 @@ from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import restrict_imports
 from lit_cnn.commands.tables import print_results
 from lit_cnn.data import ImageDataModule
+from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
@@ -117,6 +118,10 @@ class CLI(LightningCLI):
         self.config = parser.parse_args(args)
         if not isinstance(self.config.trainer, Namespace):
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
+        data, model = self.config.data, self.config.model
+        if data.class_path.endswith(".ImageFolder") and data.init_args.image_size is None:
+            network = read_catalogue().get(model.init_args.get("variant"))
+            data.init_args.image_size = network.input_shape[-1] if network else None
         checkpoint = self.config.ckpt_path
         if checkpoint and not Path(checkpoint).is_file():
             parser.error(f"a checkpoint must be a file, got {checkpoint}")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from lit_cnn.commands.messages import one_line_errors, quiet
+from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.tables import print_table
 from lit_cnn.data.finding import Finding
 from lit_cnn.data.names import DATASETS, DatasetName, find_dataset
@@ -15,19 +15,23 @@ from lit_cnn.data.names import DATASETS, DatasetName, find_dataset
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Reads the options."""
-    parser = argparse.ArgumentParser(
-        prog="lit-cnn doctor", description="Check data, network and machine before a long training."
-    )
+    parser = OneLineParser(prog="lit-cnn doctor", description="Check data, network and machine before a long training.")
     names = ", ".join(sorted(DATASETS.values()))
     parser.add_argument("--data", required=True, help=f"a folder of class folders, an archive of one, or a dataset: {names}")
-    parser.add_argument("--data_dir", help="where the dataset's files are, or are downloaded to (default: data)")
+    parser.add_argument(
+        "--data_dir", "--data.data_dir", help="where the dataset's files are, or are downloaded to (default: data)"
+    )
     parser.add_argument(
         "--model",
         default="resnet18",
         help="a variant (resnet50), or an architecture (resnet, LitResNet) for its default variant (default: %(default)s)",
     )
-    parser.add_argument("--image_size", type=int, help="height and width in pixels (default: the variant's own)")
-    parser.add_argument("--batch_size", type=int, default=32, help="images in a training step (default: %(default)s)")
+    parser.add_argument(
+        "--image_size", "--data.image_size", type=int, help="height and width in pixels (default: the variant's own)"
+    )
+    parser.add_argument(
+        "--batch_size", "--data.batch_size", type=int, default=32, help="images in a training step (default: %(default)s)"
+    )
     parser.add_argument("--runs_dir", default="runs", help="where runs will be saved (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON, for programs")
     return parser.parse_args(arguments)
@@ -73,6 +77,5 @@ def main(arguments: list[str]) -> int:
 
     quiet()
     keep_freed_memory()
-    with one_line_errors():
-        findings = examine(dataset, options.model, options.image_size, options.batch_size, options.runs_dir)
-        return report(findings, options.json)
+    findings = examine(dataset, options.model, options.image_size, options.batch_size, options.runs_dir)
+    return report(findings, options.json)

@@ -12,7 +12,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lit_cnn.commands.cli import CLI, PRECISION
 from lit_cnn.commands.messages import ignore_warnings, quiet
-from lit_cnn.commands.resuming import RUN_FOLDER, is_restarted_job, warn
+from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.folder import Run
@@ -25,8 +25,6 @@ from lit_cnn.training.callbacks.introduction import Introduction
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
 
-# Processes that Lightning starts for the other devices find here the number of the first process.
-LAUNCHER = "LIT_CNN_LAUNCHER"
 # Settings of a command, which are no part of the run that its configuration describes.
 COMMAND_KEYS = ("config", "run", "runs_dir", "name", "test_after_fit", "ckpt_path")
 
@@ -139,10 +137,10 @@ class Training(CLI):
         """
         self._ignore_own_warnings()
         for_peers = {PRECISION: str(self.config.trainer.precision), LAUNCHER: str(os.getpid())}
-        if self.made_folder:
+        if self.run:
             for_peers[RUN_FOLDER] = str(self.run.path)
-            if SLURMEnvironment.detect():
-                warn(f"SLURM may restart this job: set {RUN_FOLDER}=runs/…, so that it resumes its run")
+        if self.made_folder and SLURMEnvironment.detect():
+            warn(f"SLURM may restart this job: set {RUN_FOLDER}=runs/…, so that it resumes its run")
         try:
             with handing_on(for_peers):
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.config.ckpt_path, weights_only=True)
@@ -156,7 +154,9 @@ class Training(CLI):
                 print(f"stopped; resume with: lit-cnn resume {self.run.path}", flush=True)
             raise
         if self.trainer.is_global_zero and self.config.run and not self.recorder.trained:
-            print(f"nothing left to train: the run has had its {self.trainer.max_epochs} epochs; raise --trainer.max_epochs")
+            print(
+                f"nothing left to train: max_epochs is {self.trainer.max_epochs}; raise --trainer.max_epochs (make: EPOCHS)"
+            )
 
     def _ignore_own_warnings(self) -> None:
         """Silences what Lightning warns of because of this command, not because of what the user gave."""
@@ -168,7 +168,7 @@ class Training(CLI):
             ignore_warnings(rf"Checkpoint directory {folder} exists and is not empty")
 
     def test(self) -> dict[str, float]:
-        """Looks at the test images once, with the best checkpoint; without one, with the network as it is."""
-        checkpoint: Path | None = self.run.checkpoint if self.run else None
+        """Looks at the test images once, with the best checkpoint; without one, with the network as training left it."""
+        checkpoint: Path | None = self.run.best if self.run and self.run.best.is_file() else None
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         return self.scores()

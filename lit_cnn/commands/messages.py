@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import difflib
 import logging
@@ -10,10 +11,13 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import Any, NoReturn
 
 from lit_cnn.commands.options import options_by_class
 from lit_cnn.commands.policy import ALLOW
+from lit_cnn.data.names import DATASETS
 from lit_cnn.errors import TrainingError
+from lit_cnn.network.catalogue import read_catalogue
 
 # Set to anything, errors come with their traceback.
 DEBUG = "LIT_CNN_DEBUG"
@@ -85,14 +89,15 @@ def explain(message: str) -> str:
     unknown = re.search(r'Parser key "(model|data)".*Given value: (?:\{\'class_path\': \')?([\w.]+)', message, re.S)
     if unknown and "path" in message:
         names = _names_of(unknown[1])
-        near = difflib.get_close_matches(unknown[2], names, n=1)
-        hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
+        others = [*read_catalogue(), *names] if unknown[1] == "model" else [*DATASETS.values(), *names]
+        near = difflib.get_close_matches(unknown[2].rpartition(".")[2], others, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
         return f"unknown {unknown[1]} {unknown[2]}; {hint}there are {', '.join(names)}"
     option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
     if option:
         name = (option[1] or option[2]).rpartition(".")[2]
         known = sorted(set().union(*options_by_class().values()) - {name})
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         return f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'lit-cnn fit --help lists the options'}"
     return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", _shorten(message)).split())
 
@@ -101,7 +106,8 @@ def _shorten(message: str) -> str:
     """Leaves out what nobody reads: all settings after a union's reasons, and long lists of choices."""
     before, union, reasons = message.partition("Does not validate against any of the Union subtypes")
     if union:
-        listed = [reason for reason in re.findall(r"^ +- (.+)$", reasons, re.M) if "NoneType" not in reason]
+        listed = [reason.lstrip("- ") for reason in re.findall(r"^ +- (.+)$", reasons, re.M) if "NoneType" not in reason]
+        listed = list(dict.fromkeys(listed))
         given = re.search(r"Given value: (.{1,40})$", reasons, re.M)
         message = before + " or ".join(listed) + (f". Got value: {given[1]}" if given else "")
     choices = re.search(r"Expected a typing\.Literal\[(.+)\]\. Got value: (.+)", message)
@@ -114,7 +120,10 @@ def _shorten(message: str) -> str:
             else f"{len(names)} names are known, {', '.join(names[:5])} and others"
         )
         message = f"{message[: choices.start()]}there is no {choices[2]}; {hint}"
-    return message
+    message = re.sub(
+        r"Expected a typing\.Literal\[(.+?)\]", lambda match: f"expected one of {match[1].replace(chr(39), '')}", message
+    )
+    return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>", r"expected \1", message)
 
 
 def _names_of(group: str) -> list[str]:
@@ -127,6 +136,27 @@ def _names_of(group: str) -> list[str]:
         for name, options in known.items()
         if base <= options and name not in ("ImageDataModule", "DownloadedDataModule", "AutoTrainer")
     )
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Reports an error in one line, and what an unknown option may have meant."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [option for action in self._actions for option in action.option_strings]
+        unknown = [word for word in re.findall(r"--[\w-]+", message) if word not in known]
+        near = difflib.get_close_matches(unknown[0], known, n=1) if unknown else []
+        hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+        print(f"lit-cnn: error: {message}; {hint}", file=sys.stderr)
+        sys.exit(2)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:
+        """As usual, but an unknown option is reported before a missing one."""
+        words = [word.partition("=")[0] for word in args or () if word.startswith("--")]
+        known = {option for action in self._actions for option in action.option_strings}
+        for word in words:
+            if not any(option.startswith(word) for option in known):
+                self.error(f"unknown option {word}")
+        return super().parse_args(args, namespace)
 
 
 def quiet() -> None:

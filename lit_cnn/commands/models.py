@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from fnmatch import fnmatch
 
-from lit_cnn.commands.messages import one_line_errors
+from lit_cnn.commands.messages import OneLineParser
 from lit_cnn.commands.tables import print_table
 from lit_cnn.network.catalogue import CatalogueEntry, read_catalogue
 
@@ -49,11 +48,10 @@ def print_models(models: dict[str, CatalogueEntry]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Runs ``lit-cnn models`` and returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="lit-cnn models", description="List the networks with their counts and papers, the oldest first."
     )
     parser.add_argument("pattern", nargs="?", default="", help="only names that contain or match this: resnet, 'vgg*_bn'")
     options = parser.parse_args(arguments[1:])
-    with one_line_errors():
-        print_models(find_models(options.pattern))
+    print_models(find_models(options.pattern))
     return 0

@@ -135,17 +135,13 @@ def options_by_class() -> dict[str, frozenset[str]]:
 
 
 def _options_of(group: str, class_name: str | None) -> frozenset[str] | None:
-    """Arguments below ``--model``, ``--data`` or ``--trainer``; None if the class is not one of ours."""
+    """Arguments below ``--model``, ``--data`` or ``--trainer``; None if the class is unknown or not one of ours: the
+    parser decides then."""
     known = options_by_class()
     if group == "trainer":
         return known["AutoTrainer"]
-    if class_name is not None:
-        return known.get(class_name.rpartition(".")[2])
-    base = "LitClassifier" if group == "model" else "ImageDataModule"
-    related = [names for name, names in known.items() if known[base] <= names and name != "AutoTrainer"]
-    if group == "model":
-        related = [names for name, names in known.items() if name.startswith("Lit")]
-    return frozenset().union(*related)
+    package, _, name = (class_name or "").rpartition(".")
+    return known.get(name) if not package or package.split(".")[0] == "lit_cnn" else None
 
 
 def check_options(names: Sequence[str], model: str | None, data: str | None) -> None:
@@ -153,7 +149,7 @@ def check_options(names: Sequence[str], model: str | None, data: str | None) -> 
 
     Args:
         names: Options as typed, without values: ``--model.lr``.
-        model: Class of the model, if it is known; else the options of all models are accepted.
+        model: Class of the model; None if it is not known here, then the parser checks its options.
         data: Class of the data, likewise.
 
     Raises:
@@ -177,9 +173,12 @@ def check_options(names: Sequence[str], model: str | None, data: str | None) -> 
 
 
 def _suggestion(name: str, group: str | None = None, class_name: str | None = None) -> str:
-    groups = [group] if group else ["model", "data", "trainer"]
-    full = [f"{one}.{option}" for one in groups for option in _options_of(one, class_name if group else None) or ()]
-    full += [] if group else [option for option in COMMAND_OPTIONS if len(option) > 1]
+    bases = {"model": "LitClassifier", "data": "ImageFolder", "trainer": "AutoTrainer"}
+    own = {one: options_by_class()[bases[one]] for one in bases}
+    if group and class_name:
+        own[group] = _options_of(group, class_name) or own[group]
+    full = [f"{one}.{option}" for one in sorted(own, key=lambda one: one != group) for option in sorted(own[one])]
+    full += [option for option in COMMAND_OPTIONS if len(option) > 1] + ["model.variant"]
     leaf = name.lstrip("-").rpartition(".")[2].replace("-", "_")
     if leaf in ALIASES:
         return f"did you mean --{ALIASES[leaf]}?"

@@ -7,7 +7,7 @@ import csv
 import sys
 from pathlib import Path
 
-from lit_cnn.commands.messages import one_line_errors, quiet
+from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.network.catalogue import find_in_catalogue
 from lit_cnn.runs.folder import find_run
 from lit_cnn.system.memory import keep_freed_memory
@@ -15,7 +15,7 @@ from lit_cnn.system.memory import keep_freed_memory
 
 def make_parser() -> argparse.ArgumentParser:
     """The command's options."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="lit-cnn predict",
         description="Classify images with a run's best checkpoint, its preprocessing and its class names.",
     )
@@ -36,31 +36,29 @@ def main(arguments: list[str]) -> int:
     options = make_parser().parse_args(arguments[1:])
     quiet()
     keep_freed_memory()
-    with one_line_errors():
-        if not options.images:
-            raise ValueError("which images? --images FOLDER")
-        if not Path(options.output).absolute().parent.is_dir():
-            raise ValueError(f"there is no folder for the output {options.output}")
-        if options.weights and not options.model:
-            raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
-        path = options.ckpt_path
-        if options.run or options.config:
-            path = find_run(options.run or options.config).path
-        variant = find_in_catalogue(options.model)[0] if options.model else None
-        if not Path(options.images).exists():
-            raise ValueError(f"there is no file or folder {options.images}")
+    if not options.images:
+        raise ValueError("which images? --images FOLDER")
+    if not Path(options.output).absolute().parent.is_dir():
+        raise ValueError(f"there is no folder for the output {options.output}")
+    if options.weights and not options.model:
+        raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
+    path = options.ckpt_path
+    if options.run or options.config:
+        path = find_run(options.run or options.config).path
+    variant = find_in_catalogue(options.model)[0] if options.model else None
+    if not Path(options.images).exists():
+        raise ValueError(f"there is no file or folder {options.images}")
 
-        # Imported only now: torch takes seconds, but --help and typos are answered at once.
-        from lit_cnn.inference.inputs import GivenImages
-        from lit_cnn.inference.predict import predict
-        from lit_cnn.inference.trained import load_pretrained, load_run
+    # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.inference.inputs import GivenImages
+    from lit_cnn.inference.trained import load_pretrained, load_run
 
-        trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(path)
-        images = GivenImages(options.images, trained.native_size, trained.channels)
-        rows = [(p.file, p.class_name, f"{p.probability:.6f}") for p in predict(trained, images, options.batch_size)]
-        with Path(options.output).open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("file", "class", "probability"))
-            writer.writerows(rows)
-        print(f"{len(rows)} predictions in {options.output}", file=sys.stderr)
+    trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(path)
+    images = GivenImages(options.images, trained.native_size, trained.channels)
+    rows = [(p.file, p.class_name, f"{p.probability:.6f}") for p in trained.predict_each(images, options.batch_size)]
+    with Path(options.output).open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "class", "probability"))
+        writer.writerows(rows)
+    print(f"{len(rows)} predictions in {options.output}", file=sys.stderr)
     return 0

@@ -12,6 +12,8 @@ from lit_cnn.runs.folder import Run, find_run
 
 # Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.
 RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
+# Processes that Lightning starts for the other devices find here the number of the first process.
+LAUNCHER = "LIT_CNN_LAUNCHER"
 
 
 def expand_run(command: str, arguments: Arguments) -> None:
@@ -31,8 +33,12 @@ def expand_run(command: str, arguments: Arguments) -> None:
             raise ValueError(f"--ckpt_path {checkpoint} needs the run that it belongs to: add --run FOLDER")
     if folder is None:
         run = _run_of_restarted_job() if command == "fit" else None
-        arguments.put_first(ckpt_path=_checkpoint_of(run, "fit", None) if run else None)
+        if run and (checkpoint_of_run := _checkpoint_of(run, "fit", None)):
+            arguments.remove("--ckpt_path")  # where the job had started
+            arguments.put_first(ckpt_path=checkpoint_of_run)
         return
+    if folder == "latest" and LAUNCHER in os.environ:
+        folder = os.environ.get(RUN_FOLDER, folder)  # the first process has found it
     run = find_run(folder, arguments.last("--runs_dir") or "runs")
     if command == "fit" and is_restarted_job() and (resumed_from := _checkpoint_to_resume(run)):
         checkpoint = str(resumed_from)  # whatever the job had started from

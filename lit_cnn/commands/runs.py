@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
-
+from lit_cnn.commands.messages import OneLineParser
 from lit_cnn.commands.tables import print_table
 from lit_cnn.runs.folder import list_runs
+from lit_cnn.runs.summary import summarise
 from lit_cnn.system.memory import format_bytes
 
 COLUMNS = ("run", "data", "network", "epochs", "val/acc", "test/acc", "looks", "size", "date")
@@ -14,7 +14,7 @@ NUMBERS = ("epochs", "val/acc", "test/acc", "looks", "size")
 
 def main(arguments: list[str]) -> int:
     """Prints a table of the runs, newest first, and returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="lit-cnn runs", description="List the runs, newest first. Looks: how often the test images were looked at."
     )
     parser.add_argument("words", nargs="*", metavar="WORD", help="only runs whose row holds all of these words")
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments[1:])
     rows = []
     for run in list_runs(options.runs_dir):
-        summary = run.summarise()
+        summary = summarise(run)
         row = (
             str(run.path),
             summary.dataset or "-",

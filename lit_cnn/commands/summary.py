@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
-from lit_cnn.commands.messages import one_line_errors, quiet
+from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.tables import print_table
 from lit_cnn.network.catalogue import CatalogueEntry, find_in_catalogue
 
@@ -56,9 +54,7 @@ def print_summary(
 
 def main(arguments: list[str]) -> int:
     """Runs ``lit-cnn summary`` and returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="lit-cnn summary", description="List a network's layers with their shapes and counts."
-    )
+    parser = OneLineParser(prog="lit-cnn summary", description="List a network's layers with their shapes and counts.")
     parser.add_argument("--model", required=True, help="a name of lit-cnn models, for example resnet18")
     parser.add_argument("--image_size", type=int, help="height and width of the image (default: the variant's own)")
     parser.add_argument("--in_channels", type=int, help="channels of the image (default: the variant's own)")
@@ -66,8 +62,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--depth", type=int, help="how deep to look into blocks; 1 for the network's own parts")
     options = parser.parse_args(arguments[1:])
     quiet()
-    with one_line_errors():
-        # An unknown name ends here, before the seconds that importing torch and Lightning takes.
-        variant, entry = find_in_catalogue(options.model)
-        print_summary(variant, entry, options.image_size, options.in_channels, options.num_classes, options.depth)
+    # An unknown name ends here, before the seconds that importing torch and Lightning takes.
+    variant, entry = find_in_catalogue(options.model)
+    print_summary(variant, entry, options.image_size, options.in_channels, options.num_classes, options.depth)
     return 0

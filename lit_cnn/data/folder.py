@@ -36,7 +36,8 @@ class ImageFolder(ImageDataModule):
 
     Args:
         data_dir: The folder or the archive.
-        image_size: Height and width that the network sees, in pixels.
+        image_size: Height and width that the network sees, in pixels; 224 if not given, on the command line the size that
+            the network was made for.
         batch_size: Images in a training step, over all devices together.
         val_fraction: Share of the training images that becomes the validation set if there is no ``val`` folder.
         test_fraction: Share of the images that becomes the test set if there is no ``test`` folder.
@@ -62,7 +63,7 @@ class ImageFolder(ImageDataModule):
     def __init__(
         self,
         data_dir: str,
-        image_size: int = 224,
+        image_size: int | None = None,
         batch_size: int = 32,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,

@@ -140,14 +140,16 @@ class ImageDataModule(pl.LightningDataModule):
         """Resizing and normalisation, the same in training, evaluation and prediction."""
         mean, std = self._normalisation or (self.mean, self.std)
         if mean is None or std is None:
-            self._set_up_training_splits()
-            mean, std = self.mean, self.std = measure(self.splits["train"])
+            # Asked for in an evaluation, images read here must still be usable outside inference mode.
+            with torch.inference_mode(False):
+                self._set_up_training_splits()
+                mean, std = self.mean, self.std = measure(self.splits["train"])
         return Preprocessing(self.image_size, tuple(mean), tuple(std))
 
     def normalise_with(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> None:
         """Sets the mean and standard deviation that images are normalised with; None for those of this dataset.
 
-        The classifier calls this: pretrained weights and checkpoints need the values of their own training.
+        Pretrained weights and checkpoints need the values of their own training.
         """
         self._normalisation = normalisation
         self.__dict__.pop("preprocessing", None)
@@ -235,7 +237,7 @@ class ImageDataModule(pl.LightningDataModule):
         return {"split_seed": self.split_seed, "val_fraction": self.val_fraction}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compares a checkpoint with this dataset; changes nothing.
+        """Compares a checkpoint with this dataset, and normalises images as the checkpoint's were.
 
         Raises:
             ValueError: If the classes differ, or the checkpoint would be evaluated on images that it was trained on.
@@ -256,3 +258,4 @@ class ImageDataModule(pl.LightningDataModule):
                     f"the checkpoint was trained with data.{name}={saved_value}; with {value}, "
                     f"it would be evaluated on images that it was trained on: set data.{name}={saved_value}"
                 )
+        self.normalise_with((tuple(state_dict["mean"]), tuple(state_dict["std"])))

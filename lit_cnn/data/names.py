@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from pathlib import Path
 
 from lit_cnn.data.archive import SUFFIXES, is_archive
+from lit_cnn.system.paths import expand
 
 # Each dataset's class, and its name in experiments/ and runs/. There, a run on a user's folder has the folder's name.
 DATASETS = {
@@ -44,7 +44,7 @@ def find_dataset(name: str) -> DatasetName:
         raise ValueError("which data? name a dataset, a folder or an archive")
     if name in DATASETS:
         return DatasetName(name)
-    path = Path(name).expanduser()
+    path = expand(name)
     if path.is_dir() or is_archive(path):
         return DatasetName("ImageFolder", str(path))
     if path.is_file():

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from lit_cnn.data.loader import Loader
 from lit_cnn.inference.inputs import GivenImages
 from lit_cnn.network.base import evaluating
-
-if TYPE_CHECKING:
-    from lit_cnn.inference.trained import Trained
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,21 +64,28 @@ class Prediction:
         return f"Prediction(class_name={self.class_name!r}, probability={self.probability:.4f}{file})"
 
 
-def predict(trained: Trained, images: GivenImages, batch_size: int = 64) -> Iterator[Prediction]:
+def predict(
+    classifier: nn.Module,
+    preprocess: Callable[[Tensor], Tensor],
+    class_names: tuple[str, ...],
+    images: GivenImages,
+    batch_size: int = 64,
+) -> Iterator[Prediction]:
     """Classifies images one batch after another, in their order.
 
     Args:
-        trained: From :func:`lit_cnn.inference.trained.load_run`.
-        images: Of its ``native_size`` and ``channels``.
+        classifier: From the network's images to logits (N, num_classes).
+        preprocess: From uint8 images to the network's.
+        class_names: Name of each output.
+        images: Of the size and the channels that ``preprocess`` takes.
         batch_size: Images at a time.
 
     Raises:
         ValueError: If the batch size is below 1, or a file cannot be decoded; names the file.
     """
     for batch in Loader(images, batch_size, shuffle=False, num_workers=os.cpu_count() or 1):
-        with torch.inference_mode(), evaluating(trained.classifier):
-            logits = trained.classifier(trained.preprocess(batch.images))
-            probabilities = logits.float().softmax(dim=1).numpy(force=True)
+        with torch.inference_mode(), evaluating(classifier):
+            probabilities = classifier(preprocess(batch.images)).float().softmax(dim=1).numpy(force=True)
         probabilities.setflags(write=False)
         for position, values in zip(batch.positions.tolist(), probabilities, strict=True):
-            yield Prediction(trained.class_names, values, images.file(position))
+            yield Prediction(class_names, values, images.file(position))

@@ -17,7 +17,9 @@ from lit_cnn.inference.inputs import GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
 from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.folder import find_run
-from lit_cnn.training.classifier import CHECKPOINT_KEY, LitClassifier
+from lit_cnn.runs.format import CHECKPOINT_KEY
+from lit_cnn.system.paths import expand
+from lit_cnn.training.classifier import LitClassifier
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,8 +89,12 @@ class Trained:
             ValueError: If something else is given, or a file cannot be decoded; names it.
         """
         given = GivenImages(images, self.native_size, self.channels)
-        predictions = list(predict(self, given, batch_size))
+        predictions = list(self.predict_each(given, batch_size))
         return predictions[0] if given.is_single else predictions
+
+    def predict_each(self, images: GivenImages, batch_size: int = 64) -> Iterator[Prediction]:
+        """Classifies images one batch after another, see :func:`lit_cnn.inference.predict.predict`."""
+        return predict(self.classifier, self.preprocess, self.class_names, images, batch_size)
 
     def __repr__(self) -> str:
         variant = self.classifier.hparams.get("variant") or type(self.network).__name__
@@ -97,7 +103,7 @@ class Trained:
         return f"Trained({variant}{dataset}, {len(self.class_names)} classes: {names}; {self.source}, on {self.device})"
 
 
-def load_run(path: str | Path, checkpoint: str = "best", device: str | torch.device | None = None) -> Trained:
+def load_run(path: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> Trained:
     """Reads a trained network; runs no code from its checkpoint.
 
     >>> run = load_run("runs/photos/resnet18/20260101-120000-1a2b")  # doctest: +SKIP
@@ -107,15 +113,19 @@ def load_run(path: str | Path, checkpoint: str = "best", device: str | torch.dev
     Args:
         path: A run's folder, its ``config.yaml``, ``latest``, or a checkpoint file. Checkpoints of ``lit-cnn fit`` and of a
             Trainer that fits a ``LitClassifier`` on an ``ImageDataModule`` can be read.
-        checkpoint: ``best`` or ``last`` of a run. A run that never validated has no best checkpoint: its last one is read.
+        checkpoint: ``best`` or ``last`` of a run; the best if not given. A run that never validated has only a last one.
         device: Where the network computes; on the fastest device if not given.
 
     Raises:
         ValueError: If the folder is no run; if the checkpoint is missing, damaged, or of an unknown architecture.
     """
-    if checkpoint not in ("best", "last"):
+    path = path if "://" in str(path) else expand(path)  # an address is refused below
+    if checkpoint not in (None, "best", "last"):
         raise ValueError(f"checkpoint must be best or last, got {checkpoint!r}")
-    if not _is_checkpoint(path):
+    if _is_checkpoint(path):
+        if checkpoint:
+            raise ValueError(f"checkpoint={checkpoint!r} is of a run's folder, but {path} is a checkpoint already")
+    else:
         run = find_run(path)
         path = run.last if checkpoint == "last" else run.checkpoint or run.best
     return _read(path).to(device or _fastest_device())
@@ -136,12 +146,13 @@ def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.
     variant = models.find_variant(variant)
     num_classes = models.describe(variant).num_classes
     classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
-    found = classifier.pretrained
-    if not (found.class_names and found.image_size and found.mean and found.std) or len(found.class_names) != num_classes:
-        raise ValueError(f"the classes and the image size of {found.source} are not known; predict with a run instead")
-    preprocessing = Preprocessing(found.image_size, found.mean, found.std, found.resize_size)
-    native_size = found.resize_size or found.image_size
-    trained = Trained(classifier.eval(), preprocessing, found.class_names, 3, native_size, None, found.source)
+    origin = classifier.pretrained
+    known = origin.class_names and origin.image_size and origin.mean and origin.std
+    if not known or len(origin.class_names) != num_classes:
+        raise ValueError(f"the classes and the image size of {origin.source} are not known; predict with a run instead")
+    preprocessing = Preprocessing(origin.image_size, origin.mean, origin.std, origin.resize_size)
+    native_size = origin.resize_size or origin.image_size
+    trained = Trained(classifier.eval(), preprocessing, origin.class_names, 3, native_size, None, origin.source)
     return trained.to(device or _fastest_device())
 
 
@@ -155,11 +166,14 @@ def _is_checkpoint(path: str | Path) -> bool:
 def _read(path: str | Path) -> Trained:
     """What a checkpoint file holds, on the processor."""
     checkpoint = read_checkpoint(path)
-    try:
-        metadata, hyper_parameters = checkpoint[CHECKPOINT_KEY], checkpoint["hyper_parameters"]
-        data = checkpoint[metadata["data_key"]]
-    except KeyError as error:
-        raise ValueError(f"{path} is not a checkpoint of lit_cnn: it has no {error}") from error
+    if CHECKPOINT_KEY not in checkpoint:
+        raise ValueError(f"{path} is not a checkpoint of lit_cnn: it does not say which network it holds")
+    metadata, hyper_parameters = checkpoint[CHECKPOINT_KEY], checkpoint["hyper_parameters"]
+    data = checkpoint.get(metadata["data_key"], {})
+    if missing := {"image_size", "mean", "std", "class_names", "channels", "native_size", "dataset"} - data.keys():
+        raise ValueError(
+            f"{path} was not trained on an ImageDataModule: it does not say its {min(missing)}, which a prediction needs"
+        )
     classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(LitClassifier)}
     class_path = metadata["class_path"]
     if class_path not in classes:

@@ -12,8 +12,9 @@ from typing import Any
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.network.names import resolve_variant
 from lit_cnn.training.classifier import LitClassifier
+from lit_cnn.training.compatibility import find_difference
 from lit_cnn.weights.adapt import load_torchvision_weights, start_from
-from lit_cnn.weights.sources import Weights, find_weights
+from lit_cnn.weights.sources import find_weights
 
 __all__ = ["build", "describe", "find_variant", "lightning_module_of", "list_variants", "load_torchvision_weights"]
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
@@ -80,6 +81,7 @@ def build(
             range.
         OSError: If weights cannot be downloaded.
     """
+    name = find_variant(name)
     network_class, layout, trained_by = _VARIANTS[name]
     num_classes = layout.num_classes if num_classes is None else num_classes
     in_channels = layout.in_channels if in_channels is None else in_channels
@@ -87,23 +89,15 @@ def build(
     if weights is not None:
         source = find_weights(weights, name)
         defaults = {key: parameter.default for key, parameter in inspect.signature(network_class).parameters.items()}
-        _compare_arguments(source, trained_by, {**defaults, **options, "variant": name})
+        arguments = {**defaults, **options, "variant": name}
+        if source.made_by and (difference := find_difference(trained_by, arguments, *source.made_by)):
+            argument, saved, current = difference
+            raise ValueError(
+                f"the weights of {source.source} do not fit: they were trained with {argument}={saved!r}, "
+                f"but the network has {current!r}"
+            )
         start_from(network, source)
     return network
-
-
-def _compare_arguments(weights: Weights, trained_by: type[LitClassifier], arguments: dict[str, Any]) -> None:
-    """Refuses weights that fit by their shapes, but were trained in a network that computes something else."""
-    if weights.made_by is None or weights.made_by[0] != f"{trained_by.__module__}.{trained_by.__qualname__}":
-        return  # not known, or of another class, which the names of its tensors show
-    theirs = weights.made_by[1]
-    ignored = {"num_classes", "in_channels", *trained_by.training_only}
-    for key in sorted((arguments.keys() & theirs.keys()) - ignored):
-        if arguments[key] != theirs[key]:
-            raise ValueError(
-                f"the weights of {weights.source} do not fit: they were trained with {key}={theirs[key]!r}, "
-                f"but the network has {arguments[key]!r}"
-            )
 
 
 def lightning_module_of(name: str) -> type[LitClassifier]:

@@ -15,7 +15,7 @@ from typing import Any
 from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
 from lit_cnn.runs.ledger import Ledger
-from lit_cnn.runs.summary import RunSummary, summarise
+from lit_cnn.system.paths import expand
 
 # A folder with these files is a run.
 REQUIRED = ("config.yaml", "environment.json")
@@ -84,8 +84,10 @@ class Run:
         run = cls(path)
         missing = [name for name in REQUIRED if not (run.path / name).is_file()]
         if missing:
-            problem = f"holds no {missing[0]}" if run.path.is_dir() else "does not exist"
-            raise ValueError(f"{path} is not a run folder: it {problem}; runs are like runs/digits/googlenet/…")
+            problem = (
+                f"holds no {missing[0]}" if run.path.is_dir() else "is a file" if run.path.is_file() else "does not exist"
+            )
+            raise ValueError(f"{path} is not a run folder: it {problem}; lit-cnn runs lists the runs that there are")
         run.check_format()
         return run
 
@@ -93,7 +95,7 @@ class Run:
     def of_checkpoint(cls, checkpoint: str | Path) -> Run | None:
         """The run to which a checkpoint belongs; None if it lies in no run's ``checkpoints`` folder."""
         run = cls(Path(checkpoint).parent.parent)
-        if not (run.config.is_file() and run.checkpoints.samefile(Path(checkpoint).parent)):
+        if not (run.config.is_file() and run.checkpoints.is_dir() and run.checkpoints.samefile(Path(checkpoint).parent)):
             return None
         if run.environment.is_file():
             run.check_format()
@@ -123,10 +125,6 @@ class Run:
     def checkpoint(self) -> Path | None:
         """The best checkpoint, else the last, else None. A run that never validated has no best."""
         return next((path for path in (self.best, self.last) if path.is_file()), None)
-
-    def summarise(self) -> RunSummary:
-        """The facts that a list of runs shows."""
-        return summarise(self)
 
     def add_results(self, results: dict[str, Any], without: str | None = None) -> None:
         """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with ``without``."""
@@ -188,7 +186,7 @@ def find_run(path: str | Path, root: str | Path = "runs") -> Run:
         if not runs:
             raise ValueError(f"there is no latest run: {root} holds no run yet")
         return Run.open(runs[0].path)
-    path = Path(path).expanduser()
+    path = expand(path)
     return Run.open(path.parent if path.name == "config.yaml" and not path.is_dir() else path)
 
 
@@ -197,7 +195,7 @@ def list_runs(root: str | Path) -> list[Run]:
 
     Folders that hold no run, or a damaged ``environment.json``, are left out.
     """
-    found: list[tuple[str, float, Run]] = []
+    runs: list[tuple[str, float, Run]] = []
     folders = [(Path(root), 0)]
     while folders:
         folder, depth = folders.pop()
@@ -205,12 +203,12 @@ def list_runs(root: str | Path) -> list[Run]:
         try:
             if all((folder / name).is_file() for name in REQUIRED):
                 time = str(run.read_environment()["time"])
-                found.append((time, run.environment.stat().st_mtime, run))  # the time is in whole seconds
+                runs.append((time, run.environment.stat().st_mtime, run))  # the time is in whole seconds
             elif depth < DEPTH:
                 folders += [(path, depth + 1) for path in folder.iterdir() if path.is_dir()]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-    return [run for *_, run in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+    return [run for *_, run in sorted(runs, key=lambda entry: entry[:2], reverse=True)]
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,12 +10,12 @@ from lit_cnn import __version__
 # Raise it when an older version could not read the files any more, or would read them wrongly.
 FORMAT = 1
 
-# Key of a checkpoint under which its metadata lie: format, version, class of the LightningModule.
+# Key of the metadata in a checkpoint: format, version, class of the LightningModule.
 CHECKPOINT_KEY = "lit_cnn"
 
 
 def format_entries() -> dict[str, Any]:
-    """What a file says of its own format."""
+    """Format and version, for the metadata of a file."""
     return {"format": FORMAT, "version": __version__}
 
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from lit_cnn.runs.folder import Run
+from lit_cnn.runs.folder import Run
 
 
 @dataclass(frozen=True)
@@ -41,23 +40,22 @@ class RunSummary:
 
 
 def summarise(run: Run) -> RunSummary:
-    """Reads the facts of a run. Damaged files count as missing ones."""
-    environment = _read(run.read_environment, {})
-    results = _read(run.read_results, {})
+    """Reads the facts of a run. What is damaged counts as missing."""
+    environment = _read(lambda: dict(run.read_environment()), {})
+    results = _read(lambda: dict(run.read_results()), {})
     rows = _read(run.read_metrics, [])
     # Results are written when training ends; a run under way has only its metrics.
-    accuracies = [float(row["val/acc"]) for row in rows if row.get("val/acc")]
-    time = environment.get("time")
+    accuracies = _read(lambda: [float(row["val/acc"]) for row in rows if row.get("val/acc")], [])
     return RunSummary(
         path=run.path,
-        dataset=environment.get("dataset"),
-        variant=environment.get("variant"),
+        dataset=_read(lambda: str(environment["dataset"]), None),
+        variant=_read(lambda: str(environment["variant"]), None),
         epochs=len(rows),
-        val_acc=results.get("val/acc", max(accuracies, default=None)),
-        test_acc=results.get("test/acc"),
-        looks=len(run.ledger),
+        val_acc=_read(lambda: float(results["val/acc"]), max(accuracies, default=None)),
+        test_acc=_read(lambda: float(results["test/acc"]), None),
+        looks=_read(lambda: len(run.ledger), 0),
         num_bytes=_num_bytes(run.path),
-        date=datetime.fromisoformat(time) if time else None,
+        date=_read(lambda: datetime.fromisoformat(environment["time"]), None),
     )
 
 
@@ -69,8 +67,8 @@ def _num_bytes(folder: Path) -> int:
     return count
 
 
-def _read(method: Callable[[], Any], default: Any) -> Any:
+def _read(read: Callable[[], Any], default: Any) -> Any:
     try:
-        return method()
-    except (OSError, ValueError):
+        return read()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return default

@@ -241,10 +241,7 @@ class LitClassifier(pl.LightningModule):
             ValueError: If channels, classes or image size do not fit; names what would.
         """
         compare_with_data(self, self.trainer.datamodule)
-        self._normalise_data()
-
-    def _normalise_data(self) -> None:
-        """Decides the normalisation: that of the weights if it is known, else that of the data."""
+        # The one place that decides it for a new training; a checkpoint brings its own, see ImageDataModule.
         data = self.trainer.datamodule
         if hasattr(data, "normalise_with"):
             data.normalise_with(self.normalisation)
@@ -267,5 +264,3 @@ class LitClassifier(pl.LightningModule):
         data = checkpoint.get(checkpoint[CHECKPOINT_KEY]["data_key"], {})
         if "mean" in data:
             self.normalisation = tuple(data["mean"]), tuple(data["std"])
-            if self._trainer is not None:
-                self._normalise_data()

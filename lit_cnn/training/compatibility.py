@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from inspect import signature
 from typing import Any, NoReturn
@@ -48,12 +49,30 @@ def compare_arguments(classifier: pl.LightningModule, class_path: str, arguments
     Raises:
         ValueError: If an argument differs that does not only matter in training.
     """
-    if class_path != _class_path(classifier):
-        return  # the tensors of another class will not fit
-    parameters = signature(type(classifier).__init__).parameters.keys()
-    compared = parameters - {"num_classes", "in_channels", *classifier.training_only}
-    for name in sorted(compared & classifier.hparams.keys() & arguments.keys()):
-        _compare(classifier, class_path, name, arguments[name], classifier.hparams[name])
+    own = signature(type(classifier).__init__).parameters.keys()
+    current = {name: value for name, value in classifier.hparams.items() if name in own}
+    if difference := find_difference(type(classifier), current, class_path, arguments):
+        _compare(classifier, class_path, *difference)
+
+
+def find_difference(
+    cls: type[pl.LightningModule], current: Mapping[str, Any], class_path: str, saved: Mapping[str, Any]
+) -> tuple[str, Any, Any] | None:
+    """The first argument by which two networks of one class compute different things.
+
+    Args:
+        cls: Class of the LightningModule that shall get the weights.
+        current: Arguments of its network.
+        class_path: Class of the LightningModule in which the weights were trained.
+        saved: Arguments of that LightningModule.
+
+    Returns:
+        Name, saved value, current value; None if there is no difference, or the classes differ, which the tensors show.
+    """
+    if class_path != f"{cls.__module__}.{cls.__qualname__}":
+        return None
+    compared = current.keys() & saved.keys() - {"num_classes", "in_channels", *cls.training_only}
+    return next(((name, saved[name], current[name]) for name in sorted(compared) if saved[name] != current[name]), None)
 
 
 def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from lit_cnn.network.names import nearest
-from lit_cnn.runs.folder import Run
-from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
+from lit_cnn.runs.checkpoint_file import read_checkpoint
+from lit_cnn.runs.folder import find_run
+from lit_cnn.runs.format import CHECKPOINT_KEY
+from lit_cnn.system.paths import expand
 
 StateDict = dict[str, Tensor]
 # Prefixes of names that wrappers add in training.
@@ -64,9 +66,9 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
     name = str(name)
     if not name or "://" in name:
         raise ValueError(f"weights must be a file, a run's folder or a name of torchvision's weights, got {name!r}")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        run = Run.open(path)
+    path = expand(name)
+    if path.is_dir() or name == "latest":
+        run = find_run(name)
         if run.checkpoint is None:
             raise ValueError(f"the run {name} has no checkpoint in {run.checkpoints} yet")
         return replace(_read(run.checkpoint), source=f"the run {name}")
@@ -79,29 +81,16 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
 
 
 def _read(path: Path) -> Weights:
-    try:
-        if path.suffix == ".safetensors":
-            content = _read_safetensors(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        metadata = content.get(CHECKPOINT_KEY)
-        if metadata:
-            check_format(metadata, path)
-        data = content.get(metadata["data_key"], {}) if metadata else {}
-        state_dict = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
-        if metadata:  # a checkpoint also contains tensors that only training needs
-            state_dict = {name: tensor for name, tensor in state_dict.items() if name.startswith("network.")}
-        state_dict = {_without_prefixes(name): tensor for name, tensor in state_dict.items()}
-        if not state_dict or not all(isinstance(tensor, Tensor) for tensor in state_dict.values()):
-            raise TypeError("no named tensors")
-        made_by = (metadata["class_path"], content["hyper_parameters"]) if metadata else None
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"{path} contains more than named tensors, or is not a file of torch: none of its code was run"
-        ) from error
-    except (RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(f"{path} contains no readable weights ({type(error).__name__}: {reason})") from error
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    metadata = content.get(CHECKPOINT_KEY)
+    data = content.get(metadata["data_key"], {}) if metadata else {}
+    state_dict = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
+    if metadata:  # a checkpoint also contains tensors that only training needs
+        state_dict = {name: tensor for name, tensor in state_dict.items() if name.startswith("network.")}
+    state_dict = {_without_prefixes(name): tensor for name, tensor in state_dict.items()}
+    if not state_dict or not all(isinstance(tensor, Tensor) for tensor in state_dict.values()):
+        raise ValueError(f"{path} contains no named tensors")
+    made_by = (metadata["class_path"], content["hyper_parameters"]) if metadata else None
     known = {key: tuple(data[key]) for key in ("mean", "std", "class_names") if key in data}
     return Weights(str(path), state_dict, image_size=data.get("image_size"), made_by=made_by, **known)
 

@@ -1,5 +1,8 @@
 """From what a user types to what the parser takes."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,8 @@ import yaml
 from conftest import ROOT, Command, write_photos
 
 from lit_cnn.commands.arguments import prepare
-from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
+from lit_cnn.commands.options import COMMAND_OPTIONS, check_options, options_by_class
+from lit_cnn.runs.folder import Run
 
 DIGITS = ["--data", "digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]
 
@@ -46,14 +50,28 @@ def test_a_dataset_is_named_as_its_recipes_or_its_class(lit_cnn: Command, name: 
 
 
 @pytest.mark.parametrize(("model", "size"), [("resnet18", 224), ("resnet20", 32), ("LitLeNet", 28)])
-def test_a_folder_is_data_at_the_size_of_the_network(lit_cnn: Command, tmp_path: Path, model: str, size: int):
+@pytest.mark.parametrize("way", ["options", "class", "file", "other file"])
+def test_a_folder_is_data_at_the_size_of_the_network(
+    tmp_path: Path, model: str, size: int, way: str, monkeypatch: pytest.MonkeyPatch
+):
+    from lit_cnn.commands.cli import CLI
+
+    monkeypatch.setattr(CLI, "instantiate_classes", lambda _: None)
     (tmp_path / "my photos").mkdir()
-    data = settings_of(lit_cnn, "--model", model, "--data", "my photos/")["data"]
-    assert data["class_path"].endswith("ImageFolder")
-    assert data["init_args"]["data_dir"].rstrip("/") == "my photos"
-    assert data["init_args"]["image_size"] == size
-    options = ["--model", model, "--data", "my photos/", "--data.image_size", "64"]
-    assert settings_of(lit_cnn, *options)["data"]["init_args"]["image_size"] == 64
+    (tmp_path / "file.yaml").write_text(yaml.safe_dump({"model": model, "data": "my photos/"}))
+    (tmp_path / "other.yaml").write_text("trainer: {max_epochs: 1}")
+    monkeypatch.chdir(tmp_path)
+    words = {
+        "options": ["--model", model, "--data", "my photos/"],
+        "class": ["--model", model, "--data", "ImageFolder", "--data.data_dir", "my photos/"],
+        "file": ["--config", "file.yaml"],
+        "other file": ["--config", "other.yaml", "--model", model, "--data", "my photos/"],
+    }[way]
+    for given, expected in (([], size), (["--data.image_size", "64"], 64), (["--data.init_args.image_size", "64"], 64)):
+        data = CLI("fit", prepare("fit", *words, *given)[1:]).config.data
+        assert data.class_path.endswith("ImageFolder")
+        assert data.init_args.data_dir.rstrip("/") == "my photos"
+        assert data.init_args.image_size == expected
 
 
 SETTINGS = {"class_path": "resnet20", "init_args": {"lr": 0.5}}
@@ -150,9 +168,6 @@ def test_options_of_classes_are_those_of_their_signatures():
 
 
 def test_nothing_heavy_is_imported_before_a_typo_is_found():
-    import subprocess
-    import sys
-
     program = (
         "import sys; sys.argv = ['lit-cnn', 'fit', '--modle', 'x']\n"
         "from lit_cnn.__main__ import main\n"
@@ -162,6 +177,83 @@ def test_nothing_heavy_is_imported_before_a_typo_is_found():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.stdout == "2 []\n"
     assert done.stderr == "lit-cnn: error: unknown option --modle; did you mean --model?\n"
+
+
+MINE = """
+from torch import nn
+from lit_cnn.training.classifier import LitClassifier
+class LitResNet(LitClassifier):
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, width: int = 3):
+        super().__init__(nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes)), num_classes, in_channels)
+"""
+
+
+def test_a_class_of_ones_own_has_options_of_its_own(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "mine.yaml").write_text("model: {class_path: mine.LitResNet}\ndata: FakeImages")
+    (tmp_path / "linked.yaml").write_text("model: {class_path: mine.LitResNet, init_args: {num_classes: 3}}\ndata: Digits")
+    path = os.pathsep.join(filter(None, (str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH"))))
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        # In a process of its own: a second class of this name would be in the way of the other tests.
+        environment = os.environ | {"LIT_CNN_ALLOW": "mine", "PYTHONPATH": path}
+        command = [sys.executable, "-m", "lit_cnn", "fit", *words, "--model.width", "4", "--print_config"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    for words in (["--config", "mine.yaml"], ["--model", "mine.LitResNet", "--data", "FakeImages"]):
+        done = run(*words)
+        assert done.returncode == 0, done.stderr
+        assert yaml.safe_load(done.stdout)["model"]["init_args"]["width"] == 4
+    assert "num_classes of the model follows from the data" in run("--config", "linked.yaml").stderr
+
+
+def test_a_restarted_job_resumes_whatever_it_had_started_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = Run.create(tmp_path, "digits", "lenet")
+    run.checkpoints.mkdir()
+    torch.save({}, run.last)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", str(run.path))
+    words = prepare("fit", "--model", "lenet", "--data", "digits", "--ckpt_path", "first.ckpt")
+    assert [word for word in words if "ckpt" in word] == [f"--ckpt_path={run.last}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["resume", "a", "--run", "b"], "resume takes one run"),
+        (["fit", "--run", "a", "--name", "b"], "a resumed run keeps its own"),
+        (["test", "--run", "a", "--name", "b"], "only fit takes it"),
+        (["test"], "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),
+        (["fit", "--model", "lenet", "--data", "photos.zip"], "there is no dataset, folder or archive photos.zip"),
+        (["fit", "--model", "lenet", "--data", "~nobody_of_this_name/x"], "there is no such home folder"),
+        (["fit", "--run", "~nobody_of_this_name/x"], "there is no such home folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_contradicts_itself_is_refused(words: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        prepare(*words)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("model: lenett\ndata: Digits", "unknown model lenett; did you mean lenet? there are LitAlexNet"),
+        ("model: lenet\ndata: digitz", "unknown data digitz; did you mean digits? there are CIFAR10"),
+    ],
+)
+def test_an_unknown_name_in_a_file_gets_the_nearest(lit_cnn: Command, tmp_path: Path, content: str, message: str):
+    (tmp_path / "config.yaml").write_text(content)
+    (line,) = lit_cnn("fit", "--config", "config.yaml").stderr.splitlines()
+    assert message in line
+    assert line.count("LitAlexNet") + line.count("CIFAR10,") == 1
+
+
+@pytest.mark.parametrize("command", ["predict", "doctor", "models", "runs", "summary", "benchmark"])
+def test_every_command_answers_a_typo_in_one_line(lit_cnn: Command, command: str):
+    done = lit_cnn(command, "--hepl")
+    assert done.returncode == 2
+    assert done.stderr == "lit-cnn: error: unknown option --hepl; did you mean --help?\n"
 
 
 def test_resume_is_a_command_of_its_own(lit_cnn: Command, tmp_path: Path):
@@ -193,13 +285,10 @@ def test_the_common_options_come_first_in_the_help(lit_cnn: Command):
     first = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  --")][:20]
     assert len(set(first)) == 20
     assert {"--model", "--data", "--trainer.max_epochs", "--model.lr"} <= set(first)
-    assert all(option.lstrip("-").partition(".")[0] in COMMAND_OPTIONS for option in first)
+    check_options(first, "LitLeNet", "ImageFolder")
 
 
 def test_a_reader_that_stops_early_is_no_error():
-    import subprocess
-    import sys
-
     command = f"{sys.executable} -m lit_cnn models | head -n 1"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False, cwd=ROOT

@@ -172,4 +172,4 @@ def test_help_and_errors_in_options_need_no_torch(capsys: pytest.CaptureFixture[
     assert done.stdout.strip() == "set()"
     with pytest.raises(SystemExit):
         doctor.main(["doctor", "--data", "digits", "--imagesize", "28"])
-    assert "unrecognized arguments: --imagesize" in capsys.readouterr().err
+    assert "unknown option --imagesize; did you mean --image_size?" in capsys.readouterr().err

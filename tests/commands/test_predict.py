@@ -24,7 +24,7 @@ print(json.dumps([status, heavy]))
     ("arguments", "status", "said"),
     [
         (["--help"], 0, "usage: lit-cnn predict"),
-        (["--run", "runs/x", "--imagse", "new"], 2, "the following arguments are required: --images"),
+        (["--run", "runs/x", "--imagse", "new"], 2, "unknown option --imagse; did you mean --images?"),
         (["--run", "runs/x", "--images", "new", "--batch", "many"], 2, "invalid int value: 'many'"),
         (["--images", "new"], 2, "one of the arguments --run --config --ckpt_path --model is required"),
         (["--run", "runs/x", "--images", "new"], 2, "runs/x is not a run folder: it does not exist"),

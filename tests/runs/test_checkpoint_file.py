@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import re
 import shutil
 import struct
 import subprocess
@@ -357,7 +356,7 @@ def test_code_in_a_checkpoint_does_not_run(run: Run, hostile: Path, lit_cnn: Com
     assert done.returncode == 2, done.stdout
     (line,) = done.stderr.splitlines()
     assert line.startswith("lit-cnn: error: ")
-    assert re.search("more than (named )?tensors", line)
+    assert "more than tensors" in line
     assert not (tmp_path / "it_ran").exists()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lit_cnn.runs.folder import Run, find_run, list_runs
+from lit_cnn.runs.summary import summarise
 
 
 def write_run(folder: Path, time: str = "2026-01-01T10:00:00+00:00", **environment: Any) -> Run:
@@ -128,7 +129,7 @@ print([name for name in ("torch", "pytorch_lightning", "numpy", "yaml") if name 
 def test_a_summary_has_the_facts_of_a_run(tmp_path: Path):
     run = write_run(tmp_path / "digits/lenet/1", dataset="digits", variant="lenet_bn")
     run.write_metrics([{"epoch": 0, "val/acc": 0.5}, {"epoch": 1}, {"epoch": 2, "val/acc": 0.4}])
-    facts = run.summarise()
+    facts = summarise(run)
     assert (facts.path, facts.dataset, facts.variant) == (run.path, "digits", "lenet_bn")
     assert (facts.epochs, facts.val_acc, facts.test_acc, facts.looks) == (3, 0.5, None, 0)
     assert facts.date == datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -136,7 +137,7 @@ def test_a_summary_has_the_facts_of_a_run(tmp_path: Path):
     run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.55})
     run.checkpoints.mkdir()
     run.best.write_bytes(bytes(1000))
-    facts = run.summarise()
+    facts = summarise(run)
     assert (facts.val_acc, facts.test_acc, facts.looks) == (0.6, 0.55, 1)
     assert facts.num_bytes == sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) > 1000
 
@@ -144,7 +145,7 @@ def test_a_summary_has_the_facts_of_a_run(tmp_path: Path):
 def test_a_summary_of_a_bare_or_damaged_run_has_gaps(tmp_path: Path):
     run = write_run(tmp_path / "1")
     run.results.write_text("{")
-    facts = run.summarise()
+    facts = summarise(run)
     assert (facts.dataset, facts.epochs, facts.val_acc, facts.test_acc) == (None, 0, None, None)
 
 
@@ -186,3 +187,24 @@ def test_an_environment_says_format_and_version_also_when_a_run_is_resumed(tmp_p
     assert (environment["format"], environment["version"]) == (1, "0.1.0")
     assert (environment["dataset"], environment["variant"]) == ("digits", "lenet")
     assert [earlier["format"] for earlier in environment["earlier"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("results.json", "null"),
+        ("results.json", "{"),
+        ("environment.json", '{"format": 1, "time": 5}'),
+        ("environment.json", '{"format": 1, "time": "yesterday"}'),
+        ("metrics.csv", "epoch,val/acc\n0,high\n"),
+        ("ledger.jsonl", b"\xff\n"),
+    ],
+    ids=str,
+)
+def test_a_damaged_run_is_listed_all_the_same(tmp_path: Path, file: str, content: str | bytes):
+    run = Run.create(tmp_path, "digits", "lenet")
+    (run.path / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    facts = summarise(run)
+    assert facts.path == run.path
+    assert facts.val_acc is None
+    assert facts.date is None

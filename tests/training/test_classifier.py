@@ -345,7 +345,7 @@ def test_files_that_are_no_checkpoints_are_refused(checkpoint: Path, tmp_path: P
     with pytest.raises(ValueError, match=r"half\.ckpt is not a whole checkpoint: File is not a zip file"):
         load_run(tmp_path / "half.ckpt")
     torch.save({"weights": torch.zeros(1)}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match=r"other\.ckpt is not a checkpoint of lit_cnn: it has no 'lit_cnn'"):
+    with pytest.raises(ValueError, match=r"other\.ckpt is not a checkpoint of lit_cnn: it does not say which network"):
         load_run(tmp_path / "other.ckpt")
     foreign = torch.load(checkpoint, weights_only=True)
     foreign["lit_cnn"]["class_path"] = "os.system"

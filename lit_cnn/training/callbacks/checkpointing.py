@@ -163,7 +163,8 @@ def check_room(folder: Path, full: int, weights: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        replaced = sum(path.stat().st_size for path in map(folder.joinpath, NAMES) if path.is_file())
+        partial = [f".{name}.partial" for name in NAMES]  # of a process that was killed; written over
+        replaced = sum(path.stat().st_size for path in map(folder.joinpath, [*NAMES, *partial]) if path.is_file())
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise OSError(f"checkpoints cannot be written to {folder} ({error})") from error

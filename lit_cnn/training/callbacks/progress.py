@@ -1,7 +1,8 @@
-"""What a training prints: its settings, a bar on a terminal, and one line for each epoch."""
+"""What a training prints while it runs: a bar on a terminal, and one line for each epoch."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -16,13 +17,30 @@ from rich.text import Text
 from torch import Tensor
 
 
-class EpochLines(ProgressBar):
+class PrintsEpochs(ProgressBar):
     """Prints one line after each epoch."""
+
+    _validated = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_start(trainer, pl_module)
+        self._validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_epoch_end(trainer, pl_module)
+        self.print(epoch_line(trainer, self._validated))
+
+
+class EpochLines(PrintsEpochs):
+    """One line for each epoch and nothing else, for files and pipes."""
 
     def __init__(self) -> None:
         super().__init__()
         self._shown = True
-        self._validated = False
 
     def disable(self) -> None:
         """Prints nothing: Lightning calls this in all processes but the first."""
@@ -35,17 +53,8 @@ class EpochLines(ProgressBar):
         if self._shown:
             print(*args, **kwargs, flush=True)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._validated = False
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._validated = True
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.print(epoch_line(trainer, self._validated))
-
-
-class Bar(RichProgressBar):
+class Bar(PrintsEpochs, RichProgressBar):
     """A bar for the batches of the epoch, with loss, speed and the time left for the whole training; epoch lines above it.
 
     A thread draws it ``refresh_per_second`` times a second, so that it does not slow down small networks.
@@ -55,7 +64,6 @@ class Bar(RichProgressBar):
         super().__init__(refresh_rate=refresh_per_second)
         self.pace = Pace()
         self._loss: Tensor | None = None
-        self._validated = False
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
         columns = TextColumn("{task.description}"), CustomBarColumn(bar_width=12), BatchesProcessedColumn(style="")
@@ -91,13 +99,12 @@ class Bar(RichProgressBar):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_epoch_start(trainer, pl_module)
-        self._validated = False
         self.pace.start_epoch()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._loss = outputs["loss"]
+        self._loss = outputs["loss"] * trainer.accumulate_grad_batches  # Lightning has divided it
         self.pace.add_batch(len(batch[1]) * trainer.world_size, batch_idx)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
@@ -107,13 +114,8 @@ class Bar(RichProgressBar):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_validation_end(trainer, pl_module)
-        self._validated = True
         if not trainer.sanity_checking:
             self.pace.end_validation()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_train_epoch_end(trainer, pl_module)
-        self.print(epoch_line(trainer, self._validated))
 
 
 class Pace:
@@ -163,26 +165,29 @@ class Pace:
     def seconds_left(self, trainer: pl.Trainer) -> float | None:
         """Estimate for the rest of the training, validations included once one was measured; None if unknown."""
         per_epoch = trainer.num_training_batches
-        epochs = trainer.max_epochs if trainer.max_epochs not in (None, -1) else float("inf")
-        total = epochs * per_epoch
+        done = trainer.current_epoch * per_epoch + self._batch_idx + 1 if math.isfinite(per_epoch) else math.inf
+        left = math.inf
+        if trainer.max_epochs not in (None, -1) and math.isfinite(per_epoch):
+            left = trainer.max_epochs * per_epoch - done
         if trainer.max_steps != -1:
-            total = min(total, trainer.max_steps * trainer.accumulate_grad_batches)
-        if not self._batches or total == float("inf"):
+            left = min(left, (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
+        if not self._batches or math.isinf(left):
             return None
-        done = trainer.current_epoch * per_epoch + self._batch_idx + 1
-        left = max(0.0, total - done) * self._seconds / self._batches
-        if self._validations:
-            every_n_epochs = trainer.check_val_every_n_epoch or 1
-            interval = trainer.val_check_batch if every_n_epochs == 1 else every_n_epochs * per_epoch
+        left = max(0.0, left)
+        seconds = left * self._seconds / self._batches
+        every_n_epochs = trainer.check_val_every_n_epoch or 1
+        interval = trainer.val_check_batch if every_n_epochs == 1 else every_n_epochs * per_epoch
+        # Without an interval in batches (it may be a time), validations are not counted.
+        if self._validations and interval and math.isfinite(done):
             # The validation after the last batch may not have ended yet.
             passed = done // interval if self._validated else (done - 1) // interval
-            validations = total // interval - passed
-            left += max(0.0, validations) * self._validation_seconds / self._validations
-        return left
+            validations = (done + left) // interval - passed
+            seconds += max(0.0, validations) * self._validation_seconds / self._validations
+        return seconds
 
 
 class StateColumn(ProgressColumn):
-    """Text that is made anew each time the bar is drawn.
+    """Text that is computed each time the bar is drawn.
 
     Args:
         describe: Makes the text for a task.

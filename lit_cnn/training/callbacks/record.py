@@ -137,7 +137,8 @@ class Recorder(Callback):
             return
         scores = with_interval({name: float(value) for name, value in trainer.callback_metrics.items()})
         scores = {name: value for name, value in scores.items() if name.startswith("test/")}
-        checkpoint = Path(trainer.ckpt_path or "")
+        # Without a checkpoint the network is tested as training left it, which is what the last one holds.
+        checkpoint = Path(trainer.ckpt_path or self.run.last)
         if checkpoint.is_relative_to(self.run.path):
             checkpoint = checkpoint.relative_to(self.run.path)
         looks = self.run.enter_look(str(checkpoint), scores)

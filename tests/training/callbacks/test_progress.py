@@ -55,6 +55,39 @@ def test_the_bar_shows_the_training_and_keeps_the_lines(trainer: Callable[..., T
 
 
 @pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        ({"max_epochs": 2, "accumulate_grad_batches": 3}, True),
+        ({"max_epochs": 2, "limit_val_batches": 0}, True),
+        ({"max_epochs": 4, "check_val_every_n_epoch": 2}, True),
+        ({"max_epochs": 2, "val_check_interval": 2}, True),
+        ({"max_epochs": 2, "val_check_interval": {"milliseconds": 1}, "check_val_every_n_epoch": None}, True),
+        ({"max_epochs": -1, "max_steps": 7}, True),
+        ({"max_epochs": None, "max_time": {"milliseconds": 300}}, False),
+        ({"max_epochs": 2, "num_sanity_val_steps": 1}, True),
+    ],
+    ids=str,
+)
+def test_the_bar_copes_with_any_trainer(
+    trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str], settings: dict, left: bool
+):
+    bar = Bar()
+    losses = []
+
+    class Watch(Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            losses.append(float(bar._loss) / float(pl_module.train_loss.compute()))
+            bar._state()
+
+    fitted = trainer(enable_progress_bar=True, callbacks=[bar, Watch()], **settings)
+    fitted.fit(LitLeNet(lr=1e-6, schedule="constant"), datamodule=FakeImages(num_images=160, batch_size=20))
+    assert (bar.pace.seconds_left(fitted) is not None) == left
+    assert all(0.8 < ratio < 1.25 for ratio in losses)  # of one batch to the epoch's mean: not divided
+    assert capsys.readouterr().out.rstrip("\n").endswith(CLEARED)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_after_an_error_the_terminal_is_as_it_was(trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]):
     class Fails(Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

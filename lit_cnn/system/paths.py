@@ -1,0 +1,17 @@
+"""Paths as users type them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def expand(path: str | Path) -> Path:
+    """A path whose ``~`` is the home folder.
+
+    Raises:
+        ValueError: If it is the home folder of a user who does not exist.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: there is no such home folder") from error
