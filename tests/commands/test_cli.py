@@ -140,7 +140,7 @@ def test_a_run_goes_on_where_it_stopped(lit_cnn: Command, tmp_path: Path):
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_epochs"] == 3
     again = lit_cnn("fit", "--run", run)
     assert again.returncode == 0, again.stderr
-    assert "nothing left to train: the run has had its 3 epochs" in again.stdout
+    assert "nothing left to train: max_epochs is 3; raise" in again.stdout
 
 
 @pytest.mark.parametrize("grey", [False, True])
