@@ -79,7 +79,7 @@ def _class_in(configurations: list[dict[str, Any]], group: str) -> str | None:
 
 
 def _check_complete(command: str, arguments: Arguments) -> None:
-    names = {name for name in arguments.names if not name.startswith(("--trainer", "--data.seed"))}
+    names = set(arguments.names)
     if command != "fit":
         if not names & {"--run", "--ckpt_path", "--print_config"}:
             raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
