@@ -71,7 +71,10 @@ class FileImages:
         return torch.stack([self._decode(self.paths[i]) for i in positions.tolist()])
 
     def _decode(self, path: Path) -> Tensor:
-        return read_image(path, self.image_size, self.channels)
+        try:
+            return read_image(path, self.image_size, self.channels)
+        except ValueError as error:
+            raise ValueError(f"{error}; --data.on_bad_image skip leaves such files out") from error
 
     def name(self, position: int) -> str:
         return str(self.paths[position])

@@ -54,6 +54,7 @@ def test_a_file_that_is_no_image_is_named(photos: Path, lit_cnn: Command, name: 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert str(photos / "bee" / name) in line
+    assert line.endswith("; --data.on_bad_image skip leaves such files out")
 
 
 def test_bad_files_can_be_left_out(photos: Path):
