@@ -26,6 +26,8 @@ def main(arguments: list[str]) -> int:
         settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" else False
     cli.trainer = cli.make_trainer([Recorder(cli.run), Interrupts(last=None)], **settings)
     ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+    # What a checkpoint holds are the averaged weights, which are to be evaluated.
+    ignore_warnings(r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage")
     evaluate = getattr(cli.trainer, command)
     # Without Lightning's own table, and without running code from the checkpoint.
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)

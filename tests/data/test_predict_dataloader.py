@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from conftest import write_fashion_mnist
 from pytorch_lightning import Trainer
@@ -68,3 +69,35 @@ def test_predict_on_other_datasets(trainer: MakeTrainer, tmp_path: Path):
         probabilities = torch.cat(trainer().predict(classifier, datamodule=data))
         assert len(probabilities) == num_images
         torch.testing.assert_close(probabilities, expected(classifier, data))
+
+
+class Own(pl.LightningModule):
+    """A user's own module, which knows nothing of normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(3))
+
+    def test_step(self, batch: tuple[torch.Tensor, ...], batch_idx: int) -> None:
+        self.log("test/mean", self.network(batch[0]).mean(), batch_size=len(batch[0]))
+
+    def configure_optimizers(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_module_of_ones_own_is_tested_on_a_folder(
+    trainer: Callable[..., Trainer], photos: Path, tmp_path: Path, saved: bool
+):
+    model, checkpoint = Own(), None
+    if saved:
+        first = trainer()
+        first.test(model, datamodule=ImageFolder(photos, image_size=16), verbose=False)
+        first.save_checkpoint(tmp_path / "own.ckpt")
+        content = torch.load(tmp_path / "own.ckpt", weights_only=True)
+        content["ImageFolder"] |= {"mean": [0.25] * 3, "std": [0.125] * 3}
+        checkpoint = tmp_path / "edited.ckpt"
+        torch.save(content, checkpoint)
+    fresh = ImageFolder(photos, image_size=16)
+    trainer().test(model, datamodule=fresh, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    assert (fresh.preprocessing.mean == (0.25,) * 3) == saved

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import run_process, write_photos
 from PIL import Image, ImageOps
+from torch.utils.data import DataLoader
 
 from lit_cnn import load_run
 from lit_cnn.data.preprocess import Preprocessing, read_image
@@ -311,3 +312,14 @@ def test_what_is_no_run_is_refused(folder: Path, tmp_path: Path):
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(ValueError, match=r"best\.ckpt is not a whole checkpoint: there is no such file"):
         load_run(tmp_path / "run")
+
+
+def test_what_does_not_say_how_to_see_images_is_refused(trainer, tmp_path: Path):
+    fitted = trainer()
+    pairs = DataLoader([(torch.zeros(4, 1, 28, 28), torch.tensor([0, 1, 2, 3]))], batch_size=None)
+    fitted.fit(LitLeNet(), train_dataloaders=pairs, val_dataloaders=pairs)
+    fitted.save_checkpoint(tmp_path / "plain.ckpt")
+    with pytest.raises(ValueError, match="was not trained on an ImageDataModule: it does not say its"):
+        load_run(tmp_path / "plain.ckpt")
+    with pytest.raises(ValueError, match="checkpoint='last' is of a run's folder"):
+        load_run(tmp_path / "plain.ckpt", checkpoint="last")

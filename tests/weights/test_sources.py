@@ -376,3 +376,13 @@ def test_predictions_are_not_made_for_a_folder_that_is_not_there(lit_cnn: Comman
     done = lit_cnn("predict", "--run", "runs/x", "--images", ".", "--output", "nowhere/p.csv")
     assert done.returncode == 2
     assert "there is no folder for the output nowhere/p.csv" in done.stderr
+
+
+def test_a_damaged_checkpoint_gives_no_weights(tmp_path: Path):
+    path = tmp_path / "weights.pt"
+    torch.save(build("lenet").state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"weights\.pt is not a whole checkpoint: .* is damaged"):
+        find_weights(str(path))
