@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from lit_cnn.data import ImageDataModule as ImageDataModule
     from lit_cnn.data import ImageFolder as ImageFolder
     from lit_cnn.inference.trained import load_run as load_run
+    from lit_cnn.models import LitAlexNet as LitAlexNet
+    from lit_cnn.models import LitDenseNet as LitDenseNet
+    from lit_cnn.models import LitGoogLeNet as LitGoogLeNet
+    from lit_cnn.models import LitLeNet as LitLeNet
+    from lit_cnn.models import LitMLP as LitMLP
+    from lit_cnn.models import LitNiN as LitNiN
+    from lit_cnn.models import LitResNet as LitResNet
+    from lit_cnn.models import LitVGG as LitVGG
     from lit_cnn.models import build as build
     from lit_cnn.models import list_variants as list_variants
-    from lit_cnn.models.alexnet import LitAlexNet as LitAlexNet
-    from lit_cnn.models.densenet import LitDenseNet as LitDenseNet
-    from lit_cnn.models.googlenet import LitGoogLeNet as LitGoogLeNet
-    from lit_cnn.models.lenet import LitLeNet as LitLeNet
-    from lit_cnn.models.mlp import LitMLP as LitMLP
-    from lit_cnn.models.nin import LitNiN as LitNiN
-    from lit_cnn.models.resnet import LitResNet as LitResNet
-    from lit_cnn.models.vgg import LitVGG as LitVGG
 
 
 # Type checkers must not see these: with them, every name would exist.

@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from conftest import ROOT
 
 import lit_cnn
-from lit_cnn import data
+from lit_cnn import data, models
 from lit_cnn.models import ARCHITECTURES
 
 # Names in user code, and the types that a type checker finds; then mistakes, and what it says.
@@ -48,13 +49,18 @@ ignore_missing_imports = True
 """
 
 
+def imported_for_type_checkers(package: ModuleType) -> set[str]:
+    block = next(node for node in ast.parse(Path(package.__file__).read_text()).body if isinstance(node, ast.If))
+    return {alias.name for node in block.body for alias in node.names}
+
+
 def test_every_architecture_and_every_dataset_is_offered():
     where = "add it to the imports and to the names in lit_cnn/__init__.py"
     for name in [*(cls.__name__ for cls in ARCHITECTURES.values()), *data.__all__]:
         assert name in lit_cnn.__all__, f"lit_cnn does not offer {name}: {where}"
-    block = next(node for node in ast.parse(Path(lit_cnn.__file__).read_text()).body if isinstance(node, ast.If))
-    imported = {alias.name for node in block.body for alias in node.names}
-    assert imported == set(lit_cnn.__all__), f"the imports and the names differ: {where}"
+    assert imported_for_type_checkers(lit_cnn) == set(lit_cnn.__all__), f"the imports and the names differ: {where}"
+    classes = {cls.__name__ for cls in ARCHITECTURES.values()}
+    assert imported_for_type_checkers(models) == classes, "add the class to the imports in lit_cnn/models/__init__.py"
 
 
 @pytest.mark.parametrize("name", lit_cnn.__all__)

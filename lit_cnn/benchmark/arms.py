@@ -203,7 +203,7 @@ def run_ceiling(case: Case, _: int, stopwatch: Stopwatch) -> None:
 
 
 def find_ceiling(case: Case) -> dict[str, float]:
-    """Images per second in each precision and memory format: the better of two short trials, taken by turns."""
+    """Images per second in each precision and memory format: the better of two short trials, taken alternately."""
     keep_freed_memory()
     # One step takes minutes where bfloat16 is emulated.
     precisions = [name for name in PRECISIONS if name == "float32" or has_bfloat16(case.device)]

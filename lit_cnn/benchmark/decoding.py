@@ -53,7 +53,7 @@ WAYS: dict[str, Callable[..., Tensor]] = {
 def measure_decoding(
     paths: list[Path], repeats: int, report: Report
 ) -> dict[str, dict[str, dict[str, float | list[float]]]]:
-    """Decodes all files in each way by turns, with one thread for each processor, as ``lit-cnn`` does.
+    """Decodes all files in each way, round after round, with one thread for each processor, as ``lit-cnn`` does.
 
     Returns:
         By size and way, the images per second of every round. ``gain`` is the speed of ``lit-cnn`` divided by the speed of

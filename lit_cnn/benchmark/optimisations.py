@@ -66,7 +66,7 @@ def leave_out(optimisation: str) -> list[str]:
 
 
 def measure_optimisations(case: Case, repeats: int, report: Report) -> dict[str, dict[str, Any]]:
-    """Measures a case without each optimisation by turns.
+    """Measures a case with all optimisations and without each of them, alternately.
 
     Returns:
         Images per second of every round; ``all`` is the speed with all optimisations. ``gain`` is the speed with all

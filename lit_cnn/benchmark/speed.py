@@ -1,4 +1,4 @@
-"""``lit-cnn fit`` beside the other arms, measured by turns."""
+"""Compares the speed of ``lit-cnn fit`` with the other arms; they are measured alternately."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Training(CLI):
         self.recorder = Recorder(self.run, self._save_config)
         try:
             self.trainer = self.make_trainer(self._make_callbacks(), **self._make_settings())
-        except BaseException:
+        except BaseException:  # Ctrl-C too must leave no empty folder
             self._discard_folder()
             raise
 
@@ -146,7 +146,7 @@ class Training(CLI):
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=self.config.ckpt_path, weights_only=True)
             if self.trainer.global_step == 0:
                 raise ValueError("nothing was trained: the settings of the Trainer allow no step")
-        except BaseException as error:
+        except BaseException as error:  # Interrupted is a SystemExit, Ctrl-C a KeyboardInterrupt
             self._discard_folder()
             if isinstance(error, Interrupted) and self.started_by_peer:
                 sys.exit(0)  # the first process gives the exit status; it would take another for a crash of this one

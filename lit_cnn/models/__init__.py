@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.network.names import resolve_variant
@@ -15,6 +15,16 @@ from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.compatibility import find_difference
 from lit_cnn.weights.adapt import load_torchvision_weights, start_from
 from lit_cnn.weights.sources import find_weights
+
+if TYPE_CHECKING:  # for editors and type checkers; the loop below offers the same names, and a test compares them
+    from lit_cnn.models.alexnet import LitAlexNet as LitAlexNet
+    from lit_cnn.models.densenet import LitDenseNet as LitDenseNet
+    from lit_cnn.models.googlenet import LitGoogLeNet as LitGoogLeNet
+    from lit_cnn.models.lenet import LitLeNet as LitLeNet
+    from lit_cnn.models.mlp import LitMLP as LitMLP
+    from lit_cnn.models.nin import LitNiN as LitNiN
+    from lit_cnn.models.resnet import LitResNet as LitResNet
+    from lit_cnn.models.vgg import LitVGG as LitVGG
 
 __all__ = ["build", "describe", "find_variant", "lightning_module_of", "list_variants", "load_torchvision_weights"]
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
