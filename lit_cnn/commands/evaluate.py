@@ -25,9 +25,10 @@ def main(arguments: list[str]) -> int:
     if cli.config_init.trainer.logger in (None, True):
         settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" else False
     cli.trainer = cli.make_trainer([Recorder(cli.run), Interrupts(last=None)], **settings)
-    ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint")
+    # The callbacks that trained are not wanted in an evaluation.
+    ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided")
     # What a checkpoint holds are the averaged weights, which are to be evaluated.
-    ignore_warnings(r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage")
+    ignore_warnings(r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage\. The ")
     evaluate = getattr(cli.trainer, command)
     # Without Lightning's own table, and without running code from the checkpoint.
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)

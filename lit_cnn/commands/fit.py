@@ -162,7 +162,9 @@ class Training(CLI):
         """Silences what Lightning warns of because of this command, not because of what the user gave."""
         if self.config.trainer.log_every_n_steps is None:
             # The metrics of an epoch are logged all the same.
-            ignore_warnings(r"The number of training batches \(\d+\) is smaller than the logging interval")
+            ignore_warnings(
+                r"The number of training batches \(\d+\) is smaller than the logging interval Trainer\(log_every_n_steps="
+            )
         if self.config.run:
             folder = re.escape(str(self.run.checkpoints.resolve()))
             ignore_warnings(rf"Checkpoint directory {folder} exists and is not empty")
