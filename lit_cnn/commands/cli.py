@@ -158,8 +158,8 @@ class CLI(LightningCLI):
             callbacks = [Compile(self.config.compile), *callbacks]
         plugins = given.plugins or []
         settings |= {
-            "callbacks": [*_as_list(given.callbacks), *callbacks],
-            "plugins": [*_as_list(plugins), SafeCheckpointIO()],
+            "callbacks": [*as_list(given.callbacks), *callbacks],
+            "plugins": [*as_list(plugins), SafeCheckpointIO()],
             "use_distributed_sampler": False,
         }
         if given.precision == "auto" and not plugins:  # one of which may be a precision
@@ -200,7 +200,8 @@ class CLI(LightningCLI):
             print_results(results, checkpoint, self.run.path if self.run else None)
 
 
-def _as_list(value: Any) -> list[Any]:
+def as_list(value: Any) -> list[Any]:
+    """What an option of the Trainer holds that may be nothing, one object or a list of them."""
     if value is None:
         return []
     return list(value) if isinstance(value, list) else [value]

@@ -10,7 +10,7 @@ from pathlib import Path
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
-from lit_cnn.commands.cli import CLI, PRECISION
+from lit_cnn.commands.cli import CLI, PRECISION, as_list
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.errors import Interrupted
@@ -101,7 +101,7 @@ class Training(CLI):
 
     def _make_callbacks(self) -> list[Callback]:
         given = self.config_init.trainer
-        own = given.callbacks if isinstance(given.callbacks, list) else [given.callbacks]
+        own = as_list(given.callbacks)
         saves = self.run is not None and given.enable_checkpointing is not False
         last = Last(self.run) if saves else None
         callbacks: list[Callback] = [self.recorder, Introduction(self.config.seed_everything)]
