@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -143,9 +144,16 @@ class LitClassifier(pl.LightningModule):
         self.network.compile(mode=mode)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Training loss of the logits of one output."""
-        smoothing = self.hparams["label_smoothing"]
-        return F.cross_entropy(logits, labels, weight=self.class_weights, label_smoothing=smoothing)
+        """Training loss of the logits of one output. Its mean over all processes is the loss of the whole batch."""
+        cross_entropy = partial(
+            F.cross_entropy, logits, labels, weight=self.class_weights, label_smoothing=self.hparams["label_smoothing"]
+        )
+        if self.class_weights is None or not torch.distributed.is_initialized():
+            return cross_entropy()
+        # The classes of each process's share of the batch differ, and so does the sum of their weights.
+        weight = self.class_weights[labels].sum()
+        torch.distributed.all_reduce(weight)
+        return cross_entropy(reduction="sum") * torch.distributed.get_world_size() / weight
 
     def training_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and loss of a training batch; an architecture with its own loss overrides this method."""

@@ -38,6 +38,11 @@ class ExactResume(Callback):
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self._sums: list[dict[str, dict[str, Tensor]]] = []  # by process: metric sums of an unfinished epoch
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if trainer.precision == "64-true":
+            # Lightning converts the module after it has loaded the weights, which would be rounded to float32.
+            pl_module.double()
+
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         _seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank), pl_module.device)
 
