@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from lit_cnn import layers
 from lit_cnn.network.names import nearest
 
-BATCH_NORMS = (_BatchNorm, layers.BatchNorm1d, layers.BatchNorm2d)
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, layers.BatchNorm1d, layers.BatchNorm2d)
 
 
 def head_names(network: nn.Module) -> tuple[str, ...]:
