@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from lit_cnn.data.finding import Finding
 from lit_cnn.data.folder import ImageFolder
+from lit_cnn.data.perceptual_hash import MAX_DISTANCE, MIN_SIDE, NUM_BITS, pairs_alike, perceptual_hash
 from lit_cnn.data.preprocess import GREY_MODES, read_image
 
 # So many files are named in a text; the details name all.
 NUM_NAMED = 5
+# So many pairs of images that look alike are in the details. A folder of frames of a film has millions.
+MAX_PAIRS = 10_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class ScannedFile:
         mode: Pillow's mode, for example ``RGB``; None if the file cannot be decoded.
         shape: Width and height in pixels; (0, 0) if the file cannot be decoded.
         problem: Why it cannot be decoded; None if it can.
+        hash: See :func:`lit_cnn.data.perceptual_hash.perceptual_hash`; None also if it cannot be decoded.
     """
 
     path: Path
@@ -42,6 +48,7 @@ class ScannedFile:
     mode: str | None
     shape: tuple[int, int]
     problem: str | None
+    hash: bytes | None = None
 
 
 def scan(data: ImageFolder) -> Iterator[ScannedFile]:
@@ -58,15 +65,15 @@ def scan(data: ImageFolder) -> Iterator[ScannedFile]:
 def _scan_file(path: Path, label: int, split: str, image_size: int) -> ScannedFile:
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
     try:
-        read_image(path, image_size, 3)
+        pixels = read_image(path, max(image_size, MIN_SIDE), 3)
         with Image.open(path) as image:
-            return ScannedFile(path, label, split, digest, image.mode, image.size, None)
+            return ScannedFile(path, label, split, digest, image.mode, image.size, None, perceptual_hash(pixels))
     except ValueError as error:
         return ScannedFile(path, label, split, digest, None, (0, 0), str(error))
 
 
 def check_files(files: list[ScannedFile], class_names: tuple[str, ...], image_size: int) -> Iterator[Finding]:
-    """Checks whether files can be decoded, occur twice, mix grey and colour, or are small.
+    """Checks whether files can be decoded, occur twice, look alike, mix grey and colour, or are small.
 
     Args:
         files: The files of all splits.
@@ -82,6 +89,7 @@ def check_files(files: list[ScannedFile], class_names: tuple[str, ...], image_si
         yield Finding("ok", "files", f"all {len(files):,} can be decoded")
     readable = [file for file in files if not file.problem]
     yield from _check_duplicates(readable, class_names)
+    yield _check_near_duplicates(readable, class_names)
     modes = Counter(file.mode for file in readable)
     is_mixed = len({mode in GREY_MODES for mode in modes}) > 1
     counts = ", ".join(f"{count:,} {mode}" for mode, count in modes.most_common())
@@ -114,6 +122,76 @@ def _check_duplicates(files: list[ScannedFile], class_names: tuple[str, ...]) ->
             yield Finding("warning", subject, f"{len(groups)} {problem}: {names}", details)
     if not duplicates:
         yield Finding("ok", "duplicates", f"none in {len(class_names)} classes")
+
+
+def _check_near_duplicates(files: list[ScannedFile], class_names: tuple[str, ...]) -> Finding:
+    hashed = [file for file in files if file.hash is not None]
+    plain = [str(file.path) for file in files if file.hash is None]
+    alike = _near_duplicates(hashed)
+    pairs = [(hashed[one], hashed[other], distance) for one, other, distance in alike.closest.tolist()]
+    details = {
+        "pairs": [
+            {
+                "files": [str(file.path) for file in (one, other)],
+                "splits": [one.split, other.split],
+                "classes": [class_names[file.label] for file in (one, other)],
+                "distance": distance,
+            }
+            for one, other, distance in pairs
+        ],
+        "num_pairs": alike.num_pairs,
+        "not_compared": plain,
+    }
+    not_compared = f"; {len(plain):,} without contrast are not compared" if plain else ""
+    if not pairs:
+        return Finding(
+            "ok", "lookalikes", f"none differ in at most {MAX_DISTANCE} of {NUM_BITS} bits{not_compared}", details
+        )
+
+    def describe(file: ScannedFile) -> str:
+        return f"{file.path} ({file.split}, {class_names[file.label]})"
+
+    named = [f"{describe(one)} ≈ {describe(other)}, distance {distance}" for one, other, distance in pairs[:NUM_NAMED]]
+    more = f" and {alike.num_pairs - len(named):,} more" if alike.num_pairs > len(named) else ""
+    text = f"{alike.num_pairs:,} pairs of images look alike, {alike.across_splits:,} across splits"
+    text += f", {alike.across_classes:,} across classes{not_compared}: {'; '.join(named)}{more}"
+    return Finding("warning", "lookalikes", text, details)
+
+
+@dataclass
+class _NearDuplicates:
+    """Pairs of files that look alike.
+
+    Args:
+        num_pairs: How many there are.
+        across_splits: How many of them are in two splits.
+        across_classes: How many of them are in two classes.
+        closest: Positions of two files and their distance, (MAX_PAIRS, 3) or fewer; those across splits come first.
+    """
+
+    num_pairs: int
+    across_splits: int
+    across_classes: int
+    closest: NDArray[np.intp]
+
+
+def _near_duplicates(files: list[ScannedFile]) -> _NearDuplicates:
+    """The pairs among files with a hash. Exact copies are no pairs: they are reported as duplicates."""
+    found = _NearDuplicates(0, 0, 0, np.empty((0, 3), np.intp))
+    digests = np.unique([file.digest for file in files], return_inverse=True)[1]
+    splits = np.unique([file.split for file in files], return_inverse=True)[1]
+    labels = np.array([file.label for file in files])
+    for one, other, distances in pairs_alike([file.hash for file in files if file.hash is not None]):
+        pairs = np.stack([one, other, distances], axis=1)[digests[one] != digests[other]]
+        if not len(pairs):
+            continue
+        found.num_pairs += len(pairs)
+        found.across_splits += int(np.count_nonzero(splits[pairs[:, 0]] != splits[pairs[:, 1]]))
+        found.across_classes += int(np.count_nonzero(labels[pairs[:, 0]] != labels[pairs[:, 1]]))
+        pairs = np.concatenate([found.closest, pairs])
+        order = np.lexsort((pairs[:, 2], splits[pairs[:, 0]] == splits[pairs[:, 1]]))
+        found.closest = pairs[order[:MAX_PAIRS]]
+    return found
 
 
 def _first(names: Iterable[str]) -> str:

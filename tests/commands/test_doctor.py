@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import Command, write_fashion_mnist, write_photos
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from lit_cnn.commands import doctor, examine
 
@@ -29,6 +30,7 @@ def test_a_good_folder(photos: Path, lit_cnn: Command):
     assert {finding["level"] for finding in found.values()} <= {"ok", "warning"}
     assert found["files"]["text"] == "all 60 can be decoded"
     assert found["duplicates"]["level"] == "ok"
+    assert found["lookalikes"]["level"] == "ok"
     assert found["train"]["details"].keys() == {"ant", "bee", "cat"}
     assert found["cost"]["details"]["seconds_per_epoch"] > 0
     assert found["cost"]["details"]["memory_bytes"] > 10**8
@@ -67,9 +69,51 @@ def test_duplicates_within_and_across_splits_and_classes(tmp_path: Path, lit_cnn
     leaked = [str(train / "ant" / "3.jpg"), str(tmp_path / "test" / "ant" / "leaked.jpg")]
     doubtful = [str(train / "ant" / "doubtful.jpg"), str(train / "bee" / "5.jpg")]
     assert found["leakage"]["details"]["files"] == [leaked]
+    assert found["leakage"]["level"] == "warning"
+    assert found["leakage"]["text"] == (
+        f"1 images are in more than one split: the network is evaluated on what it was trained on: {' = '.join(leaked)}"
+    )
+    assert found["lookalikes"]["details"]["num_pairs"] == 0  # exact copies are named once
     assert found["labels"]["details"]["files"] == [doubtful]
     assert [str(train / "ant" / "1.jpg"), str(train / "ant" / "copy.jpg")] in found["duplicates"]["details"]["files"]
     assert len(found["duplicates"]["details"]["files"]) == 3
+
+
+def test_near_duplicates_are_reported_with_their_splits_and_classes(tmp_path: Path, lit_cnn: Command):
+    photos = iter(
+        Image.fromarray(photo[top : top + 213, left : left + 213])
+        for photo in load_sample_images().images
+        for top in (0, 213)
+        for left in (0, 213, 426)
+    )
+    for split in ("train", "val", "test"):
+        for name in ("ant", "bee"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for number in range(2):
+                next(photos).save(tmp_path / split / name / f"{number}.jpg")
+    train, test = tmp_path / "train", tmp_path / "test"
+    shutil.copy(train / "ant" / "0.jpg", train / "ant" / "exact.jpg")
+    with Image.open(train / "ant" / "1.jpg") as image:
+        image.save(train / "bee" / "again.jpg", quality=60)
+    with Image.open(train / "bee" / "0.jpg") as image:
+        image.resize((150, 150)).save(test / "bee" / "smaller.png")
+    for number in range(30):
+        Image.new("RGB", (64, 64), (number, number, number)).save(train / "ant" / f"plain{number}.png")
+    found = findings(lit_cnn, tmp_path)["lookalikes"]
+    assert found["level"] == "warning"
+    pairs = {tuple(pair.pop("files")): pair for pair in found["details"]["pairs"]}
+    across = str(train / "bee" / "0.jpg"), str(test / "bee" / "smaller.png")
+    within = str(train / "ant" / "1.jpg"), str(train / "bee" / "again.jpg")
+    assert list(pairs) == [across, within]
+    assert 0 <= pairs[across].pop("distance") <= 48
+    assert pairs[across] == {"splits": ["train", "test"], "classes": ["bee", "bee"]}
+    assert pairs[within]["classes"] == ["ant", "bee"]
+    assert found["details"]["num_pairs"] == 2
+    assert len(found["details"]["not_compared"]) == 30
+    assert found["text"].startswith(
+        "2 pairs of images look alike, 1 across splits, 1 across classes; 30 without contrast are not compared: "
+        f"{across[0]} (train, bee) ≈ {across[1]} (test, bee), distance "
+    )
 
 
 def test_balance_modes_and_sizes(tmp_path: Path, lit_cnn: Command):
@@ -153,7 +197,7 @@ def test_a_folder_too_many_or_too_few(photos: Path, lit_cnn: Command, data: str,
     assert message in findings(lit_cnn, data, *options, status=1)["data"]["text"]
 
 
-SUBJECTS = ["files", "duplicates", "modes", "sizes", "train", "val", "precision", "cost", "checkpoints"]
+SUBJECTS = ["files", "duplicates", "lookalikes", "modes", "sizes", "train", "val", "precision", "cost", "checkpoints"]
 
 
 def test_for_people(photos: Path, lit_cnn: Command):
