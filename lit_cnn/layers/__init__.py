@@ -3,6 +3,7 @@
 from lit_cnn.layers.batch_norm import BatchNorm1d, BatchNorm2d, batch_norm
 from lit_cnn.layers.convolution import MLPConv, conv, local_response_norm
 from lit_cnn.layers.dense import DenseBlock, DenseLayer, Transition
+from lit_cnn.layers.dropout import Dropout, share_dropout
 from lit_cnn.layers.inception import Inception
 from lit_cnn.layers.init import GappedUniform, gaussian_, initialise, kaiming_
 from lit_cnn.layers.linear import Linear, MultilayerPerceptron
@@ -18,6 +19,7 @@ __all__ = [
     "Bottleneck",
     "DenseBlock",
     "DenseLayer",
+    "Dropout",
     "GappedUniform",
     "Inception",
     "Linear",
@@ -35,5 +37,6 @@ __all__ = [
     "kaiming_",
     "local_response_norm",
     "nested",
+    "share_dropout",
     "shared_layers",
 ]

@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lit_cnn.errors import TrainingError
+from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.runs.format import CHECKPOINT_KEY, format_entries
@@ -109,7 +110,7 @@ class LitClassifier(pl.LightningModule):
             rank_zero_info(self.pretrained)
         freeze_up_to(network, freeze)
 
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = share_dropout(network).to(memory_format=torch.channels_last)
         self.num_classes = num_classes
         self.in_channels = in_channels
         class_weights_tensor = None if class_weights is None else torch.tensor(class_weights)

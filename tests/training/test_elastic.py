@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,14 @@ from lit_cnn.runs.folder import Run
 MODULE = """
 import os, signal
 from pytorch_lightning.callbacks import Callback
+from torch import nn
+from lit_cnn.training.classifier import LitClassifier
+
+class LitDropout(LitClassifier):
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, **kwargs):
+        network = nn.Sequential(nn.Conv2d(in_channels, 4, 5, stride=2), nn.Tanh(), nn.Dropout(0.2), nn.Flatten(),
+                                nn.Dropout(0.5), nn.Linear(576, num_classes))
+        super().__init__(network, num_classes, in_channels, **kwargs)
 
 class Stops(Callback):
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
@@ -27,10 +35,11 @@ class Stops(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 """
 # 20 batches an epoch. A learning rate that falls, augmentation and class weights: all must be as on one process.
-FIT = ["fit", "--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--data.batch_size", "64"]
+FIT = ["fit", "--data", "Digits", "--data.image_size", "28", "--data.batch_size", "64"]
 FIT += ["--data.crop_padding", "1", "--data.flip", "true", "--trainer.max_epochs", "2", "--trainer.precision", "64-true"]
 FIT += ["--model.lr", "0.05", "--model.label_smoothing", "0.1", "--model.class_weights", "[1,2,3,1,1,4,1,1,0.5,1]"]
 FIT += ["--trainer.gradient_clip_val", "1", "--trainer.accelerator", "cpu", "--trainer.callbacks+=stops.Stops"]
+LENET, WITH_DROPOUT = ["--model", "LitLeNet"], ["--model", "stops.LitDropout"]
 ONE, TWO = ["--trainer.devices", "1"], ["--trainer.devices", "2"]
 IN_FIRST_EPOCH, IN_SECOND_EPOCH = "0 7", "1 11"
 
@@ -81,29 +90,38 @@ def metrics(run: Run) -> list[dict[str, float]]:
     return [{k: float(v) for k, v in row.items() if k not in ("seconds", "train/images_per_s")} for row in rows]
 
 
+def images_trained(run: Run) -> int:
+    return torch.load(run.last, weights_only=True)["callbacks"]["Recorder"]["images"]
+
+
 def same(run: Run, other: Run) -> None:
     ours, theirs = weights(run), weights(other)
     assert ours.keys() == theirs.keys()
     assert all(tensor.dtype == torch.float64 for tensor in ours.values())
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+    assert images_trained(run) == images_trained(other)
     assert len(metrics(run)) == 2
     for row, expected in zip(metrics(run), metrics(other), strict=True):
         assert row == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.fixture
-def never_stopped(workplace: Path, lit_cnn: Command) -> Run:
-    """A run on one process that was never stopped."""
-    done = lit_cnn(*FIT, *ONE, "--runs_dir", "never_stopped/runs")
-    assert done.returncode == 0, done.stderr
-    return only_run(workplace / "never_stopped")
+def never_stopped(workplace: Path, lit_cnn: Command) -> Callable[[list[str]], Run]:
+    """Trains a network on one process without a stop."""
+
+    def fit(model: list[str]) -> Run:
+        done = lit_cnn(*FIT, *model, *ONE, "--runs_dir", "never_stopped/runs")
+        assert done.returncode == 0, done.stderr
+        return only_run(workplace / "never_stopped")
+
+    return fit
 
 
 def test_a_stopped_run_in_float64_ends_with_the_same_bits(
     workplace: Path, lit_cnn: Command, monkeypatch: pytest.MonkeyPatch
 ):
-    fit = [*FIT, *ONE, "--trainer.max_epochs", "1"]
+    fit = [*FIT, *LENET, *ONE, "--trainer.max_epochs", "1"]
     assert lit_cnn(*fit, "--runs_dir", "never_stopped/runs").returncode == 0
     monkeypatch.setenv("STOP_AT", IN_FIRST_EPOCH)
     assert lit_cnn(*fit).returncode == 143
@@ -115,31 +133,31 @@ def test_a_stopped_run_in_float64_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_from_one_process_to_two_and_back(workplace: Path, never_stopped: Run):
-    train(workplace, *FIT, *ONE, stop_at=IN_FIRST_EPOCH)
+def test_from_one_process_to_two_and_back(workplace: Path, never_stopped: Callable[[list[str]], Run]):
+    train(workplace, *FIT, *WITH_DROPOUT, *ONE, stop_at=IN_FIRST_EPOCH)
     run = only_run(workplace)
     train(workplace, "resume", run.path, *TWO, stop_at=IN_SECOND_EPOCH)
     train(workplace, "resume", run.path, *ONE)
-    same(run, never_stopped)
+    same(run, never_stopped(WITH_DROPOUT))
 
 
 @pytest.mark.slow
-def test_from_two_processes_to_one_and_back(workplace: Path, never_stopped: Run):
-    train(workplace, *FIT, *TWO, stop_at=IN_FIRST_EPOCH)
+def test_from_two_processes_to_one_and_back(workplace: Path, never_stopped: Callable[[list[str]], Run]):
+    train(workplace, *FIT, *LENET, *TWO, stop_at=IN_FIRST_EPOCH)
     run = only_run(workplace)
     train(workplace, "resume", run.path, *ONE, stop_at=IN_SECOND_EPOCH)
     train(workplace, "resume", run.path, *TWO)
-    same(run, never_stopped)
+    same(run, never_stopped(LENET))
 
 
 @pytest.mark.slow
-def test_two_nodes_of_one_process(workplace: Path, never_stopped: Run):
+def test_two_nodes_of_one_process(workplace: Path, never_stopped: Callable[[list[str]], Run]):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     run = Run(workplace / "of_two_nodes")
     launch = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc_per_node", "1", "--master_addr", "127.0.0.1"]
-    fit = [*FIT, *ONE, "--trainer.num_nodes", "2"]
+    fit = [*FIT, *LENET, *ONE, "--trainer.num_nodes", "2"]
     nodes = [
         start(
             workplace,
@@ -151,4 +169,4 @@ def test_two_nodes_of_one_process(workplace: Path, never_stopped: Run):
     for node in nodes:
         out, err = node.communicate(timeout=240)
         assert node.returncode == 0, out + err
-    same(run, never_stopped)
+    same(run, never_stopped(LENET))

@@ -37,7 +37,7 @@ class Recorder(Callback):
         self.images = 0
         self.seconds = 0.0  # spent in training batches
         self.wall_seconds = 0.0  # of the whole training, also before a resume
-        self._epoch_images = 0
+        self._epoch_images = 0  # of all processes
         self._epoch_started = 0.0
         self._batch_ended = 0.0
         self._fit_started = 0.0
@@ -72,7 +72,7 @@ class Recorder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.trained = True
-        self._epoch_images += len(batch[1])
+        self._epoch_images += len(batch[1]) * trainer.world_size
         self._batch_ended = time.perf_counter()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -98,10 +98,9 @@ class Recorder(Callback):
         if not self._validated:
             self._await_device(trainer)
         epoch_seconds = self._batch_ended - self._epoch_started
-        images = self._epoch_images * trainer.world_size
-        self.images += images
+        self.images += self._epoch_images
         self.seconds += epoch_seconds
-        pl_module.log("train/images_per_s", images / epoch_seconds, sync_dist=True)
+        pl_module.log("train/images_per_s", self._epoch_images / epoch_seconds, sync_dist=True)
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}

@@ -16,16 +16,18 @@ from torchmetrics import Metric
 STEP_STREAM = 0x57E9
 
 
-def step_seed(seed: int, epoch: int, batch: int, rank: int) -> int:
-    """Seed of the random numbers in one training step of one process, for example those of dropout."""
-    return int(np.random.SeedSequence([STEP_STREAM, seed, epoch, batch, rank]).generate_state(1, np.uint64)[0])
+def step_seed(seed: int, epoch: int, batch: int) -> int:
+    """Seed of the random numbers in one training step, for example those of dropout."""
+    # The last number was that of the process. It stays so that a seed gives the same weights as before.
+    return int(np.random.SeedSequence([STEP_STREAM, seed, epoch, batch, 0]).generate_state(1, np.uint64)[0])
 
 
 class ExactResume(Callback):
     """Seeds each training step by its position, and saves what Lightning does not save of an unfinished epoch.
 
-    - Each step seeds torch's generators from (seed, epoch, batch, rank). Their state need not be saved. The order of the
-      images is derived in the same way, see :class:`lit_cnn.data.loader.Loader`.
+    - Each step seeds torch's generators from (seed, epoch, batch). Their state need not be saved. The order of the images is
+      derived in the same way, see :class:`lit_cnn.data.loader.Loader`. All processes have the same random numbers, so that
+      they can draw as one would, see :class:`lit_cnn.layers.Dropout`.
     - A checkpoint holds the sums of the training metrics in this epoch, for each process.
     - Lightning's counters depend on the hook in which a checkpoint is saved. They are changed to one of three states: some
       batches are done; some batches are done and a validation is due; the epoch is over.
@@ -44,7 +46,7 @@ class ExactResume(Callback):
             pl_module.double()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        _seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank), pl_module.device)
+        _seed(step_seed(self.seed, trainer.current_epoch, batch_idx), pl_module.device)
 
     # Metrics of an unfinished epoch
 
