@@ -16,11 +16,11 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict runs doctor dashboard benchmark catalogue tables test test-all lint format audit \
-        lock clean
+.PHONY: help setup train evaluate resume predict runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
+        format audit lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "Variables of train, all but MODEL optional:"
 	@echo "  MODEL=googlenet          a recipe's name, from experiments/DATA/; for a folder, any network of lit-cnn models"
@@ -106,6 +106,17 @@ test: $(VENV)/installed ## Run the tests
 
 test-all: $(VENV)/installed ## Run all tests, the slow ones too
 	@$(BIN)/python -m pytest $(PARALLEL) -m '' $(ARGS)
+
+# With the oldest Python too. Rebuilt when the packaging changes.
+LOWEST = .venv-lowest
+$(LOWEST)/installed: pyproject.toml
+	uv venv --quiet --clear --seed --python 3.11 $(LOWEST)
+	uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --requirements pyproject.toml --extra dev
+	uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --config-settings editable_mode=compat --editable .
+	@touch $@
+
+test-lowest: $(LOWEST)/installed ## Run the tests with the lowest versions that pyproject.toml allows (needs uv)
+	@$(LOWEST)/bin/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/installed ## Check style, format, types and the order of imports
 	@$(BIN)/ruff check .

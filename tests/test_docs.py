@@ -42,6 +42,7 @@ NOT_RUN = {
     "setup",
     "test",
     "test-all",
+    "test-lowest",
     "lint",
     "format",
     "audit",

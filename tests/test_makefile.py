@@ -9,7 +9,18 @@ def test_help_documents_every_target_and_variable():
     done = make("help")
     assert done.returncode == 0
     targets = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("  make ")}
-    assert {"setup", "train", "evaluate", "resume", "predict", "dashboard", "test", "lint", "clean"} <= targets
+    assert {
+        "setup",
+        "train",
+        "evaluate",
+        "resume",
+        "predict",
+        "dashboard",
+        "test",
+        "test-lowest",
+        "lint",
+        "clean",
+    } <= targets
     for variable in ("MODEL", "DATA", "DATA_DIR", "DEVICES", "PRECISION", "EPOCHS", "SEED", "RUN_NAME", "ARGS"):
         assert f"{variable}=" in done.stdout
     assert make().stdout == done.stdout

@@ -83,5 +83,13 @@ def test_the_lock_pins_everything_declared_with_hashes():
     assert all("--hash=sha256:" in package for package in packages)
 
 
+@pytest.mark.parametrize(
+    ("name", "bound"), [("pytorch-lightning", "<2.7"), ("torchmetrics", "<1.10"), ("jsonargparse", "<5")]
+)
+def test_packages_whose_private_or_deprecated_names_are_used_have_an_upper_bound(name: str, bound: str):
+    (requirement,) = [r for r in PROJECT["dependencies"] if re.match(rf"{name}\W", r)]
+    assert requirement.endswith(f",{bound}")
+
+
 def test_the_lock_names_no_index():
     assert not re.search(r"index-url|find-links|https?://|file:", LOCK)
