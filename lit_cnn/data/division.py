@@ -60,8 +60,9 @@ def divide(
     """
     least = list(minimum or [1] * len(shares))
     bounds = np.cumsum([0.0, *shares])
-    hashes = {unit: _hash(unit, salt) for unit in units}
-    part = {unit: min(int(np.searchsorted(bounds[1:], value, "right")), len(shares) - 1) for unit, value in hashes.items()}
+    hashes = {unit: _hash(unit, salt) for unit in dict.fromkeys(units)}
+    numbers = np.searchsorted(bounds[1:-1], list(hashes.values()), "right").tolist()
+    part: dict[str, int] = dict(zip(hashes, numbers, strict=True))
     by_class: dict[int, set[str]] = defaultdict(set)
     for unit, label in zip(units, labels, strict=True):
         by_class[label].add(unit)

@@ -56,7 +56,7 @@ class FileImages:
     """Image files that are decoded when they are asked for.
 
     Args:
-        paths: The files.
+        files: Paths of the files.
         labels: Class of each, (N,).
         image_size: Height and width after decoding, in pixels.
         channels: 1 for grey, 3 for colour.
@@ -64,25 +64,29 @@ class FileImages:
     """
 
     def __init__(
-        self, paths: Sequence[Path], labels: Tensor, image_size: int, channels: int, digests: Sequence[str] = ()
+        self, files: Sequence[str], labels: Tensor, image_size: int, channels: int, digests: Sequence[str] = ()
     ) -> None:
-        self.paths = list(paths)
+        self.files = files
         self.labels = labels
         self.image_size = image_size
         self.channels = channels
         self.digests = digests
 
     def fetch(self, positions: Tensor) -> Tensor:
-        return torch.stack([self._decode(self.paths[i]) for i in positions.tolist()])
+        return torch.stack([self._decode(i) for i in positions.tolist()])
 
-    def _decode(self, path: Path) -> Tensor:
+    def _decode(self, position: int) -> Tensor:
         try:
-            return read_image(path, self.image_size, self.channels)
+            return read_image(Path(self.files[position]), self.image_size, self.channels)
         except ValueError as error:
             raise ValueError(f"{error}; --data.on_bad_image skip leaves such files out") from error
 
     def name(self, position: int) -> str:
-        return str(self.paths[position])
+        return self.files[position]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(file) for file in self.files]
 
     @property
     def num_bytes(self) -> int:
@@ -92,16 +96,16 @@ class FileImages:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of all images as one tensor, (N, C, H, W)."""
-        return len(self.paths), self.channels, self.image_size, self.image_size
+        return len(self.files), self.channels, self.image_size, self.image_size
 
     def decode_into(self, pixels: Tensor) -> None:
         """Decodes all files into a uint8 tensor of :attr:`shape`."""
 
         def decode(position: int) -> None:
-            pixels[position] = self._decode(self.paths[position])
+            pixels[position] = self._decode(position)
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:
-            deque(workers.map(decode, range(len(self.paths))), maxlen=0)
+            deque(workers.map(decode, range(len(self.files))), maxlen=0)
 
     def in_memory(self) -> ArrayImages:
         """Decodes all files once and keeps the pixels in memory."""
@@ -117,4 +121,4 @@ class FileImages:
         return None if pixels is None else self._with_pixels(pixels)
 
     def _with_pixels(self, pixels: Tensor) -> ArrayImages:
-        return ArrayImages(pixels, self.labels, tuple(map(str, self.paths)))
+        return ArrayImages(pixels, self.labels, self.files)

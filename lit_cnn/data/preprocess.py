@@ -84,15 +84,16 @@ def measure(images: Images, max_images: int = 10_000) -> tuple[tuple[float, ...]
         max_images: If there are more, so many are taken at even distances.
     """
     positions = torch.linspace(0, len(images.labels) - 1, min(len(images.labels), max_images)).long()
-    total, squares, count = 0.0, 0.0, 0
+    # Sums of whole numbers: exact, and several times as fast as those of fractions.
+    total, squares, count = torch.tensor(0), torch.tensor(0), 0
     for part in positions.split(256):
-        pixels = images.fetch(part).double().div_(255)
+        pixels = images.fetch(part).to("cpu", torch.int32)
         total = total + pixels.sum((0, 2, 3))
-        squares = squares + pixels.square().sum((0, 2, 3))
+        squares = squares + pixels.square_().sum((0, 2, 3))
         count += pixels.numel() // pixels.shape[1]
-    mean = total / count
+    mean = total.double() / (255 * count)
     # A channel without contrast would divide by zero.
-    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
+    std = (squares.double() / (255**2 * count) - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
     return tuple(mean.tolist()), tuple(std.tolist())
 
 

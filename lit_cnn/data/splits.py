@@ -26,7 +26,7 @@ class ArrayImages:
 
     pixels: Tensor
     labels: Tensor
-    names: tuple[str, ...] | None = None
+    names: Sequence[str] | None = None
 
     def fetch(self, positions: Tensor) -> Tensor:
         return self.pixels.index_select(0, positions.to(self.pixels.device, non_blocking=True))
