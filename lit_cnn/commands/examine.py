@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,9 @@ def examine(
             if any(file.problem for file in files):
                 return
         data.prepare_data()
-        data.setup("fit")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about images in several splits, which were reported above
+            data.setup("fit")
         channels, num_classes = data.channels, data.num_classes
     except (ValueError, OSError) as error:
         yield Finding("error", "data", str(error))

@@ -6,6 +6,7 @@ import glob
 import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,7 +44,9 @@ def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Cal
             _make(path, num_bytes, lambda pixels: fill(pixels.view(*shape)))
         return _map(path, num_bytes, shared=False).view(*shape)
     except OSError as error:
-        _print(f"decoded images cannot be saved in {folder} ({error}): they are decoded again in each epoch")
+        _print(
+            f"decoded images cannot be saved in {folder} ({error}): they are decoded again in each epoch if they exceed data.memory_gb"
+        )
         return None
 
 
@@ -81,4 +84,4 @@ def _remove_outdated(folder: Path, name: str, path: Path) -> None:
 
 @rank_zero_only
 def _print(message: str) -> None:
-    print(message, flush=True)
+    print(message, file=sys.stderr, flush=True)

@@ -113,7 +113,7 @@ def test_a_full_disk_is_reported_and_the_images_are_decoded_in_each_epoch(
     usage = namedtuple("usage", "total used free")(100, 90, 10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     torch.testing.assert_close(epoch_of(folder_of(photos, cache)), epoch_of(folder_of(photos, None)), rtol=0, atol=0)
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert f"cannot be saved in {cache} (0.0 MB are needed, 0.0 MB are free): they are decoded again in each epoch" in said
     assert decoded_in(cache) == []
 
@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_made_stops_nothing(photos: Path, tmp_path: Path
     (tmp_path / "file").write_text("in the way")
     cached = epoch_of(folder_of(photos, tmp_path / "file" / "cache"))
     torch.testing.assert_close(cached, epoch_of(folder_of(photos, None)), rtol=0, atol=0)
-    assert "cannot be saved in" in capsys.readouterr().out
+    assert "cannot be saved in" in capsys.readouterr().err
 
 
 def test_partial_files_of_killed_processes_are_removed_after_a_day(photos: Path, cache: Path):
@@ -143,7 +143,7 @@ def test_two_processes_decode_once(tmp_path: Path, photos: Path, cache: Path):
     two = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--test_after_fit"]
     done = run_process(tmp_path, "fit", "--model", "LitLeNet", *data, "--data.cache_dir", cache, *two)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("decoding once into") == 2  # training images, test images
+    assert done.stderr.count("decoding once into") == 2  # training images, test images
     assert len(decoded_in(cache)) == 2
 
 
@@ -152,6 +152,6 @@ def test_the_command_announces_the_file_and_its_size(lit_cnn: Command, photos: P
     train = ["fit", "--model", "LitLeNet", *data, "--data.cache_dir", cache, "--trainer.max_epochs", "1"]
     first, second = lit_cnn(*train), lit_cnn(*train)
     assert first.returncode == second.returncode == 0, first.stderr
-    assert f"decoding once into {cache}/photos-" in first.stdout
-    assert ", 0.1 MB" in first.stdout
-    assert "decoding" not in second.stdout
+    assert f"decoding once into {cache}/photos-" in first.stderr
+    assert ", 0.1 MB" in first.stderr
+    assert "decoding" not in second.stderr
