@@ -45,7 +45,8 @@ def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Cal
         return _map(path, num_bytes, shared=False).view(*shape)
     except OSError as error:
         _print(
-            f"decoded images cannot be saved in {folder} ({error}): they are decoded again in each epoch if they exceed data.memory_gb"
+            f"decoded images cannot be saved in {folder} ({error}): "
+            f"they are decoded again in each epoch if they take more than data.memory_gb"
         )
         return None
 
