@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lit_cnn.data.finding import Finding
-from lit_cnn.data.folder import ImageFolder
+from lit_cnn.data.image_files import ImageFiles
 from lit_cnn.data.perceptual_hash import MAX_DISTANCE, MIN_SIDE, NUM_BITS, pairs_alike, perceptual_hash
 from lit_cnn.data.preprocess import GREY_MODES, read_image
 
@@ -51,12 +51,10 @@ class ScannedFile:
     hash: bytes | None = None
 
 
-def scan(data: ImageFolder) -> Iterator[ScannedFile]:
+def scan(data: ImageFiles) -> Iterator[ScannedFile]:
     """Decodes every file of every split."""
     for split in ("train", "val", "test"):
         files = data.files(split)
-        if files is None:
-            continue
         with ThreadPoolExecutor(os.cpu_count()) as workers:
             scan_one = partial(_scan_file, split=split, image_size=data.image_size)
             yield from workers.map(scan_one, files.paths, files.labels.tolist())
