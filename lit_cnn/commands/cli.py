@@ -27,7 +27,7 @@ from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.compile import Compile, Mode
-from lit_cnn.training.callbacks.record import with_interval
+from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import AutoTrainer, choose_precision
 
@@ -190,14 +190,13 @@ class CLI(LightningCLI):
     def scores(self) -> dict[str, float]:
         """What the Trainer logged last, the test accuracy with its interval."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        return with_interval(scores) if "test/acc" in scores else scores
+        return with_interval(scores)
 
     def report(self, results: dict[str, float], checkpoint: str | Path | None) -> None:
         """Prints the table at the end of a command."""
         if self.trainer.is_global_zero:
-            if "test/acc" in results and self.run:
-                results = results | {"test/looks": self.run.read_results().get("test/looks", 0)}
-            print_results(results, checkpoint, self.run.path if self.run else None)
+            looks = next((callback.looks for callback in self.trainer.callbacks if isinstance(callback, LookRecorder)), None)
+            print_results(results, checkpoint, self.run.path if self.run else None, looks)
 
 
 def as_list(value: Any) -> list[Any]:

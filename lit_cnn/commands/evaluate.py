@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.callbacks.dashboard import RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
-from lit_cnn.training.callbacks.record import Recorder
+from lit_cnn.training.callbacks.looks import LookRecorder
 
 
 def main(arguments: list[str]) -> int:
@@ -20,17 +22,39 @@ def main(arguments: list[str]) -> int:
     checkpoint = cli.config.ckpt_path
     if checkpoint is None:
         raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
-    cli.run = Run.open(cli.config.run) if cli.config.run else Run.of_checkpoint(checkpoint)
+    cli.run = find_tested_run(cli, checkpoint)
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):
         settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" else False
-    cli.trainer = cli.make_trainer([Recorder(cli.run), Interrupts(last=None)], **settings)
+    cli.trainer = cli.make_trainer([LookRecorder(cli.run), Interrupts(last=None)], **settings)
+    ignore_evaluation_warnings()
+    evaluate = getattr(cli.trainer, command)
+    # Without Lightning's own table, and without running code from the checkpoint.
+    evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    difference = cli.model.origin.describe_evaluation(cli.datamodule)
+    if difference and cli.trainer.is_global_zero:
+        print(f"cross-dataset evaluation: {cli.run.path if cli.run else checkpoint} was {difference}")
+    cli.report(cli.scores(), checkpoint)
+    return 0
+
+
+def find_tested_run(cli: CLI, checkpoint: str) -> Run | None:
+    """The run that saved a checkpoint, whose ledger gets the look; None if it is not known.
+
+    Raises:
+        ValueError: If it is not the run that the user names.
+    """
+    named = Run.open(cli.config.run) if cli.config.run else None
+    configured = [Run(Path(str(path)).parent) for path in cli.config.config or []]
+    run = Run.of_checkpoint(checkpoint, cli.config.runs_dir, [*([named] if named else []), *configured])
+    if named and run and named.id != run.id:
+        raise ValueError(f"{checkpoint} belongs to the run {run.path}, not to {named.path}: name that run with --run")
+    return run
+
+
+def ignore_evaluation_warnings() -> None:
+    """Silences what Lightning warns of in every evaluation of a checkpoint."""
     # The callbacks that trained are not wanted in an evaluation.
     ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided")
     # What a checkpoint holds are the averaged weights, which are to be evaluated.
     ignore_warnings(r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage\. The ")
-    evaluate = getattr(cli.trainer, command)
-    # Without Lightning's own table, and without running code from the checkpoint.
-    evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
-    cli.report(cli.scores(), checkpoint)
-    return 0

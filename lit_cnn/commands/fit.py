@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from pathlib import Path
 
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lit_cnn.commands.cli import CLI, PRECISION, as_list
+from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.errors import Interrupted
@@ -22,6 +22,7 @@ from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard, RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.introduction import Introduction
+from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
 
@@ -104,7 +105,7 @@ class Training(CLI):
         own = as_list(given.callbacks)
         saves = self.run is not None and given.enable_checkpointing is not False
         last = Last(self.run) if saves else None
-        callbacks: list[Callback] = [self.recorder, Introduction(self.config.seed_everything)]
+        callbacks: list[Callback] = [self.recorder, LookRecorder(self.run), Introduction(self.config.seed_everything)]
         if given.enable_progress_bar is not False and not any(isinstance(callback, ProgressBar) for callback in own):
             callbacks.append(progress_bar())
         if self.run:
@@ -170,7 +171,11 @@ class Training(CLI):
             ignore_warnings(rf"Checkpoint directory {folder} exists and is not empty")
 
     def test(self) -> dict[str, float]:
-        """Looks at the test images once, with the best checkpoint; without one, with the network as training left it."""
-        checkpoint: Path | None = self.run.best if self.run and self.run.best.is_file() else None
+        """Looks at the test images once, as ``lit-cnn test`` would, with the best checkpoint, else with the last.
+
+        If no checkpoint was saved, the network is tested as training left it.
+        """
+        checkpoint = self.run.checkpoint if self.run else None
+        ignore_evaluation_warnings()
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         return self.scores()
