@@ -19,6 +19,7 @@ from lit_cnn.commands.arguments import name_classes_in_configuration
 from lit_cnn.commands.messages import DEBUG, explain
 from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import restrict_imports
+from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.tables import print_results
 from lit_cnn.data import ImageDataModule
 from lit_cnn.network.catalogue import read_catalogue
@@ -195,8 +196,10 @@ class CLI(LightningCLI):
     def report(self, results: dict[str, float], checkpoint: str | Path | None) -> None:
         """Prints the table at the end of a command."""
         if self.trainer.is_global_zero:
-            looks = next((callback.looks for callback in self.trainer.callbacks if isinstance(callback, LookRecorder)), None)
-            print_results(results, checkpoint, self.run.path if self.run else None, looks)
+            recorder = next(callback for callback in self.trainer.callbacks if isinstance(callback, LookRecorder))
+            if recorder.problem:
+                warn(recorder.problem)
+            print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks)
 
 
 def as_list(value: Any) -> list[Any]:

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.cli import LightningArgumentParser
 
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.callbacks.dashboard import RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.looks import LookRecorder
+from lit_cnn.training.origin import Origin
+
+
+class Evaluation(CLI):
+    """Settings, data and network of an evaluation."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        data = self.config.data
+        if self.config.ckpt_path and data.class_path.endswith(".ImageFolder") and data.init_args.channels is None:
+            # Grey or colour as in training, whatever the images of another folder are.
+            data.init_args.channels = Origin.of(peek(self.config.ckpt_path)).data.get("channels")
 
 
 def main(arguments: list[str]) -> int:
@@ -18,7 +34,7 @@ def main(arguments: list[str]) -> int:
     command, *options = arguments
     quiet()
     keep_freed_memory()
-    cli = CLI(command, options)
+    cli = Evaluation(command, options)
     checkpoint = cli.config.ckpt_path
     if checkpoint is None:
         raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
@@ -31,9 +47,9 @@ def main(arguments: list[str]) -> int:
     evaluate = getattr(cli.trainer, command)
     # Without Lightning's own table, and without running code from the checkpoint.
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
-    difference = cli.model.origin.describe_evaluation(cli.datamodule)
+    difference = cli.model.origin.describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
     if difference and cli.trainer.is_global_zero:
-        print(f"cross-dataset evaluation: {cli.run.path if cli.run else checkpoint} was {difference}")
+        print(difference)
     cli.report(cli.scores(), checkpoint)
     return 0
 
@@ -53,7 +69,8 @@ def find_tested_run(cli: CLI, checkpoint: str) -> Run | None:
 
 
 def ignore_evaluation_warnings() -> None:
-    """Silences what Lightning warns of in every evaluation of a checkpoint."""
+    """Silences what Lightning warns of in every evaluation of a checkpoint, and what the command says itself."""
+    ignore_warnings("this look at ")
     # The callbacks that trained are not wanted in an evaluation.
     ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided")
     # What a checkpoint holds are the averaged weights, which are to be evaluated.

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from lit_cnn.runs.format import CHECKPOINT_KEY, RUN_KEY, check_format
+from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 from lit_cnn.system.memory import format_bytes
 
 # Checkpoints whose previous version is kept beside them.
@@ -87,13 +87,13 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     return content
 
 
-def read_run_id(path: str | Path) -> str | None:
-    """Identity of the run that saved a checkpoint; None if it does not say, or cannot be read. Tensors are not read."""
+def peek(path: str | Path) -> dict[str, Any]:
+    """Content of a checkpoint file without reading its tensors; nothing if it cannot be read."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception:  # whoever wants the weights says what is wrong with the file
-        return None
-    return content.get(RUN_KEY) if isinstance(content, dict) else None
+    except Exception:  # torch raises many kinds for files that are damaged, foreign or missing
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def find_damage(path: str | Path) -> str | None:

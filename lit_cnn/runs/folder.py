@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_cnn.runs.environment import describe_environment
-from lit_cnn.runs.format import check_format
+from lit_cnn.runs.format import RUN_KEY, check_format
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, now
 from lit_cnn.system.paths import expand
 
@@ -107,9 +107,9 @@ class Run:
             root: Folder of all runs.
             candidates: Further runs that may have saved it.
         """
-        from lit_cnn.runs.checkpoint_file import read_run_id  # imports torch
+        from lit_cnn.runs.checkpoint_file import peek  # imports torch
 
-        path, saved_by = Path(checkpoint), read_run_id(checkpoint)
+        path, saved_by = Path(checkpoint), peek(checkpoint).get(RUN_KEY)
         run = cls(path.parent.parent)
         if run.config.is_file() and run.checkpoints.is_dir() and run.checkpoints.samefile(path.parent):
             if run.environment.is_file():

@@ -23,7 +23,7 @@ class RunSummary:
         epochs: Number of finished epochs.
         val_acc: Highest validation accuracy, on a scale of 0 to 1.
         test_acc: Test accuracy; None after the run was resumed, until it is tested again.
-        looks: Number of looks at the test set.
+        looks: Number of looks at its own test set.
         num_bytes: Size of all files in the folder.
         date: When it was started or resumed last, with the time zone.
     """
@@ -53,7 +53,7 @@ def summarise(run: Run) -> RunSummary:
         epochs=len(rows),
         val_acc=_read(lambda: float(results["val/acc"]), max(accuracies, default=None)),
         test_acc=_read(lambda: float(results["test/acc"]), None),
-        looks=_read(lambda: len(run.ledger), 0),
+        looks=_read(lambda: sum(look.get("data") in (None, environment.get("dataset")) for look in run.ledger.entries()), 0),
         num_bytes=_num_bytes(run.path),
         date=_read(lambda: datetime.fromisoformat(environment["time"]), None),
     )

@@ -104,13 +104,18 @@ class Origin:
             f"a network trained on {self.dataset} cannot be evaluated on {name_of(data)}, whose classes differ: {difference}"
         )
 
-    def describe_evaluation(self, data: Any) -> str | None:
-        """What sets an evaluation apart from that of a run on its own images, for a user; None if nothing does."""
+    def describe_evaluation(self, data: Any, subject: Any = "the network") -> str | None:
+        """What sets an evaluation apart from that of a run on its own images, for a user; None if nothing does.
+
+        Args:
+            data: The data module that is evaluated on.
+            subject: Name of the network or its run.
+        """
         if self.is_of_other(data, with_digest=False):
-            return f"trained on {self.dataset}, evaluated on {self._other(data)}"
+            return f"cross-dataset evaluation: {subject} was trained on {self.dataset}, evaluated on {self._other(data)}"
         size, trained_size = getattr(data, "image_size", None), self.data.get("image_size")
         if size and trained_size and size != trained_size:
-            return f"trained on images of {trained_size}×{trained_size}, evaluated on images of {size}×{size}"
+            return f"{subject} was trained on images of {trained_size}×{trained_size}, evaluated on {size}×{size}"
         return None
 
     def _other(self, data: Any) -> str:

@@ -30,7 +30,8 @@ class LookRecorder(Callback):
 
     def __init__(self, run: Run | None = None) -> None:
         self.run = run
-        self.looks: Looks | None = None  # after a test of a run
+        self.looks: Looks | None = None  # after a test of a known run
+        self.problem: str | None = None  # why the last look was not entered
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -45,7 +46,7 @@ class LookRecorder(Callback):
             trainer.loggers = [logger for logger in trainer.loggers if not isinstance(logger, RunLogger)]
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.looks = None
+        self.looks = self.problem = None
         if not trainer.is_global_zero:
             return
         origin, data = pl_module.origin, data_of(trainer)
@@ -56,7 +57,7 @@ class LookRecorder(Callback):
         run = self.run or _find_run(origin)
         if run is None:
             tested = origin.path if origin and origin.path else "the network"
-            rank_zero_warn(f"{look} is in no ledger: {tested} belongs to no known run")
+            self._warn(f"{look} is in no ledger: {tested} belongs to no known run")
             return
         checkpoint = _relative(origin.path, run) if origin and origin.path else None
         epoch, step = (origin.epoch, origin.step) if origin else (None, trainer.global_step)
@@ -65,7 +66,11 @@ class LookRecorder(Callback):
             if not trainer.fast_dev_run:
                 self._write_results(run, trainer, pl_module, scores, images, checkpoint)
         except OSError as error:
-            rank_zero_warn(f"{look} is not entered completely: {error}")
+            self._warn(f"{look} is not entered completely: {error}")
+
+    def _warn(self, problem: str) -> None:
+        self.problem = problem
+        rank_zero_warn(problem)
 
     def _write_results(
         self,
