@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lit_cnn.data import FashionMNIST as FashionMNIST
     from lit_cnn.data import ImageDataModule as ImageDataModule
     from lit_cnn.data import ImageFolder as ImageFolder
+    from lit_cnn.data import ImageTable as ImageTable
     from lit_cnn.inference.trained import load_run as load_run
     from lit_cnn.models import LitAlexNet as LitAlexNet
     from lit_cnn.models import LitDenseNet as LitDenseNet
@@ -38,7 +39,17 @@ if TYPE_CHECKING:
 if not TYPE_CHECKING:
     _MODULES = {
         "lit_cnn.data": (
-            *("CIFAR10", "CIFAR100", "Digits", "FakeImages", "FashionMNIST", "ImageDataModule", "ImageFolder", "MNIST"),
+            *(
+                "CIFAR10",
+                "CIFAR100",
+                "Digits",
+                "FakeImages",
+                "FashionMNIST",
+                "ImageDataModule",
+                "ImageFolder",
+                "ImageTable",
+                "MNIST",
+            ),
         ),
         "lit_cnn.inference.trained": ("load_run",),
         "lit_cnn.models": (

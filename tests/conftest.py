@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
+import zlib
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -22,6 +26,12 @@ from lit_cnn.__main__ import main
 from lit_cnn.models import ARCHITECTURES, build, list_variants
 
 ROOT = Path(__file__).parent.parent
+
+# Decoded images and what is known of files go into the home folder: the tests have one of their own.
+if "LIT_CNN_TEST_HOME" not in os.environ:
+    os.environ.setdefault("MPLCONFIGDIR", str(Path.home() / ".config" / "matplotlib"))  # a cache that takes seconds to make
+    os.environ["HOME"] = os.environ["LIT_CNN_TEST_HOME"] = tempfile.mkdtemp(prefix="lit_cnn_tests_")
+    atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 # Where several processes test side by side, each of them, and what it starts, computes with its share of the processors.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
@@ -71,8 +81,11 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
 
 
 def write_photos(folder: Path, classes: tuple[str, ...], num_images: int, grey: bool = False) -> None:
-    """Class folders of JPEG and PNG files of different sizes; each class has its own brightness."""
-    random = np.random.default_rng(0)
+    """Class folders of JPEG and PNG files of different sizes; each class has its own brightness.
+
+    Folders of other names get other images.
+    """
+    random = np.random.default_rng(zlib.crc32(folder.name.encode()))
     for index, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for number in range(num_images):

@@ -14,6 +14,7 @@ from lit_cnn.commands.options import COMMON, LINKED, check_options, options_by_c
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.data.archive import SUFFIXES
 from lit_cnn.data.names import find_dataset
+from lit_cnn.data.rows import SUFFIXES as TABLES
 from lit_cnn.network.catalogue import default_variants, find_in_catalogue, read_catalogue
 from lit_cnn.system.paths import expand
 
@@ -98,6 +99,8 @@ def _check_complete(command: str, arguments: Arguments) -> None:
         raise ValueError(f"--{missing[0]} is missing: add {example}")
     if arguments.last("--data") == "ImageFolder" and not names & {"--data.data_dir", "--data.init_args.data_dir"}:
         raise ValueError("ImageFolder needs the folder of the images: add --data.data_dir photos/, or say --data photos/")
+    if arguments.last("--data") == "ImageTable" and not names & {"--data.table", "--data.init_args.table"}:
+        raise ValueError("ImageTable needs a table: add --data.table photos.csv, or say --data photos.csv")
 
 
 # Names
@@ -123,8 +126,8 @@ def name_classes(arguments: Arguments) -> None:
                 raise ValueError(
                     f"--data {data} is the folder of the images already: remove --data.data_dir (make: DATA_DIR)"
                 )
-            folder = {"--data.data_dir": dataset.data_dir} if option == "--data" and dataset.data_dir else {}
-            arguments.replace(option, {option: dataset.class_name, **folder})
+            own = {f"--data.{name}": value for name, value in dataset.arguments.items()} if option == "--data" else {}
+            arguments.replace(option, {option: dataset.class_name, **own})
 
 
 def _is_new(model: str) -> bool:
@@ -134,8 +137,8 @@ def _is_new(model: str) -> bool:
 
 def _is_class_path(name: str) -> bool:
     """Whether a name is left to the parser: a class of another package, a file of settings, settings themselves."""
-    is_archive = name.lower().endswith(SUFFIXES)
-    looks_like_class = "." in name and not is_archive and all(part.isidentifier() for part in name.split("."))
+    is_file = name.lower().endswith((*SUFFIXES, *TABLES))
+    looks_like_class = "." in name and not is_file and all(part.isidentifier() for part in name.split("."))
     looks_like_settings = name[:1] in "{[" or name.endswith((".yaml", ".yml"))
     return looks_like_settings or (looks_like_class and not expand(name).exists())
 
@@ -170,8 +173,7 @@ def _as_class(content: dict[str, Any]) -> dict[str, Any]:
         return _as_class({**content, "class_path": network.class_name, "init_args": {"variant": variant, **arguments}})
     with contextlib.suppress(ValueError):
         dataset = find_dataset(name)
-        own = {"data_dir": dataset.data_dir} if dataset.data_dir else {}
-        return {**content, "class_path": dataset.class_name, "init_args": {**own, **arguments}}
+        return {**content, "class_path": dataset.class_name, "init_args": {**dataset.arguments, **arguments}}
     return content  # a callback, a logger, or nothing that there is: the parser decides
 
 

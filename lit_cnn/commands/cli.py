@@ -22,6 +22,7 @@ from lit_cnn.commands.policy import restrict_imports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.tables import print_results
 from lit_cnn.data import ImageDataModule
+from lit_cnn.data.manifest import Manifest, beside
 from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
@@ -120,7 +121,7 @@ class CLI(LightningCLI):
         if not isinstance(self.config.trainer, Namespace):
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
         data, model = self.config.data, self.config.model
-        if data.class_path.endswith(".ImageFolder") and data.init_args.image_size is None:
+        if data.class_path.rpartition(".")[2] in ("ImageFolder", "ImageTable") and data.init_args.image_size is None:
             network = read_catalogue().get(model.init_args.get("variant"))
             data.init_args.image_size = network.input_shape[-1] if network else None
         checkpoint = self.config.ckpt_path
@@ -131,15 +132,21 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         # A checkpoint brings its own weights. Those that its training started from may be gone.
-        model = self.config.model.init_args
+        model, data = self.config.model.init_args, self.config.data.init_args
         started_from = model.get("weights")
         if self.config.ckpt_path and started_from:
             model.weights = None
+        # It also brings the images of its training with their splits.
+        brings_images = bool(self.config.ckpt_path) and "manifest" in data and data.manifest is None
+        if brings_images and (manifest := beside(self.config.ckpt_path)) and Manifest.read(manifest):
+            data.manifest = str(manifest)
         try:
             super().instantiate_classes()
         finally:
             if started_from:
                 model.weights = started_from
+            if brings_images:
+                data.manifest = None
 
     def instantiate_trainer(self, **kwargs: Any) -> None:
         """Leaves the Trainer to :meth:`make_trainer`: it needs the run's folder, which is made last."""

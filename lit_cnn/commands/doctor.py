@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.tables import print_table
@@ -17,7 +17,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Reads the options."""
     parser = OneLineParser(prog="lit-cnn doctor", description="Check data, network and machine before a long training.")
     names = ", ".join(sorted(DATASETS.values()))
-    parser.add_argument("--data", required=True, help=f"a folder of class folders, an archive of one, or a dataset: {names}")
+    parser.add_argument(
+        "--data", required=True, help=f"a folder of class folders, an archive of one, a table, or a dataset: {names}"
+    )
     parser.add_argument(
         "--data_dir", "--data.data_dir", help="where the dataset's files are, or are downloaded to (default: data)"
     )
@@ -48,7 +50,7 @@ def dataset_of(options: argparse.Namespace) -> DatasetName:
         return dataset
     if dataset.data_dir is not None:
         raise ValueError(f"--data {options.data} is a folder or an archive already: remove --data_dir {options.data_dir}")
-    return DatasetName(dataset.class_name, options.data_dir)
+    return replace(dataset, data_dir=options.data_dir)
 
 
 def report(findings: Iterable[Finding], as_json: bool) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ from torch.nn import functional as F
 from lit_cnn import data as datasets
 from lit_cnn import models
 from lit_cnn.commands.messages import OUT_OF_MEMORY, out_of_memory
-from lit_cnn.data import ImageDataModule, ImageFolder
+from lit_cnn.data import ImageDataModule
 from lit_cnn.data.finding import Finding, Level
+from lit_cnn.data.image_files import ImageFiles
 from lit_cnn.data.inspect import check_files, scan
 from lit_cnn.data.names import DatasetName
 from lit_cnn.models import find_variant
@@ -59,14 +61,16 @@ def examine(
     memory_before = free_memory()
     try:
         data = _data_module(dataset, image_size=size, batch_size=batch_size)
-        if isinstance(data, ImageFolder):
+        if isinstance(data, ImageFiles):
             # In colour, because finding out whether all images are grey fails at the first file that is no image.
             files = list(scan(_data_module(dataset, image_size=size, batch_size=batch_size, channels=3)))
             yield from check_files(files, data.class_names, size)
             if any(file.problem for file in files):
                 return
         data.prepare_data()
-        data.setup("fit")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about images in several splits, which were reported above
+            data.setup("fit")
         channels, num_classes = data.channels, data.num_classes
     except (ValueError, OSError) as error:
         yield Finding("error", "data", str(error))
@@ -85,12 +89,11 @@ def examine(
 
 
 def _data_module(dataset: DatasetName, **arguments: Any) -> ImageDataModule:
-    cls = getattr(datasets, dataset.class_name)
-    if dataset.data_dir is not None:
-        arguments["data_dir"] = dataset.data_dir
-    elif cls is ImageFolder:
+    if dataset.class_name == "ImageFolder" and dataset.data_dir is None:
         raise ValueError("ImageFolder needs a folder: --data photos/, or --data ImageFolder --data_dir photos/")
-    return cls(**arguments)
+    if dataset.class_name == "ImageTable" and dataset.table is None:
+        raise ValueError("ImageTable needs a table: --data photos.csv")
+    return getattr(datasets, dataset.class_name)(**dataset.arguments, **arguments)
 
 
 # Splits

@@ -13,6 +13,7 @@ from lit_cnn.commands.cli import CLI, PRECISION, as_list
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
+from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.folder import Run
@@ -57,7 +58,7 @@ class Training(CLI):
         super().__init__("fit", arguments)
         self.made_folder = False
         self.run = self._find_folder()
-        self.recorder = Recorder(self.run, self._save_config)
+        self.recorder = Recorder(self.run, self._describe)
         try:
             self.trainer = self.make_trainer(self._make_callbacks(), **self._make_settings())
         except BaseException:  # Ctrl-C too must leave no empty folder
@@ -88,6 +89,15 @@ class Training(CLI):
         """Leaves no trace of a run that never began."""
         if self.made_folder and self.run:
             self.run.discard_unless_begun()
+
+    def _describe(self) -> None:
+        """Writes of what the run is made: its settings and its data, of which a resumed run keeps its own."""
+        self._save_config()
+        manifest = self.run.path / FILE_NAME
+        if self.config.ckpt_path is None or not manifest.is_file():
+            partial = manifest.with_suffix(".partial")
+            self.datamodule.write_manifest(partial)
+            partial.replace(manifest)
 
     def _save_config(self) -> None:
         """Writes ``config.yaml``, whole or not at all; a resumed run is described by its newest settings."""

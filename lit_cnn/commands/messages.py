@@ -134,7 +134,7 @@ def _names_of(group: str) -> list[str]:
     return sorted(
         name
         for name, options in known.items()
-        if base <= options and name not in ("ImageDataModule", "DownloadedDataModule", "AutoTrainer")
+        if base <= options and name not in ("ImageDataModule", "DownloadedDataModule", "ImageFiles", "AutoTrainer")
     )
 
 
@@ -160,7 +160,8 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def quiet() -> None:
-    """Silences what the user can do nothing about; the command prints what matters of it itself."""
+    """Silences what the user can do nothing about, and prints warnings as this program does."""
+    warnings.formatwarning = _format_warning
     # "GPU available", "Tip", "Seed set to 0", "Restoring states from".
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -168,6 +169,12 @@ def quiet() -> None:
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     # Lightning 2.6.6 asks torch whether a tree's node is a leaf in a way that torch is about to drop.
     ignore_warnings(r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+
+
+def _format_warning(message: Warning | str, category: type[Warning], *_: Any) -> str:
+    """One line, as errors have it; the place in the sources helps nobody."""
+    name = "" if issubclass(category, UserWarning) else f"{category.__name__}: "
+    return f"lit-cnn: warning: {name}{message}\n"
 
 
 def ignore_warnings(pattern: str, category: type[Warning] = UserWarning) -> None:

@@ -25,7 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
     source.add_argument("--ckpt_path", help="a checkpoint file, in any folder")
     source.add_argument("--model", help="a variant with torchvision's weights and ImageNet's classes, for example resnet50")
     parser.add_argument("--weights", help="name of torchvision's weights (default: the best)")
-    parser.add_argument("--images", required=True, help="folder of images, or one image file")
+    parser.add_argument("--images", required=True, help="folder of images, one image file, or a table with a column path")
     parser.add_argument("--output", default="predictions.csv", help="file to write (default: %(default)s)")
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time (default: %(default)s)")
     return parser

@@ -12,9 +12,20 @@ if TYPE_CHECKING:
     from lit_cnn.data.folder import ImageFolder
     from lit_cnn.data.mnist import MNIST, FashionMNIST
     from lit_cnn.data.module import ImageDataModule
+    from lit_cnn.data.table import ImageTable
 
-__all__ = ["CIFAR10", "CIFAR100", "MNIST", "Digits", "FakeImages", "FashionMNIST", "ImageDataModule", "ImageFolder"]
-_MODULES = ("cifar", "digits", "fake", "folder", "mnist", "module")
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "MNIST",
+    "Digits",
+    "FakeImages",
+    "FashionMNIST",
+    "ImageDataModule",
+    "ImageFolder",
+    "ImageTable",
+]
+_MODULES = ("cifar", "digits", "fake", "folder", "mnist", "module", "table")
 
 
 if not TYPE_CHECKING:  # so that a type checker finds misspelt names

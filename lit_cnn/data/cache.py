@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import math
 import os
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
-import PIL
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
@@ -24,31 +22,13 @@ from lit_cnn.system.memory import format_bytes
 ABANDONED_S = 24 * 3600
 
 
-def digest_of(paths: Iterable[Path], *settings: object) -> str:
-    """A short digest of the contents of files, in order, and of how they are decoded. Names and dates do not matter.
-
-    Raises:
-        OSError: If a file cannot be read.
-    """
-
-    def digest(path: Path) -> bytes:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").digest()
-
-    whole = hashlib.blake2b(repr((PIL.__version__, *settings)).encode(), digest_size=12)
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        for part in workers.map(digest, paths):
-            whole.update(part)
-    return whole.hexdigest()
-
-
 def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Callable[[Tensor], None]) -> Tensor | None:
     """A uint8 tensor in a file. Makes the file if it is missing.
 
     Args:
         folder: The file is ``name-digest.uint8`` in this folder.
         name: Name of the images. Files with this name and another digest are outdated and are removed.
-        digest: Digest of the images, see :func:`digest_of`.
+        digest: Digest of the images and of how they are decoded.
         shape: Shape of the tensor.
         fill: Called with the tensor of a new file, to write its values.
 
@@ -64,7 +44,10 @@ def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Cal
             _make(path, num_bytes, lambda pixels: fill(pixels.view(*shape)))
         return _map(path, num_bytes, shared=False).view(*shape)
     except OSError as error:
-        _print(f"decoded images cannot be saved in {folder} ({error}): they are decoded again in each epoch")
+        _print(
+            f"decoded images cannot be saved in {folder} ({error}): "
+            f"they are decoded again in each epoch if they take more than data.memory_gb"
+        )
         return None
 
 
@@ -102,4 +85,4 @@ def _remove_outdated(folder: Path, name: str, path: Path) -> None:
 
 @rank_zero_only
 def _print(message: str) -> None:
-    print(message, flush=True)
+    print(message, file=sys.stderr, flush=True)

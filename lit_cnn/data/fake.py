@@ -36,6 +36,8 @@ class FakeImages(ImageDataModule):
         seed: int | None = None,
         augmentation_seed: int | None = None,
         split_seed: int | None = None,
+        num_folds: int | None = None,
+        fold: int | None = None,
     ) -> None:
         self.native_size = native_size
         super().__init__(
@@ -49,6 +51,8 @@ class FakeImages(ImageDataModule):
             seed,
             augmentation_seed,
             split_seed,
+            num_folds,
+            fold,
         )
         self.channels = channels
         self.class_names = tuple(f"class {i}" for i in range(num_classes))

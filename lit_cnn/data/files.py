@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections import deque
@@ -9,75 +10,83 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import PIL
 import torch
 from torch import Tensor
 
-from lit_cnn.data.cache import digest_of, mapped
+from lit_cnn.data.cache import mapped
 from lit_cnn.data.preprocess import DECODING, read_image
 from lit_cnn.data.splits import ArrayImages
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
+def list_images(folder: Path) -> list[str]:
+    """Paths of all image files below a folder, relative to it, with ``/`` and in order.
+
+    Hidden files and folders are left out, as are files whose names do not end with one of :data:`SUFFIXES`.
+    """
+    found: list[tuple[str, ...]] = []
+    folders: list[tuple[str, ...]] = [()]
+    while folders:
+        parts = folders.pop()
+        with os.scandir(folder.joinpath(*parts)) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append((*parts, entry.name))
+                elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
+                    found.append((*parts, entry.name))
+    return ["/".join(parts) for parts in sorted(found)]
+
+
 def find_images(folder: Path) -> list[Path]:
-    """All files below a folder whose names end as those of images do, sorted. Hidden files and folders are left out.
+    """All image files below a folder, in order, see :func:`list_images`.
 
     Raises:
         ValueError: If the folder does not exist.
     """
     if not folder.is_dir():
         raise ValueError(f"the folder {folder} does not exist")
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
-def decoding_errors(paths: Sequence[Path], image_size: int) -> dict[Path, str]:
-    """Decodes every file; the errors of those that cannot be decoded."""
-
-    def error_of(path: Path) -> str | None:
-        try:
-            read_image(path, image_size, 3)
-        except ValueError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor(os.cpu_count()) as workers:
-        errors = workers.map(error_of, paths)
-        return {path: error for path, error in zip(paths, errors, strict=True) if error}
+    return [folder / path for path in list_images(folder)]
 
 
 class FileImages:
     """Image files that are decoded when they are asked for.
 
     Args:
-        paths: The files.
+        files: Paths of the files.
         labels: Class of each, (N,).
         image_size: Height and width after decoding, in pixels.
         channels: 1 for grey, 3 for colour.
+        digests: Digest of the content of each file, if they are to be decoded into a file.
     """
 
-    def __init__(self, paths: Sequence[Path], labels: Tensor, image_size: int, channels: int) -> None:
-        self.paths = list(paths)
+    def __init__(
+        self, files: Sequence[str], labels: Tensor, image_size: int, channels: int, digests: Sequence[str] = ()
+    ) -> None:
+        self.files = files
         self.labels = labels
         self.image_size = image_size
         self.channels = channels
+        self.digests = digests
 
     def fetch(self, positions: Tensor) -> Tensor:
-        return torch.stack([self._decode(self.paths[i]) for i in positions.tolist()])
+        return torch.stack([self._decode(i) for i in positions.tolist()])
 
-    def _decode(self, path: Path) -> Tensor:
+    def _decode(self, position: int) -> Tensor:
         try:
-            return read_image(path, self.image_size, self.channels)
+            return read_image(Path(self.files[position]), self.image_size, self.channels)
         except ValueError as error:
             raise ValueError(f"{error}; --data.on_bad_image skip leaves such files out") from error
 
     def name(self, position: int) -> str:
-        return str(self.paths[position])
+        return self.files[position]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(file) for file in self.files]
 
     @property
     def num_bytes(self) -> int:
@@ -87,24 +96,29 @@ class FileImages:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of all images as one tensor, (N, C, H, W)."""
-        return len(self.paths), self.channels, self.image_size, self.image_size
+        return len(self.files), self.channels, self.image_size, self.image_size
 
     def decode_into(self, pixels: Tensor) -> None:
         """Decodes all files into a uint8 tensor of :attr:`shape`."""
 
         def decode(position: int) -> None:
-            pixels[position] = self._decode(self.paths[position])
+            pixels[position] = self._decode(position)
 
         with ThreadPoolExecutor(os.cpu_count()) as workers:
-            deque(workers.map(decode, range(len(self.paths))), maxlen=0)
+            deque(workers.map(decode, range(len(self.files))), maxlen=0)
 
     def in_memory(self) -> ArrayImages:
         """Decodes all files once and keeps the pixels in memory."""
         pixels = torch.empty(self.shape, dtype=torch.uint8)
         self.decode_into(pixels)
-        return ArrayImages(pixels, self.labels, tuple(map(str, self.paths)))
+        return self._with_pixels(pixels)
 
     def in_file(self, folder: Path, name: str) -> ArrayImages | None:
         """Decodes all files once for all runs, see :func:`lit_cnn.data.cache.mapped`; None if the folder has no room."""
-        pixels = mapped(folder, name, digest_of(self.paths, DECODING, self.shape), self.shape, self.decode_into)
-        return None if pixels is None else ArrayImages(pixels, self.labels, tuple(map(str, self.paths)))
+        whole = hashlib.blake2b(repr((PIL.__version__, DECODING, self.shape)).encode(), digest_size=12)
+        whole.update("".join(self.digests).encode())
+        pixels = mapped(folder, name, whole.hexdigest(), self.shape, self.decode_into)
+        return None if pixels is None else self._with_pixels(pixels)
+
+    def _with_pixels(self, pixels: Tensor) -> ArrayImages:
+        return ArrayImages(pixels, self.labels, self.files)

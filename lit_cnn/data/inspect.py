@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from lit_cnn.data.finding import Finding
-from lit_cnn.data.folder import ImageFolder
+from lit_cnn.data.image_files import ImageFiles
 from lit_cnn.data.preprocess import GREY_MODES, read_image
 
 # So many files are named in a text; the details name all.
@@ -44,12 +44,10 @@ class ScannedFile:
     problem: str | None
 
 
-def scan(data: ImageFolder) -> Iterator[ScannedFile]:
+def scan(data: ImageFiles) -> Iterator[ScannedFile]:
     """Decodes every file of every split."""
     for split in ("train", "val", "test"):
         files = data.files(split)
-        if files is None:
-            continue
         with ThreadPoolExecutor(os.cpu_count()) as workers:
             scan_one = partial(_scan_file, split=split, image_size=data.image_size)
             yield from workers.map(scan_one, files.paths, files.labels.tolist())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,14 @@ import torch
 
 from lit_cnn.data.augment import crop_and_flip
 from lit_cnn.data.loader import Batch, Images, Loader
-from lit_cnn.data.preprocess import Preprocessing
-from lit_cnn.data.splits import ArrayImages, Split, Subset, stratified_split
+from lit_cnn.data.manifest import description
+from lit_cnn.data.preprocess import Preprocessing, measure
+from lit_cnn.data.splits import Split, Subset, digest_of_images, on_device, stratified_fold, stratified_split
 
 
 def room_for_images(device: torch.device) -> int:
     """Bytes that the images of a split may take on a device: a quarter of a GPU's free memory, zero elsewhere."""
     return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
-
-
-def measure(images: Images, max_images: int = 10_000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, on a scale of 0 to 1.
-
-    Args:
-        images: What is measured.
-        max_images: If there are more, so many are taken at even distances.
-    """
-    positions = torch.linspace(0, len(images.labels) - 1, min(len(images.labels), max_images)).long()
-    total, squares, count = 0.0, 0.0, 0
-    for part in positions.split(256):
-        pixels = images.fetch(part).double().div_(255)
-        total = total + pixels.sum((0, 2, 3))
-        squares = squares + pixels.square().sum((0, 2, 3))
-        count += pixels.numel() // pixels.shape[1]
-    mean = total / count
-    # A channel without contrast would divide by zero.
-    std = (squares / count - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
-    return tuple(mean.tolist()), tuple(std.tolist())
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -64,6 +45,9 @@ class ImageDataModule(pl.LightningDataModule):
         seed: Seed of order, augmentation and validation split. If not given, that of ``seed_everything``, or 0.
         augmentation_seed: Seed of the augmentation only, in place of ``seed``.
         split_seed: Seed of the validation split only, in place of ``seed``.
+        num_folds: Divides the training images into so many folds, one of which is the validation set, in place of
+            ``val_fraction``.
+        fold: Number of that fold, from 0.
 
     Raises:
         ValueError: If an argument is out of its range, or ``data_dir`` is given to a dataset that reads no files.
@@ -91,6 +75,8 @@ class ImageDataModule(pl.LightningDataModule):
         seed: int | None = None,
         augmentation_seed: int | None = None,
         split_seed: int | None = None,
+        num_folds: int | None = None,
+        fold: int | None = None,
     ) -> None:
         super().__init__()
         if data_dir is not None and self.source_without_files:
@@ -106,11 +92,17 @@ class ImageDataModule(pl.LightningDataModule):
             ("seed", seed, 0),
             ("augmentation_seed", augmentation_seed, 0),
             ("split_seed", split_seed, 0),
+            ("num_folds", num_folds, 2),
+            ("fold", fold, 0),
         ):
             if value is not None and value < minimum:
                 raise ValueError(f"{argument} must be at least {minimum}, got {value}")
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction must be above 0 and below 1, got {val_fraction}")
+        if (num_folds is None) != (fold is None):
+            raise ValueError(f"num_folds and fold belong together, got num_folds={num_folds} and fold={fold}")
+        if num_folds is not None and fold is not None and fold >= num_folds:
+            raise ValueError(f"fold must be at most {num_folds - 1}, because the {num_folds} folds count from 0; got {fold}")
         self.save_hyperparameters(logger=False)
         self.data_dir = None if data_dir is None else Path(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.
@@ -124,7 +116,10 @@ class ImageDataModule(pl.LightningDataModule):
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.augmentation_seed = self.seed if augmentation_seed is None else augmentation_seed
         self.split_seed = self.seed if split_seed is None else split_seed
+        self.num_folds = num_folds
+        self.fold = fold
         self.splits: dict[Split, Images] = {}
+        self._digests: dict[Split, str] = {}
         self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
     def read(self, split: Split) -> Images | None:
@@ -159,26 +154,66 @@ class ImageDataModule(pl.LightningDataModule):
         if stage in ("fit", "validate", "predict"):
             self._set_up_training_splits()
         elif stage == "test" and "test" not in self.splits:
-            self.splits["test"] = self._on_device(self.read("test"))
+            (self.splits["test"],) = self._on_device(self._with_digest("test"))
 
     def _set_up_training_splits(self) -> None:
         if "train" in self.splits:
             return
-        train, val = self._on_device(self.read("train")), self._on_device(self.read("val"))
+        train, val = self._with_digest("train"), self.read("val")
         if val is None:
-            train_index, val_index = stratified_split(train.labels, self.val_fraction, self.split_seed)
-            train, val = Subset(train, train_index), Subset(train, val_index)
-        self.splits["train"], self.splits["val"] = train, val
+            first, second = (
+                stratified_split(train.labels, self.val_fraction, self.split_seed)
+                if self.num_folds is None
+                else stratified_fold(train.labels, self.num_folds, self.fold or 0, self.split_seed)
+            )
+            train, val = Subset(train, first), Subset(train, second)
+        self.splits["train"], self.splits["val"] = self._on_device(train, val)
 
-    def _on_device(self, images: Images | None) -> Images | None:
+    def _with_digest(self, split: Split) -> Images:
+        """The images of a split; notes their digest. The training images include those that become the validation set."""
+        images = self.read(split)
+        self._digests[split] = digest_of_images(images, self.class_names)
+        return images
+
+    def _on_device(self, *sets: Images) -> list[Images]:
         """Moves images in memory to the training device if it has room, so that batches are assembled there."""
-        if isinstance(images, Subset):
-            return Subset(self._on_device(images.images), images.index)
-        if self.trainer is None or not isinstance(images, ArrayImages):
-            return images
+        if self.trainer is None:
+            return list(sets)
         device = self.trainer.strategy.root_device
-        fits = images.pixels.nbytes <= room_for_images(device)
-        return replace(images, pixels=images.pixels.to(device)) if fits else images
+        return on_device(sets, device, room_for_images(device))
+
+    # Identity
+
+    @property
+    def is_other_data(self) -> bool:
+        """Whether a checkpoint's manifest was given and these are images of another dataset."""
+        return False
+
+    @property
+    def digest(self) -> str:
+        """Digest of the training and validation images with their labels."""
+        with torch.inference_mode(False):
+            self._set_up_training_splits()
+        return self._digests["train"]
+
+    @property
+    def test_digest(self) -> str | None:
+        """Digest of the test images with their labels; None if it is not known before they are read."""
+        return self._digests.get("test")
+
+    def counts(self) -> dict[Split, list[int]]:
+        """Images of each class in the splits that are known, by split."""
+        num_classes = self.num_classes
+        return {
+            split: torch.bincount(images.labels, minlength=num_classes).tolist() for split, images in self.splits.items()
+        }
+
+    def write_manifest(self, path: Path) -> None:
+        """Writes what the data are, as JSON: name, digest, classes, and number of images in each split."""
+        content = description(self.name, self.digest, self.class_names, self.channels, self.counts())
+        path.write_text(json.dumps(content, indent=1) + "\n")
+
+    # Batches
 
     def train_dataloader(self) -> Loader:
         return self._loader("train")
@@ -223,6 +258,7 @@ class ImageDataModule(pl.LightningDataModule):
         preprocessing = self.preprocessing
         return {
             "dataset": self.name,
+            "digest": self.digest,
             "class_names": list(self.class_names),
             "channels": self.channels,
             "native_size": self.native_size,
@@ -232,9 +268,14 @@ class ImageDataModule(pl.LightningDataModule):
             "split": self._split_arguments(),
         }
 
-    def _split_arguments(self) -> dict[str, float]:
+    def _split_arguments(self) -> dict[str, Any]:
         """The arguments that decide which images are in which split."""
-        return {"split_seed": self.split_seed, "val_fraction": self.val_fraction}
+        return {
+            "split_seed": self.split_seed,
+            "val_fraction": self.val_fraction,
+            "num_folds": self.num_folds,
+            "fold": self.fold,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compares a checkpoint with this dataset, and normalises images as the checkpoint's were.
@@ -250,10 +291,10 @@ class ImageDataModule(pl.LightningDataModule):
             )
         testing = self.trainer is not None and self.trainer.state.fn == "test"
         for name, value in self._split_arguments().items():
-            # These two divide training from validation images only: the test images are the same.
-            irrelevant = testing and name in ("split_seed", "val_fraction")
-            saved_value = state_dict["split"][name]
-            if value != saved_value and not irrelevant:
+            # These divide training from validation images only: the test images are the same.
+            irrelevant = testing and name in ("split_seed", "val_fraction", "num_folds", "fold")
+            saved_value = state_dict["split"].get(name)
+            if value != saved_value and not irrelevant and not self.is_other_data:
                 raise ValueError(
                     f"the checkpoint was trained with data.{name}={saved_value}; with {value}, "
                     f"it would be evaluated on images that it was trained on: set data.{name}={saved_value}"

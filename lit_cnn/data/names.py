@@ -6,6 +6,8 @@ import difflib
 from dataclasses import dataclass
 
 from lit_cnn.data.archive import SUFFIXES, is_archive
+from lit_cnn.data.rows import SUFFIXES as TABLES
+from lit_cnn.data.rows import is_table
 from lit_cnn.system.paths import expand
 
 # Each dataset's class, and its name in experiments/ and runs/. There, a run on a user's folder has the folder's name.
@@ -17,15 +19,23 @@ DATASETS = {
     "FakeImages": "fake_images",
     "FashionMNIST": "fashion_mnist",
     "ImageFolder": "image_folder",
+    "ImageTable": "image_table",
 }
 
 
 @dataclass(frozen=True)
 class DatasetName:
-    """A dataset's class in :mod:`lit_cnn.data`; for a user's own images with their folder or archive."""
+    """A dataset's class in :mod:`lit_cnn.data`; for a user's own images with their folder, archive or table."""
 
     class_name: str
     data_dir: str | None = None
+    table: str | None = None
+
+    @property
+    def arguments(self) -> dict[str, str]:
+        """Arguments of the class that follow from the name."""
+        given = {"data_dir": self.data_dir, "table": self.table}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def find_dataset(name: str) -> DatasetName:
@@ -35,7 +45,7 @@ def find_dataset(name: str) -> DatasetName:
     dataset unless a folder has that name.
 
     Args:
-        name: A dataset, a folder of class folders, or an archive of one. ``~`` is the home folder.
+        name: A dataset, a folder of class folders, an archive of one, or a table of images. ``~`` is the home folder.
 
     Raises:
         ValueError: If it is none of these; names the nearest datasets.
@@ -47,15 +57,20 @@ def find_dataset(name: str) -> DatasetName:
     path = expand(name)
     if path.is_dir() or is_archive(path):
         return DatasetName("ImageFolder", str(path))
+    if is_table(path):
+        return DatasetName("ImageTable", table=str(path))
     if path.is_file():
-        raise ValueError(f"{path} is a file, but not an archive ({', '.join(SUFFIXES)}): name a folder or an archive")
+        raise ValueError(
+            f"{path} is a file, but neither an archive ({', '.join(SUFFIXES)}) nor a table ({', '.join(TABLES)}): "
+            f"name a folder"
+        )
     classes = {_plain(cls): cls for cls in DATASETS}
     if _plain(name) in classes:
         return DatasetName(classes[_plain(name)])
     near = [DATASETS[classes[plain]] for plain in difflib.get_close_matches(_plain(name), classes, n=2)]
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     names = ", ".join(sorted(DATASETS.values()))
-    raise ValueError(f"there is no dataset, folder or archive {name}; {hint}the datasets are {names}")
+    raise ValueError(f"there is no dataset, folder, archive or table {name}; {hint}the datasets are {names}")
 
 
 def _plain(name: str) -> str:

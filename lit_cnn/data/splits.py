@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import Tensor
 from lit_cnn.data.loader import Images
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 # The test set belongs to the dataset: the seed of a run does not change it.
 TEST_SPLIT_SEED = 0
@@ -23,7 +26,7 @@ class ArrayImages:
 
     pixels: Tensor
     labels: Tensor
-    names: tuple[str, ...] | None = None
+    names: Sequence[str] | None = None
 
     def fetch(self, positions: Tensor) -> Tensor:
         return self.pixels.index_select(0, positions.to(self.pixels.device, non_blocking=True))
@@ -45,6 +48,26 @@ class Subset:
 
     def name(self, position: int) -> str:
         return self.images.name(int(self.index[position]))
+
+
+def on_device(sets: Sequence[Images], device: torch.device, room: int) -> list[Images]:
+    """Moves images in memory to a device if they fit. What several sets share is moved once.
+
+    Args:
+        sets: The images.
+        device: Where they are moved.
+        room: Bytes that the images of a set may take there.
+    """
+    moved: dict[int, Images] = {}
+
+    def move(images: Images) -> Images:
+        if isinstance(images, Subset):
+            return Subset(move(images.images), images.index)
+        if not isinstance(images, ArrayImages) or images.pixels.nbytes > room:
+            return images
+        return moved.setdefault(id(images), replace(images, pixels=images.pixels.to(device)))
+
+    return [move(images) for images in sets]
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -75,3 +98,50 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
             f"that hold every class ({error}): add images or change the fraction"
         ) from error
     return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
+
+
+def stratified_fold(labels: Tensor, num_folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Divides images at random into folds, every class in the same ratio; returns the images outside and inside of a fold.
+
+    Args:
+        labels: Class of each image.
+        num_folds: Number of folds.
+        fold: Number of the fold, from 0.
+        seed: Seed of the draw.
+
+    Shape:
+        Labels (N,); output two sorted index tensors, disjoint, together 0 … N-1.
+
+    Raises:
+        ValueError: If a class has fewer images than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    fewest = int(torch.bincount(labels).min())
+    if fewest < num_folds:
+        raise ValueError(f"a class has {fewest} images, too few for {num_folds} folds: lower data.num_folds")
+    folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed % 2**32)
+    divisions = folds.split(np.zeros(len(labels)), labels.numpy())
+    outside, inside = list(divisions)[fold]
+    return torch.from_numpy(outside), torch.from_numpy(inside)
+
+
+def digest_of_images(images: Images, class_names: Iterable[str]) -> str:
+    """A digest of images and labels in their order.
+
+    Args:
+        images: :class:`ArrayImages` or a :class:`Subset` of them. Of other images, names and labels count, not the pixels.
+        class_names: Name of each label.
+    """
+    whole = hashlib.blake2b("\n".join(class_names).encode(), digest_size=16)
+    whole.update(images.labels.to("cpu", torch.int64).numpy().tobytes())
+    source, index = (images.images, images.index) if isinstance(images, Subset) else (images, None)
+    if isinstance(source, ArrayImages):
+        whole.update(repr(tuple(source.pixels.shape[1:])).encode())
+        positions = torch.arange(len(source.labels)) if index is None else index
+        for start in range(0, len(positions), 4096):
+            whole.update(source.fetch(positions[start : start + 4096]).cpu().numpy().tobytes())
+    else:
+        for position in range(len(images.labels)):
+            whole.update(f"{images.name(position)}\n".encode(errors="surrogateescape"))
+    return whole.hexdigest()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lit_cnn.data.files import SUFFIXES, find_images
 from lit_cnn.data.preprocess import central_square, decode, read_image
+from lit_cnn.data.rows import is_table, read_table
 
 OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
@@ -78,6 +79,8 @@ def _list_images(images: Any) -> tuple[list[Any], bool]:
     """The images one by one, and whether one image was given alone."""
     if isinstance(images, (str, os.PathLike)):
         path = Path(images)
+        if is_table(path):
+            return _listed_in(path), False
         if path.is_file():
             return [path], True
         if not path.is_dir():
@@ -91,6 +94,15 @@ def _list_images(images: Any) -> tuple[list[Any], bool]:
             raise ValueError(f"there is no image: the {_type_name(images)} is empty")
         return list(images), False
     return [images], True
+
+
+def _listed_in(table: Path) -> list[Path]:
+    """The files that a table lists; their paths are relative to its folder."""
+    files = [(line, table.parent / row["path"]) for line, row in read_table(table, ("path",))]
+    missing = next(((line, file) for line, file in files if not file.is_file()), None)
+    if missing:
+        raise ValueError(f"{table}, line {missing[0]}: there is no file {missing[1]}")
+    return [file for _, file in files]
 
 
 def _existing(path: Path, name: str) -> Path:

@@ -133,7 +133,7 @@ def test_an_archive(photos: Path, lit_cnn: Command, tmp_path: Path, monkeypatch:
 
 def test_what_is_no_data(lit_cnn: Command, tmp_path: Path):
     text = findings(lit_cnn, "fashion_mnits", status=1)["data"]["text"]
-    assert "there is no dataset, folder or archive fashion_mnits; did you mean fashion_mnist?" in text
+    assert "there is no dataset, folder, archive or table fashion_mnits; did you mean fashion_mnist?" in text
     assert "holds 0 class folders" in findings(lit_cnn, tmp_path, status=1)["data"]["text"]
     text = findings(lit_cnn, "Digits", "--image_size", "0", status=1)["data"]["text"]
     assert text == "image_size must be at least 1, got 0"

@@ -14,8 +14,8 @@ from lit_cnn.data.names import DATASETS, DatasetName, find_dataset
 
 def test_the_table_holds_every_dataset():
     assert DATASETS.keys() == set(data.__all__) - {"ImageDataModule"}
-    own_names = {cls: getattr(data, cls).name for cls in DATASETS if cls != "ImageFolder"}  # that has its folder's name
-    assert own_names | {"ImageFolder": "image_folder"} == DATASETS
+    of_files = {"ImageFolder": "image_folder", "ImageTable": "image_table"}  # they have the names of folders and tables
+    assert {cls: getattr(data, cls).name for cls in DATASETS if cls not in of_files} | of_files == DATASETS
 
 
 @pytest.fixture(autouse=True)
@@ -56,10 +56,10 @@ def test_a_class_wins_over_a_folder_of_its_name_and_another_spelling_does_not(fo
 
 
 def test_what_is_not_found_gets_the_nearest():
-    with pytest.raises(ValueError, match="there is no dataset, folder or archive fashion_mnits") as caught:
+    with pytest.raises(ValueError, match="there is no dataset, folder, archive or table fashion_mnits") as caught:
         find_dataset("fashion_mnits")
     assert "did you mean fashion_mnist?" in str(caught.value)
-    with pytest.raises(ValueError, match="there is no dataset, folder or archive pictures/new") as caught:
+    with pytest.raises(ValueError, match="there is no dataset, folder, archive or table pictures/new") as caught:
         find_dataset("pictures/new")
     assert "did you mean" not in str(caught.value)
     assert "cifar10, cifar100, digits" in str(caught.value)
@@ -67,7 +67,7 @@ def test_what_is_not_found_gets_the_nearest():
 
 def test_a_file_that_is_no_archive_is_named(folder: Path):
     (folder / "photos.rar").touch()
-    with pytest.raises(ValueError, match=r"photos\.rar is a file, but not an archive \(\.zip, \.tar, "):
+    with pytest.raises(ValueError, match=r"photos\.rar is a file, but neither an archive \(\.zip, .* nor a table \(\.csv, "):
         find_dataset("photos.rar")
 
 

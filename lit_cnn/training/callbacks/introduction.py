@@ -7,6 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+# So many classes are listed with their images.
+NUM_LISTED = 10
+
 
 class Introduction(Callback):
     """Prints what will be trained, after all checks.
@@ -30,6 +33,8 @@ class Introduction(Callback):
             f"{trainer.world_size} × {device}, {trainer.precision}; seed {self.seed}"
         )
         print(describe_settings(trainer, pl_module))
+        for line in describe_splits(data):
+            print(line)
         if pl_module.pretrained:
             source = "for these weights" if pl_module.normalisation else "for this dataset: the weights do not say how"
             print(f"{pl_module.pretrained}; images normalised as {source}")
@@ -39,6 +44,20 @@ class Introduction(Callback):
             warning = "; the frozen part is random without --model.weights" if random else ""
             print(f"freeze={pl_module.hparams['freeze']}: {trained:,} parameters are trained{warning}")
         print(end="", flush=True)
+
+
+def describe_splits(data: Any) -> list[str]:
+    """A line for each split that is known before a test: its images, by class."""
+    if not hasattr(data, "counts"):
+        return []
+    lines = []
+    for split, counts in data.counts().items():
+        if len(counts) <= NUM_LISTED:
+            by_class = ", ".join(f"{name} {count:,}" for name, count in zip(data.class_names, counts, strict=True))
+        else:
+            by_class = f"{min(counts):,} to {max(counts):,} in each of {len(counts)} classes"
+        lines.append(f"{split}: {sum(counts):,} images ({by_class})")
+    return lines
 
 
 def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:

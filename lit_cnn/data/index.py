@@ -1,0 +1,150 @@
+"""What is known of the files of a folder, kept for the next start: only files that changed are read again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from uuid import uuid4
+
+from filelock import FileLock
+
+from lit_cnn.data.preprocess import DECODING, is_grey, read_image
+
+# Version of the index file. Older ones are made anew.
+VERSION = 1
+# A file that changed so shortly before the index was written may change again without a new time: its time is too coarse.
+COARSE_NS = 20_000_000
+# Size to which a file is decoded to see whether it can be decoded at all.
+PROBE_SIZE = 64
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What is known of an image file.
+
+    Args:
+        stamp: Size in bytes, time of modification and time of change of status, both in ns. If they are the same, the
+            content is taken to be the same.
+        digest: Digest of the content, hexadecimal.
+        grey: Whether it has one channel, according to its header; None if it has no header of an image.
+        problem: Why it cannot be decoded; empty if it can; None if nobody tried.
+    """
+
+    stamp: tuple[int, int, int]
+    digest: str
+    grey: bool | None
+    problem: str | None = None
+
+
+class FileIndex:
+    """Facts of the image files below a folder, saved in a cache.
+
+    A file is read once. Later starts compare its size and times, and read it again only if they differ. Processes that start
+    together wait for the first.
+
+    Args:
+        root: The folder. Paths are relative to it.
+        cache_dir: Where the index is saved, in a folder ``index``; None to save nothing.
+    """
+
+    def __init__(self, root: Path, cache_dir: Path | None) -> None:
+        self.root = root
+        self.file: Path | None = None
+        if cache_dir is not None:
+            place = str(root.resolve())
+            name = hashlib.blake2b(place.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+            self.file = cache_dir / "index" / f"{root.resolve().name}-{name}.json"
+
+    def facts(self, paths: Sequence[str], decode: bool = False) -> dict[str, FileFacts]:
+        """Facts of files, by path.
+
+        Args:
+            paths: Relative to the root, with ``/``.
+            decode: Whether to find out which files cannot be decoded.
+
+        Raises:
+            OSError: If a file cannot be read; names it.
+        """
+        with self._locked():
+            known = self._read()
+            stamps = dict(zip(paths, map(self._stamp, paths), strict=True))
+            current = {path: known[path] for path in paths if path in known and known[path].stamp == stamps[path]}
+            missing = [path for path in paths if path not in current]
+            undecoded = [path for path in paths if decode and (path in missing or current[path].problem is None)]
+            with ThreadPoolExecutor(os.cpu_count()) as workers:
+                current |= zip(missing, workers.map(self._examine, missing, [stamps[p] for p in missing]), strict=True)
+                problems = workers.map(self._problem, undecoded)
+                current |= {p: replace(current[p], problem=text) for p, text in zip(undecoded, problems, strict=True)}
+            if missing or undecoded:
+                self._write({path: facts for path, facts in known.items() if path not in current} | current)
+        return {path: current[path] for path in paths}
+
+    def _stamp(self, path: str) -> tuple[int, int, int]:
+        status = os.stat(os.path.join(self.root, path))  # noqa: PTH116, PTH118 - several times as fast as Path
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+    def _examine(self, path: str, stamp: tuple[int, int, int]) -> FileFacts:
+        content = (self.root / path).read_bytes()
+        grey = None
+        with contextlib.suppress(ValueError):
+            grey = is_grey(self.root / path, io.BytesIO(content))
+        return FileFacts(stamp, hashlib.blake2b(content, digest_size=16).hexdigest(), grey)
+
+    def _problem(self, path: str) -> str:
+        try:
+            read_image(self.root / path, PROBE_SIZE, 3)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    # The file
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = contextlib.nullcontext()
+        if self.file is not None:
+            with contextlib.suppress(OSError):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(self.file.with_suffix(".lock"))
+                lock.acquire()
+        try:
+            yield
+        finally:
+            if isinstance(lock, FileLock):
+                lock.release()
+
+    def _read(self) -> dict[str, FileFacts]:
+        if self.file is None:
+            return {}
+        try:
+            trusted = self.file.stat().st_mtime_ns - COARSE_NS
+            content = json.loads(self.file.read_text())
+            if content["version"] != [VERSION, DECODING]:
+                return {}
+            return {
+                path: FileFacts((size, modified, changed), digest, grey, problem)
+                for path, size, modified, changed, digest, grey, problem in content["files"]
+                if max(modified, changed) < trusted
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}  # missing or damaged: made anew
+
+    def _write(self, facts: dict[str, FileFacts]) -> None:
+        """Writes the index as a whole. Without it the next start reads the files again, so that a failure is no error."""
+        if self.file is None:
+            return
+        partial = self.file.with_suffix(f".{uuid4().hex}")
+        rows = [[path, *known.stamp, known.digest, known.grey, known.problem] for path, known in facts.items()]
+        with contextlib.suppress(OSError):
+            try:
+                partial.write_text(json.dumps({"version": [VERSION, DECODING], "files": rows}))
+                partial.replace(self.file)
+            finally:
+                partial.unlink(missing_ok=True)

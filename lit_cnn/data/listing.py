@@ -1,0 +1,104 @@
+"""Images as a folder or a table lists them, and what follows from the list: classes, groups, splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lit_cnn.data.division import Drawing, TooFewUnitsError, join_units
+from lit_cnn.data.index import FileFacts
+from lit_cnn.data.manifest import Entry
+from lit_cnn.data.splits import Split
+
+
+@dataclass(frozen=True)
+class ListedImage:
+    """An image as a folder or a table names it.
+
+    Args:
+        path: Relative to the folder of the images, with ``/``.
+        class_name: Its class.
+        split: The split that it is put into by hand; None if it is to be drawn.
+        group: The group that is never divided between splits.
+    """
+
+    path: str
+    class_name: str
+    split: Split | None = None
+    group: str | None = None
+
+
+def classes_of(images: Iterable[ListedImage]) -> tuple[str, ...]:
+    """Names of the classes, sorted.
+
+    Raises:
+        ValueError: If a split that is given by hand does not hold the classes of the training images.
+    """
+    found: dict[Split, set[str]] = {"train": set()}
+    for image in images:
+        found.setdefault(image.split or "train", set()).add(image.class_name)
+    names = found["train"]
+    for split, classes in found.items():
+        missing, extra = names - classes, classes - names
+        if missing or extra:
+            raise ValueError(
+                f"the classes of the split {split} differ from those of the training images"
+                + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
+                + (f"; not in training: {', '.join(sorted(extra))}" if extra else "")
+            )
+    return tuple(sorted(names))
+
+
+def group_images(images: Sequence[ListedImage], group_by: str) -> list[ListedImage]:
+    """Gives each image the group that its path names.
+
+    Args:
+        images: The images.
+        group_by: Regular expression that is searched in the path; its first group is the name.
+
+    Raises:
+        ValueError: If it is no regular expression with a group, or does not match a path; names the first.
+    """
+    try:
+        pattern = re.compile(group_by)
+    except re.error as error:
+        raise ValueError(f"group_by {group_by!r} is no regular expression ({error})") from error
+    if pattern.groups < 1:
+        raise ValueError(rf"group_by {group_by!r} has no group in parentheses, as in '(patient\d+)'")
+    grouped = [replace(image, group=found[1]) for image in images if (found := pattern.search(image.path)) and found[1]]
+    if len(grouped) < len(images):
+        paths = {image.path for image in grouped}
+        path = next(image.path for image in images if image.path not in paths)
+        raise ValueError(f"group_by {group_by!r} finds no group in {len(images) - len(grouped):,} paths, for example {path}")
+    return grouped
+
+
+def draw_entries(images: Sequence[ListedImage], facts: Mapping[str, FileFacts], drawing: Drawing) -> tuple[Entry, ...]:
+    """The images of a manifest, with their splits.
+
+    Args:
+        images: The images.
+        facts: What is known of each file, by path.
+        drawing: How the splits that are not given by hand are drawn.
+
+    Raises:
+        ValueError: If a class has too few images for every split to hold one.
+    """
+    names = classes_of(images)
+    label = {name: number for number, name in enumerate(names)}
+    labels = [label[image.class_name] for image in images]
+    digests = [facts[image.path].digest for image in images]
+    units = join_units(digests, [image.group for image in images])
+    try:
+        splits = drawing.draw([image.split for image in images], units, labels)
+    except TooFewUnitsError as error:
+        what = "groups" if any(image.group for image in images) else "different images"
+        raise ValueError(
+            f"the class {names[error.label]} has {error.num_units} {what} to draw from, but needs {error.needed}, "
+            f"so that every split gets one: add images, or choose the splits yourself"
+        ) from error
+    return tuple(
+        Entry(image.path, facts[image.path].stamp[0], digest, image.class_name, image.group, split)
+        for image, digest, split in zip(images, digests, splits, strict=True)
+    )

@@ -1,0 +1,238 @@
+"""A run's own images stay in their splits, whatever happens to the folder."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Command, write_photos
+from PIL import Image
+
+from lit_cnn import LitLeNet
+from lit_cnn.data import FakeImages, ImageFolder
+from lit_cnn.data.manifest import Manifest
+
+
+def folder_of(photos: Path, **arguments: object) -> ImageFolder:
+    return ImageFolder(str(photos), **{"image_size": 16, "cache_dir": None} | arguments)
+
+
+def names_in(data: ImageFolder, *splits: str) -> dict[str, set[str]]:
+    """File names by split."""
+    for stage in {"test" if split == "test" else "fit" for split in splits}:
+        data.setup(stage)
+    return {s: {data.splits[s].name(i) for i in range(len(data.splits[s].labels))} for s in splits}
+
+
+@pytest.fixture
+def manifest(photos: Path, tmp_path: Path) -> Path:
+    """The manifest of a run on the photos."""
+    folder_of(photos).write_manifest(tmp_path / "data.json")
+    return tmp_path / "data.json"
+
+
+def add_photos(photos: Path) -> None:
+    for file in list(photos.rglob("[0-5].jpg")):
+        with Image.open(file) as image:
+            image.rotate(90, expand=True).save(file.with_name(f"0 {file.name}"))
+
+
+def test_a_manifest_is_read_as_it_was_written(photos: Path, manifest: Path):
+    data = folder_of(photos)
+    assert Manifest.read(manifest) == data.manifest
+    content = json.loads(manifest.read_text())
+    assert content["digest"] == data.digest
+    assert content["test_digest"] == data.test_digest
+    assert sum(content["counts"].values()) == len(content["files"]) == 60
+    path, size, digest, class_name, group, split = content["files"][0]
+    assert (path, size, class_name, group) == ("ant/0.png", (photos / path).stat().st_size, "ant", None)
+    assert len(digest) == 32
+    assert split in content["counts"]
+
+
+def test_images_that_came_later_are_named_and_left_out(photos: Path, manifest: Path):
+    before = names_in(folder_of(photos), "train", "val", "test")
+    add_photos(photos)
+    data = folder_of(photos, manifest=str(manifest))
+    with pytest.warns(UserWarning, match=r"9 images came after the run began and are left out: ant/0 1\.jpg, .* and 6 more"):
+        assert names_in(data, "train", "val", "test") == before
+
+
+def test_a_new_class_is_left_out_too(photos: Path, manifest: Path):
+    write_photos(photos, ("dog",), 5)
+    data = folder_of(photos, manifest=str(manifest))
+    with pytest.warns(UserWarning, match="5 images came after the run began and are left out: dog/0.png"):
+        assert data.class_names == ("ant", "bee", "cat")
+
+
+def test_without_a_manifest_the_new_images_move_no_old_one(photos: Path):
+    before = names_in(folder_of(photos), "train", "val", "test")
+    add_photos(photos)
+    after = names_in(folder_of(photos), "train", "val", "test")
+    assert {split: before[split] <= after[split] for split in before} == dict.fromkeys(before, True)
+
+
+def test_renaming_changes_nothing(photos: Path, manifest: Path):
+    before = folder_of(photos)
+    splits = {entry.digest: entry.split for entry in before.manifest.entries}
+    for number, file in enumerate(sorted(photos.rglob("*.*"))):
+        file.rename(file.with_stem(f"renamed {number * 7 % 61}"))
+    for after in (folder_of(photos), folder_of(photos, manifest=str(manifest))):
+        assert {entry.digest: entry.split for entry in after.manifest.entries} == splits
+        assert (after.digest, after.test_digest) == (before.digest, before.test_digest)
+        assert len(names_in(after, "train")["train"]) == sum(before.counts()["train"])
+
+
+@pytest.mark.parametrize("change", ["missing", "changed"])
+def test_changed_and_missing_images_of_the_split_in_use_are_an_error(photos: Path, manifest: Path, change: str):
+    victim = next(entry for entry in Manifest.read(manifest).entries if entry.split == "test").path
+    (photos / victim).unlink()
+    if change == "changed":
+        Image.new("RGB", (30, 30)).save(photos / victim)
+    total = len(Manifest.read(manifest).of("test"))
+    told = rf"1 of the run's {total} test images differ: {re.escape(victim)} \({change}\)"
+    with pytest.raises(ValueError, match=f"^{told}; put them back as they were, or leave them out with --data.on_bad_image"):
+        folder_of(photos, manifest=str(manifest)).setup("test")
+    with pytest.warns(UserWarning, match=told):  # the images of the training are all there
+        folder_of(photos, manifest=str(manifest)).setup("fit")
+    data = folder_of(photos, manifest=str(manifest), on_bad_image="skip")
+    with pytest.warns(UserWarning, match=f"{told}; they are left out"):
+        data.setup("test")
+    assert len(data.splits["test"].labels) == total - 1
+
+
+def test_only_the_images_of_the_split_in_use_need_be_there(photos: Path, manifest: Path):
+    tests = {entry.path for entry in Manifest.read(manifest).of("test")}
+    for file in photos.rglob("*.*"):
+        if str(file.relative_to(photos)) not in tests:
+            file.unlink()
+    data = folder_of(photos, manifest=str(manifest))
+    with pytest.warns(UserWarning, match="training and validation images differ"):
+        data.setup("test")
+    assert (data.channels, data.class_names) == (3, ("ant", "bee", "cat"))
+    assert len(data.splits["test"].labels) == len(tests)
+
+
+def test_another_folder_is_told_from_a_changed_one(photos: Path, manifest: Path, tmp_path: Path):
+    write_photos(tmp_path / "others", ("ant", "bee", "cat"), 10)
+    assert folder_of(tmp_path / "others", manifest=str(manifest)).is_other_data
+    photos.rename(tmp_path / "moved")
+    moved = folder_of(tmp_path / "moved", manifest=str(manifest))
+    assert not moved.is_other_data
+    moved.setup("test")
+
+
+def test_images_in_two_splits_chosen_by_hand_are_reported(tmp_path: Path):
+    for split, count in (("train", 12), ("test", 4)):
+        write_photos(tmp_path / split, ("a", "b"), count)
+    (tmp_path / "test" / "a" / "copy.png").write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes())
+    with pytest.warns(UserWarning, match=r"1 images are in more than one split \(.*a/0.png = test/a/copy.png\)"):
+        folder_of(tmp_path).setup("fit")
+
+
+def test_groups_are_read_from_the_path(tmp_path: Path):
+    for patient in range(12):
+        write_photos(tmp_path / f"patient{patient}", ("x",), 3)
+    photos = tmp_path / "photos"
+    for number, file in enumerate(sorted(tmp_path.glob("patient*/x/*.*"))):
+        target = photos / ("sick" if number % 2 else "well") / f"{file.parts[-3]}_{file.name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+    data = folder_of(photos, group_by=r"(patient\d+)_", test_fraction=0.2, val_fraction=0.2)
+    splits: dict[str | None, set[str]] = {}
+    for entry in data.manifest.entries:
+        splits.setdefault(entry.group, set()).add(entry.split)
+    assert set(splits) == {f"patient{number}" for number in range(12)}
+    assert all(len(found) == 1 for found in splits.values())
+    assert set().union(*splits.values()) == {"train", "val", "test"}
+    for wrong, told in (
+        ("(", "is no regular expression"),
+        ("patient", "has no group in parentheses"),
+        ("(dog)", "in 36 paths"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            folder_of(photos, group_by=wrong).setup("fit")
+
+
+def test_folds_cover_the_training_images_of_every_dataset(photos: Path):
+    for make in (folder_of, lambda _, **arguments: FakeImages(num_images=64, num_classes=3, **arguments)):
+        seen: list[int] = []
+        for fold in range(3):
+            data = make(photos, num_folds=3, fold=fold, seed=0)
+            data.setup("fit")
+            seen += [int(position) for position in data.splits["val"].index]
+        pool = len(data.splits["train"].labels) + len(data.splits["val"].labels)
+        assert sorted(seen) == list(range(pool))
+    for arguments, told in (
+        ({"num_folds": 3}, "belong together"),
+        ({"num_folds": 3, "fold": 3}, "at most 2"),
+        ({"num_folds": 1, "fold": 0}, "at least 2"),
+        ({"num_folds": 30, "fold": 0}, "but needs 31"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            folder_of(photos, **arguments).setup("fit")
+
+
+def test_the_digest_of_a_dataset_in_memory_follows_from_its_images():
+    digests = []
+    for num_images in (64, 64, 65):
+        data = FakeImages(num_images=num_images, num_classes=3)
+        data.setup("fit")
+        assert data.test_digest is None  # training does not read the test images
+        data.setup("test")
+        digests.append((data.digest, data.test_digest))
+    assert digests[0] == digests[1]
+    assert digests[0][0] != digests[2][0]
+
+
+# Through the command line
+
+
+FIT = ("--model", "LitLeNet", "--data.image_size", "28", "--trainer.max_epochs", "1", "--model.schedule", "constant")
+
+
+def test_a_run_keeps_its_splits_when_photos_are_added(lit_cnn: Command, photos: Path, tmp_path: Path):
+    done = lit_cnn("fit", *FIT, "--data", photos, "--name", "run", "--test_after_fit")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "photos" / "lenet" / "run"
+    before, content = json.loads((run / "results.json").read_text()), (run / "data.json").read_text()
+    add_photos(photos)
+    write_photos(photos, ("dog",), 5)
+    with pytest.warns(UserWarning, match="14 images came after the run began and are left out: ant/0 1.jpg"):
+        tested = lit_cnn("test", "--run", run)
+    assert tested.returncode == 0, tested.stderr
+    after = json.loads((run / "results.json").read_text())
+    assert {name: after[name] for name in ("test/acc", "test/images")} == {
+        name: before[name] for name in ("test/acc", "test/images")
+    }
+    with pytest.warns(UserWarning, match="left out"):
+        resumed = lit_cnn("resume", run, "--trainer.max_epochs", "2")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (run / "data.json").read_text() == content
+
+
+def test_a_trainer_keeps_the_splits_of_a_checkpoint(lit_cnn: Command, photos: Path, tmp_path: Path, trainer):
+    done = lit_cnn("fit", *FIT, "--data", photos, "--name", "run")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "photos" / "lenet" / "run"
+    own = {str(photos / entry.path) for entry in Manifest.read(run / "data.json").of("test")}
+    for number in range(100, 140):
+        with Image.open(photos / "ant" / "0.png") as image:
+            image.resize((40, number)).save(photos / "ant" / f"{number}.png")
+    data = ImageFolder(str(photos), image_size=28)
+    with pytest.warns(UserWarning, match="40 images came after the run began"):
+        trainer().test(LitLeNet(3, 3), datamodule=data, ckpt_path=run / "checkpoints" / "best.ckpt", weights_only=True)
+    tests = data.splits["test"]
+    assert {tests.name(i) for i in range(len(tests.labels))} == own
+
+
+def test_a_missing_training_image_stops_a_resumed_run(lit_cnn: Command, photos: Path, tmp_path: Path):
+    done = lit_cnn("fit", *FIT, "--data", photos, "--name", "run")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "photos" / "lenet" / "run"
+    (photos / Manifest.read(run / "data.json").of("train")[0].path).unlink()
+    for options in ((), ("--data.on_bad_image", "skip")):
+        resumed = lit_cnn("resume", run, "--trainer.max_epochs", "2", *options)
+        assert resumed.returncode == 2
+        assert "training and validation images differ" in resumed.stderr
+        assert resumed.stderr.count("\n") <= 2
