@@ -39,15 +39,16 @@ def main(arguments: list[str]) -> int:
     if checkpoint is None:
         raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
     cli.run = find_tested_run(cli, checkpoint)
+    difference = Origin.of(peek(checkpoint)).describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):
-        settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" else False
+        # The dashboard of a run shows its own data.
+        settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" and not difference else False
     cli.trainer = cli.make_trainer([LookRecorder(cli.run), Interrupts(last=None)], **settings)
     ignore_evaluation_warnings()
     evaluate = getattr(cli.trainer, command)
     # Without Lightning's own table, and without running code from the checkpoint.
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
-    difference = cli.model.origin.describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
     if difference and cli.trainer.is_global_zero:
         print(difference)
     cli.report(cli.scores(), checkpoint)

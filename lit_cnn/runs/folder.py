@@ -22,6 +22,8 @@ from lit_cnn.system.paths import expand
 REQUIRED = ("config.yaml", "environment.json")
 # Levels of folders below the root: dataset, variant, name.
 DEPTH = 3
+# What names the folders above a run.
+LEVELS = ("variant", "dataset")
 
 # Key in results.json of the scores on other data than those of the run, by the name of the data.
 OTHER_DATA = "other_data"
@@ -135,9 +137,11 @@ class Run:
     @property
     def root(self) -> Path:
         """The folder of runs in which this run lies: that of :meth:`create`; for any other run, the folder above it."""
-        environment, path = self.read_environment(), self.path.absolute()
-        names = [_as_folder_name(str(environment.get(key))) for key in ("variant", "dataset")]
-        return path.parents[2] if [path.parent.name, path.parent.parent.name] == names else path.parent
+        path, environment = self.path.absolute(), self.read_environment()
+        for known in (environment, *environment.get("earlier", [])):  # a folder of images may have been renamed since
+            if [path.parent.name, path.parent.parent.name] == [_as_folder_name(str(known.get(k))) for k in LEVELS]:
+                return path.parents[2]
+        return path.parent
 
     def discard_unless_begun(self) -> None:
         """Removes the folder, and those above it that are then empty, if no epoch was finished."""

@@ -182,6 +182,8 @@ class LitClassifier(pl.LightningModule):
             self._name_training_metrics()
 
     def on_fit_start(self) -> None:
+        if self.trainer.ckpt_path:
+            self._check_data()
         self._named_in_epoch = -1
         self.train_loss.reset()
         self.train_acc.reset()
@@ -280,8 +282,8 @@ class LitClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trainer = getattr(self, "_trainer", None)  # None for load_from_checkpoint
         self.origin = Origin.of(checkpoint, trainer.ckpt_path if trainer else None)
-        if trainer:
-            self._check_data()
+        if trainer and type(data_of(trainer)).__qualname__ != self.origin.data_key:
+            self._check_data()  # Lightning gives the state to data of the same class alone, which compare it first
         compare_checkpoint(self, checkpoint)
         data = self.origin.data
         if "mean" in data:

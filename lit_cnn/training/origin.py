@@ -50,20 +50,21 @@ class Origin:
     def is_of_other(self, data: Any, with_digest: bool = True) -> bool:
         """Whether data are not those that the network was trained on, as far as that is known.
 
+        Data are the same if their training and validation images are, else if they have the same name.
+
         Args:
             data: A data module.
-            with_digest: Whether to compare the digests of training and validation images too, which needs them read.
+            with_digest: Whether to compare the images where that needs them read. The manifest of files names them anyway.
         """
         if self.dataset is None or data is None:
             return False
+        if getattr(data, "is_other_data", False):
+            return True
+        if getattr(data, "_pinned", None) is not None:
+            return False  # to the images of the run, some of which may be gone
         saved = self.data.get("digest")
-        digest = getattr(data, "digest", None) if saved and with_digest else None
-        if saved and digest:
-            return digest != saved
-        is_other = getattr(data, "is_other_data", None)
-        if is_other is not None and self.data_key == type(data).__qualname__ and not getattr(type(data), "name", None):
-            return is_other  # its name is that of a folder, which may have been renamed
-        return bool(is_other) or name_of(data) != self.dataset
+        digest = getattr(data, "digest", None) if saved and (with_digest or hasattr(type(data), "manifest")) else None
+        return digest != saved if saved and digest else name_of(data) != self.dataset
 
     def check(self, data: Any, stage: str) -> None:
         """Refuses data that do not go with the network, and prepares other data like those that it was trained on.

@@ -12,7 +12,6 @@ from scipy.stats import binomtest
 
 from lit_cnn.runs.folder import OTHER_DATA, Run, find_by_id
 from lit_cnn.runs.ledger import ImageSet, Looks
-from lit_cnn.training.callbacks.dashboard import RunLogger
 from lit_cnn.training.origin import Origin, data_of, name_of
 
 
@@ -40,10 +39,6 @@ class LookRecorder(Callback):
             if isinstance(callback, WeightAveraging):
                 # After a training, it would replace the averaged weights of a checkpoint by those in training.
                 callback._average_model = None
-
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if _difference(trainer, pl_module):  # the dashboard of a run shows its own data
-            trainer.loggers = [logger for logger in trainer.loggers if not isinstance(logger, RunLogger)]
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.looks = self.problem = None
