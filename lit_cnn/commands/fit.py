@@ -15,7 +15,7 @@ from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted
-from lit_cnn.runs.checkpoint_file import read_checkpoint
+from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, started_by_a_launcher
@@ -26,6 +26,7 @@ from lit_cnn.training.callbacks.introduction import Introduction
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
+from lit_cnn.training.origin import Origin
 
 # Settings of a command, which are no part of the run that its configuration describes.
 COMMAND_KEYS = ("config", "run", "runs_dir", "name", "test_after_fit", "ckpt_path")
@@ -56,6 +57,9 @@ class Training(CLI):
         if self.started_by_peer:
             end_with_parent(int(os.environ[LAUNCHER]))
         super().__init__("fit", arguments)
+        if checkpoint := self.config.ckpt_path:
+            # The Trainer compares them too, but not before its logger has written.
+            Origin.of(peek(checkpoint), checkpoint).check(self.datamodule, "fit", with_digest=False)
         self.made_folder = False
         self.run = self._find_folder()
         self.recorder = Recorder(self.run, self._describe)

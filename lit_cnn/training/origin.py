@@ -66,17 +66,20 @@ class Origin:
         digest = getattr(data, "digest", None) if saved and (with_digest or hasattr(type(data), "manifest")) else None
         return digest != saved if saved and digest else name_of(data) != self.dataset
 
-    def check(self, data: Any, stage: str) -> None:
+    def check(self, data: Any, stage: str, with_digest: bool | None = None) -> None:
         """Refuses data that do not go with the network, and prepares other data like those that it was trained on.
 
         Args:
             data: A data module; None if it is not known.
             stage: ``fit`` resumes the training; ``validate``, ``test`` or ``predict``.
+            with_digest: See :meth:`is_of_other`; where the training images are read anyway, if not given.
 
         Raises:
             ValueError: If a training would be resumed on other data, or an evaluation has other classes.
         """
-        if data is None or not self.is_of_other(data, with_digest=stage in ("fit", "validate")):
+        if with_digest is None:
+            with_digest = stage in ("fit", "validate")
+        if data is None or not self.is_of_other(data, with_digest):
             return
         if stage == "fit":
             self._refuse_training(data)

@@ -41,9 +41,8 @@ class RunLogger(TensorBoardLogger):
             _wait_for_next_second(Path(run_folder))
 
     def save(self) -> None:
-        """Writes the events, if there are any, but no hparams.yaml: the run has a config.yaml."""
-        if self._experiment is not None:
-            self.experiment.flush()
+        """Writes the events, but no hparams.yaml: the run has a config.yaml."""
+        self.experiment.flush()
 
 
 class Dashboard(Callback):
