@@ -15,7 +15,7 @@ from typing import Any
 
 from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import RUN_KEY, check_format
-from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, now
+from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
 from lit_cnn.system.paths import expand
 
 # A folder with these files is a run.
@@ -194,15 +194,10 @@ class Run:
         images, root = images or ImageSet(), self.root
         entry = {"time": now(), "run": self.id, "path": self.path.absolute().relative_to(root).as_posix()}
         entry |= {"checkpoint": checkpoint, "epoch": epoch, "step": step, "data": images.name, "digest": images.digest}
-        entry |= scores
         of_all = Ledger(root / "ledger.jsonl")
         for ledger in (self.ledger, of_all):
-            ledger.enter(entry)
-        # Where an entry does not name its data, they may have been these.
-        own = [other for other in self.ledger.entries() if images.are_in(other) or other.get("data") is None]
-        looks = [other for other in of_all.entries() if images.are_in(other)] or own
-        shown = of_all.path.relative_to(Path.cwd()) if of_all.path.is_relative_to(Path.cwd()) else of_all.path
-        return Looks(len(own), len(looks), len({other.get("run") or other.get("path") for other in looks}), shown)
+            ledger.enter(entry | scores)
+        return count_looks(images, self.ledger, of_all)
 
     def write_environment(
         self, device: str, precision: str, world_size: int, dataset: str | None = None, variant: str | None = None

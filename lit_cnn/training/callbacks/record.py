@@ -136,7 +136,8 @@ class Recorder(Callback):
         for callback in trainer.callbacks:
             if isinstance(callback, Compile) and callback.seconds is not None:
                 results["first_step_s"] = round(callback.seconds, 2)  # images_per_s includes it
-            if isinstance(callback, Best) and callback.best_model_score is not None:
+            is_kept = self.run is None or self.run.best.is_file()
+            if isinstance(callback, Best) and callback.best_model_score is not None and is_kept:
                 results["val/acc"] = float(callback.best_model_score)
         return results
 
