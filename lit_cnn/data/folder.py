@@ -40,9 +40,15 @@ class ImageFolder(ImageFiles):
             images += self._list_below(folder, split if folder != self.data_dir else None)
         return images
 
-    def _list_paths(self) -> list[str]:
+    def _classes_by_path(self) -> dict[str, str | None]:
         _check_exists(self.data_dir)
-        return list_images(self.data_dir)
+        has_splits = (self.data_dir / "train").is_dir() or (self.data_dir / "test").is_dir()
+        found: dict[str, str | None] = {}
+        for path in list_images(self.data_dir):
+            folders = path.split("/")[:-1]
+            classes = folders[1:] if has_splits and folders[:1] in (["train"], ["val"], ["test"]) else folders
+            found[path] = classes[0] if classes else None
+        return found
 
     @cached_property
     def _folders(self) -> dict[Split, Path]:

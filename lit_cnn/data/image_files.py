@@ -124,9 +124,9 @@ class ImageFiles(ImageDataModule):
         """All images in order, with their classes."""
         raise NotImplementedError(f"{type(self).__name__} must implement _list()")
 
-    def _list_paths(self) -> list[str]:
-        """Paths of all images that are there, whatever their class."""
-        raise NotImplementedError(f"{type(self).__name__} must implement _list_paths()")
+    def _classes_by_path(self) -> dict[str, str | None]:
+        """The class of each image that is there, by path, without a check; None where nothing says it."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _classes_by_path()")
 
     # The manifest
 
@@ -163,7 +163,9 @@ class ImageFiles(ImageDataModule):
     def _match(self) -> Any:
         if self._pinned is None:
             return None
-        found = match(self._pinned, {path: facts.digest for path, facts in self._facts_of(self._list_paths()).items()})
+        classes = self._classes_by_path()
+        facts = self._facts_of(list(classes))
+        found = match(self._pinned, {path: (facts[path].digest, classes[path]) for path in facts})
         if found.new and not found.is_other_data:
             rank_zero_warn(f"{len(found.new):,} images came after the run began and are left out: {first(found.new)}")
         return found
@@ -190,8 +192,8 @@ class ImageFiles(ImageDataModule):
         if self.on_bad_image == "error":
             raise ValueError(f"{problem}; put them back as they were, or leave them out with --data.on_bad_image skip")
         rank_zero_warn(f"{problem}; they are left out")
-        gone = {*self._match.changed, *self._match.missing}
-        entries = tuple(entry for entry in self.manifest.entries if not (entry in gone and entry.split in splits))
+        lost = self._match.lost
+        entries = tuple(entry for entry in self.manifest.entries if not (entry in lost and entry.split in splits))
         self.__dict__["manifest"] = replace(self.manifest, entries=entries)
 
     def _facts_of(self, paths: list[str]) -> dict[str, FileFacts]:

@@ -149,57 +149,54 @@ class Match:
 
     Args:
         manifest: The manifest; images that were renamed have their new paths.
-        changed: Images whose file has another content now.
-        missing: Images that are not there any more.
+        lost: Images that are not there as they were, each with what is different.
         new: Paths of images that came later.
     """
 
     manifest: Manifest
-    changed: list[Entry]
-    missing: list[Entry]
+    lost: dict[Entry, str]
     new: list[str]
 
     @property
     def is_other_data(self) -> bool:
         """Whether none of the images is there."""
-        return len(self.changed) + len(self.missing) == len(self.manifest.entries)
+        return len(self.lost) == len(self.manifest.entries)
 
     def problem(self, *splits: Split) -> str | None:
         """What is wrong with the images of some splits; None if nothing is."""
-        changed = [f"{entry.path} (changed)" for entry in self.changed if entry.split in splits]
-        missing = [f"{entry.path} (missing)" for entry in self.missing if entry.split in splits]
-        if not changed and not missing:
+        lost = [f"{entry.path} ({what})" for entry, what in self.lost.items() if entry.split in splits]
+        if not lost:
             return None
         names = " and ".join({"train": "training", "val": "validation", "test": "test"}[split] for split in splits)
-        total = len(self.manifest.of(*splits))
-        return f"{len(changed) + len(missing)} of the run's {total:,} {names} images differ: {first([*changed, *missing])}"
+        return f"{len(lost):,} of the run's {len(self.manifest.of(*splits)):,} {names} images differ: {first(lost)}"
 
 
-def match(manifest: Manifest, digests: Mapping[str, str]) -> Match:
+def match(manifest: Manifest, files: Mapping[str, tuple[str, str | None]]) -> Match:
     """Finds a manifest's images among files: by path and content, else by content alone.
 
     Args:
         manifest: The manifest.
-        digests: Digest of each file that is there now, by path.
+        files: Digest and class of each file that is there now, by path. The class is None where nothing says it.
     """
-    paths_of: dict[str, list[str]] = defaultdict(list)
-    for path, digest in digests.items():
-        paths_of[digest].append(path)
+    places: dict[str, list[str]] = defaultdict(list)  # paths by digest
+    for path, (digest, _) in files.items():
+        places[digest].append(path)
     entries: list[Entry] = []
-    changed: list[Entry] = []
-    missing: list[Entry] = []
+    lost: dict[Entry, str] = {}
     for entry in manifest.entries:
-        if digests.get(entry.path) == entry.digest:
+        paths = places.get(entry.digest, [])
+        fitting = [path for path in paths if files[path][1] in (None, entry.class_name)]
+        if entry.path in fitting:
             entries.append(entry)
-        elif entry.digest in paths_of:
-            entries.append(entry._replace(path=paths_of[entry.digest][0]))
+        elif fitting:
+            entries.append(entry._replace(path=fitting[0]))
         else:
-            (changed if entry.path in digests else missing).append(entry)
             entries.append(entry)
+            # If it was moved to another class, its content is somewhere.
+            lost[entry] = f"now {files[paths[0]][1]}" if paths else "changed" if entry.path in files else "missing"
     known: Collection[str] = {entry.path for entry in entries}
-    return Match(
-        replace(manifest, entries=tuple(entries)), changed, missing, [path for path in digests if path not in known]
-    )
+    known = known | {path for entry in lost for path in places.get(entry.digest, [])}
+    return Match(replace(manifest, entries=tuple(entries)), lost, [path for path in files if path not in known])
 
 
 def first(names: Iterable[str]) -> str:

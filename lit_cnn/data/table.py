@@ -82,6 +82,8 @@ class ImageTable(ImageFiles):
             raise ValueError(f"{place}: the split must be train, val or test, got {split!r}")
         return ListedImage(path, row["label"], SPLIT_NAMES[split.lower()] if split else None, row.get("group") or None)
 
-    def _list_paths(self) -> list[str]:
-        paths = [row["path"].replace("\\", "/") for _, row in read_table(self.table, ("path",))]
-        return [path for path in dict.fromkeys(paths) if (self.data_dir / path).is_file()]
+    def _classes_by_path(self) -> dict[str, str | None]:
+        rows = [
+            (row["path"].replace("\\", "/"), row.get("label")) for _, row in read_table(self.table, ("path",), ("label",))
+        ]
+        return {path: label or None for path, label in rows if (self.data_dir / path).is_file()}

@@ -83,10 +83,12 @@ def test_renaming_changes_nothing(photos: Path, manifest: Path):
         assert len(names_in(after, "train")["train"]) == sum(before.counts()["train"])
 
 
-@pytest.mark.parametrize("change", ["missing", "changed"])
+@pytest.mark.parametrize("change", ["missing", "changed", "now bee"])
 def test_changed_and_missing_images_of_the_split_in_use_are_an_error(photos: Path, manifest: Path, change: str):
     victim = next(entry for entry in Manifest.read(manifest).entries if entry.split == "test").path
-    (photos / victim).unlink()
+    (photos / victim).rename(photos / "bee" / "moved.png")
+    if change != "now bee":
+        (photos / "bee" / "moved.png").unlink()
     if change == "changed":
         Image.new("RGB", (30, 30)).save(photos / victim)
     total = len(Manifest.read(manifest).of("test"))
