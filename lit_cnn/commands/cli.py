@@ -19,6 +19,7 @@ from lit_cnn.commands.arguments import name_classes_in_configuration
 from lit_cnn.commands.messages import DEBUG, explain
 from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import restrict_imports
+from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.tables import print_results
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.manifest import Manifest, beside
@@ -28,7 +29,7 @@ from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.compile import Compile, Mode
-from lit_cnn.training.callbacks.record import with_interval
+from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import AutoTrainer, choose_precision
 
@@ -197,14 +198,15 @@ class CLI(LightningCLI):
     def scores(self) -> dict[str, float]:
         """What the Trainer logged last, the test accuracy with its interval."""
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        return with_interval(scores) if "test/acc" in scores else scores
+        return with_interval(scores)
 
     def report(self, results: dict[str, float], checkpoint: str | Path | None) -> None:
         """Prints the table at the end of a command."""
         if self.trainer.is_global_zero:
-            if "test/acc" in results and self.run:
-                results = results | {"test/looks": self.run.read_results().get("test/looks", 0)}
-            print_results(results, checkpoint, self.run.path if self.run else None)
+            recorder = next(callback for callback in self.trainer.callbacks if isinstance(callback, LookRecorder))
+            if recorder.problem:
+                warn(recorder.problem)
+            print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks)
 
 
 def as_list(value: Any) -> list[Any]:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.cli import LightningArgumentParser
+
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.callbacks.dashboard import RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
-from lit_cnn.training.callbacks.record import Recorder
+from lit_cnn.training.callbacks.looks import LookRecorder
+from lit_cnn.training.origin import Origin
+
+
+class Evaluation(CLI):
+    """Settings, data and network of an evaluation."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, args)
+        data = self.config.data
+        if self.config.ckpt_path and data.class_path.endswith(".ImageFolder") and data.init_args.channels is None:
+            # Grey or colour as in training, whatever the images of another folder are.
+            data.init_args.channels = Origin.of(peek(self.config.ckpt_path)).data.get("channels")
 
 
 def main(arguments: list[str]) -> int:
@@ -16,21 +34,45 @@ def main(arguments: list[str]) -> int:
     command, *options = arguments
     quiet()
     keep_freed_memory()
-    cli = CLI(command, options)
+    cli = Evaluation(command, options)
     checkpoint = cli.config.ckpt_path
     if checkpoint is None:
         raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
-    cli.run = Run.open(cli.config.run) if cli.config.run else Run.of_checkpoint(checkpoint)
+    cli.run = find_tested_run(cli, checkpoint)
+    difference = Origin.of(peek(checkpoint)).describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):
-        settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" else False
-    cli.trainer = cli.make_trainer([Recorder(cli.run), Interrupts(last=None)], **settings)
+        # The dashboard of a run shows its own data.
+        settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" and not difference else False
+    cli.trainer = cli.make_trainer([LookRecorder(cli.run), Interrupts(last=None)], **settings)
+    ignore_evaluation_warnings()
+    evaluate = getattr(cli.trainer, command)
+    # Without Lightning's own table, and without running code from the checkpoint.
+    evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    if difference and cli.trainer.is_global_zero:
+        print(difference)
+    cli.report(cli.scores(), checkpoint)
+    return 0
+
+
+def find_tested_run(cli: CLI, checkpoint: str) -> Run | None:
+    """The run that saved a checkpoint, whose ledger gets the look; None if it is not known.
+
+    Raises:
+        ValueError: If it is not the run that the user names.
+    """
+    named = Run.open(cli.config.run) if cli.config.run else None
+    configured = [Run(Path(str(path)).parent) for path in cli.config.config or []]
+    run = Run.of_checkpoint(checkpoint, cli.config.runs_dir, [*([named] if named else []), *configured])
+    if named and run and named.id != run.id:
+        raise ValueError(f"{checkpoint} belongs to the run {run.path}, not to {named.path}: name that run with --run")
+    return run
+
+
+def ignore_evaluation_warnings() -> None:
+    """Silences what Lightning warns of in every evaluation of a checkpoint, and what the command says itself."""
+    ignore_warnings("this look at ")
     # The callbacks that trained are not wanted in an evaluation.
     ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided")
     # What a checkpoint holds are the averaged weights, which are to be evaluated.
     ignore_warnings(r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage\. The ")
-    evaluate = getattr(cli.trainer, command)
-    # Without Lightning's own table, and without running code from the checkpoint.
-    evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
-    cli.report(cli.scores(), checkpoint)
-    return 0

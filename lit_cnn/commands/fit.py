@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from pathlib import Path
 
 from pytorch_lightning.callbacks import Callback, ProgressBar
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lit_cnn.commands.cli import CLI, PRECISION, as_list
+from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted
-from lit_cnn.runs.checkpoint_file import read_checkpoint
+from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, started_by_a_launcher
@@ -23,8 +23,10 @@ from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard, RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.introduction import Introduction
+from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
+from lit_cnn.training.origin import Origin
 
 # Settings of a command, which are no part of the run that its configuration describes.
 COMMAND_KEYS = ("config", "run", "runs_dir", "name", "test_after_fit", "ckpt_path")
@@ -55,6 +57,9 @@ class Training(CLI):
         if self.started_by_peer:
             end_with_parent(int(os.environ[LAUNCHER]))
         super().__init__("fit", arguments)
+        if checkpoint := self.config.ckpt_path:
+            # The Trainer compares them too, but not before its logger has written.
+            Origin.of(peek(checkpoint), checkpoint).check(self.datamodule, "fit", with_digest=False)
         self.made_folder = False
         self.run = self._find_folder()
         self.recorder = Recorder(self.run, self._describe)
@@ -114,7 +119,7 @@ class Training(CLI):
         own = as_list(given.callbacks)
         saves = self.run is not None and given.enable_checkpointing is not False
         last = Last(self.run) if saves else None
-        callbacks: list[Callback] = [self.recorder, Introduction(self.config.seed_everything)]
+        callbacks: list[Callback] = [self.recorder, LookRecorder(self.run), Introduction(self.config.seed_everything)]
         if given.enable_progress_bar is not False and not any(isinstance(callback, ProgressBar) for callback in own):
             callbacks.append(progress_bar())
         if self.run:
@@ -180,7 +185,11 @@ class Training(CLI):
             ignore_warnings(rf"Checkpoint directory {folder} exists and is not empty")
 
     def test(self) -> dict[str, float]:
-        """Looks at the test images once, with the best checkpoint; without one, with the network as training left it."""
-        checkpoint: Path | None = self.run.best if self.run and self.run.best.is_file() else None
+        """Looks at the test images once, as ``lit-cnn test`` would, with the best checkpoint, else with the last.
+
+        If no checkpoint was saved, the network is tested as training left it.
+        """
+        checkpoint = self.run.checkpoint if self.run else None
+        ignore_evaluation_warnings()
         self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
         return self.scores()

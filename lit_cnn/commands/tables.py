@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lit_cnn.runs.ledger import Looks
+
 # Wide enough for any row: a file or a pipe gets one line for each row.
 WIDTH_OF_FILES = 10_000
 
@@ -35,7 +37,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)
 
 
-def print_results(results: dict[str, float], checkpoint: str | Path | None, folder: Path | None) -> None:
+def print_results(
+    results: dict[str, float], checkpoint: str | Path | None, folder: Path | None, looks: Looks | None = None
+) -> None:
     """The table at the end of a command."""
 
     def share(name: str) -> str:
@@ -45,8 +49,8 @@ def print_results(results: dict[str, float], checkpoint: str | Path | None, fold
     if "test/acc" in results:
         interval = f"95 % interval {share('test/acc_low')} to {share('test/acc_high')}"
         rows.append(("test accuracy", f"{share('test/acc')} ({interval}, {results['test/images']:,.0f} images)"))
-    if results.get("test/looks"):
-        rows.append(("looks at the test set", f"{results['test/looks']:,.0f}, see ledger.jsonl"))
+    if looks:
+        rows.append(("looks at the test set", str(looks)))
     if "val/acc" in results:
         rows.append(("validation accuracy", share("val/acc")))
     for split, title in (("test", "test"), ("val", "validation")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -180,6 +180,7 @@ def _read(path: str | Path) -> Trained:
         raise ValueError(f"{path} holds a {class_path}, but the known architectures are {', '.join(sorted(classes))}")
     classifier = classes[class_path](**{**hyper_parameters, "weights": None})
     classifier.on_load_checkpoint(checkpoint)
+    classifier.origin = replace(classifier.origin, path=str(path))
     classifier.load_state_dict(checkpoint["state_dict"])
     return Trained(
         classifier.eval(),

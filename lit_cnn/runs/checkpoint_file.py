@@ -87,6 +87,15 @@ def read_checkpoint(path: str | Path, map_location: Any = "cpu") -> dict[str, An
     return content
 
 
+def peek(path: str | Path) -> dict[str, Any]:
+    """Content of a checkpoint file without reading its tensors; nothing if it cannot be read."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # torch raises many kinds for files that are damaged, foreign or missing
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def find_damage(path: str | Path) -> str | None:
     """Why a file is not a whole checkpoint of torch; None if all its parts have the right checksums."""
     if "://" in str(path):

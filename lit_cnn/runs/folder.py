@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
@@ -13,14 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from lit_cnn.runs.environment import describe_environment
-from lit_cnn.runs.format import check_format
-from lit_cnn.runs.ledger import Ledger
+from lit_cnn.runs.format import RUN_KEY, check_format
+from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
 from lit_cnn.system.paths import expand
 
 # A folder with these files is a run.
 REQUIRED = ("config.yaml", "environment.json")
 # Levels of folders below the root: dataset, variant, name.
 DEPTH = 3
+# What names the folders above a run.
+LEVELS = ("variant", "dataset")
+
+# Key in results.json of the scores on other data than those of the run, by the name of the data.
+OTHER_DATA = "other_data"
 
 
 class Run:
@@ -92,14 +98,28 @@ class Run:
         return run
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: str | Path) -> Run | None:
-        """The run to which a checkpoint belongs; None if it lies in no run's ``checkpoints`` folder."""
-        run = cls(Path(checkpoint).parent.parent)
-        if not (run.config.is_file() and run.checkpoints.is_dir() and run.checkpoints.samefile(Path(checkpoint).parent)):
-            return None
-        if run.environment.is_file():
-            run.check_format()
-        return run
+    def of_checkpoint(cls, checkpoint: str | Path, root: str | Path = "runs", candidates: Iterable[Run] = ()) -> Run | None:
+        """The run to which a checkpoint belongs; None if it is not known.
+
+        It is the run in whose folder the file lies, unless the file says that another run saved it. Else it is the run of
+        ``candidates`` or below ``root`` that saved it.
+
+        Args:
+            checkpoint: The file.
+            root: Folder of all runs.
+            candidates: Further runs that may have saved it.
+        """
+        from lit_cnn.runs.checkpoint_file import peek  # imports torch
+
+        path, saved_by = Path(checkpoint), peek(checkpoint).get(RUN_KEY)
+        run = cls(path.parent.parent)
+        if run.config.is_file() and run.checkpoints.is_dir() and run.checkpoints.samefile(path.parent):
+            if run.environment.is_file():
+                run.check_format()
+            if saved_by is None or run.id in (None, saved_by):
+                return run
+        above = [cls(folder) for folder in list(path.resolve().parents)[:DEPTH]]
+        return find_by_id(saved_by, [*candidates, *above], root) if saved_by else None
 
     def check_format(self) -> None:
         """Raises a ValueError if this version cannot read the run."""
@@ -108,6 +128,20 @@ class Run:
         except ValueError as error:
             raise ValueError(f"{self.environment} is damaged ({error})") from error
         check_format(environment, self.environment)
+
+    @property
+    def id(self) -> str | None:
+        """Identity of the run, which stays when its folder is moved; None before training has begun."""
+        return self.read_environment().get("id")
+
+    @property
+    def root(self) -> Path:
+        """The folder of runs in which this run lies: that of :meth:`create`; for any other run, the folder above it."""
+        path, environment = self.path.absolute(), self.read_environment()
+        for known in (environment, *environment.get("earlier", [])):  # a folder of images may have been renamed since
+            if [path.parent.name, path.parent.parent.name] == [_as_folder_name(str(known.get(k))) for k in LEVELS]:
+                return path.parents[2]
+        return path.parent
 
     def discard_unless_begun(self) -> None:
         """Removes the folder, and those above it that are then empty, if no epoch was finished."""
@@ -126,25 +160,53 @@ class Run:
         """The best checkpoint, else the last, else None. A run that never validated has no best."""
         return next((path for path in (self.best, self.last) if path.is_file()), None)
 
-    def add_results(self, results: dict[str, Any], without: str | None = None) -> None:
-        """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with ``without``."""
-        kept = {key: value for key, value in self.read_results().items() if not (without and key.startswith(without))}
+    def add_results(self, results: dict[str, Any], without: tuple[str, ...] = ()) -> None:
+        """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with one of ``without``."""
+        kept = {key: value for key, value in self.read_results().items() if not key.startswith(without)}
         _write(self.results, json.dumps(kept | results, indent=2) + "\n")
 
     def read_results(self) -> dict[str, Any]:
         return json.loads(self.results.read_text()) if self.results.is_file() else {}
 
-    def enter_look(self, checkpoint: str, scores: dict[str, float]) -> int:
-        """Enters a look at the test set into the ledger; returns the number of looks."""
-        return self.ledger.enter(checkpoint, scores)
+    def enter_look(
+        self,
+        checkpoint: str | None,
+        scores: dict[str, float],
+        images: ImageSet | None = None,
+        epoch: int | None = None,
+        step: int | None = None,
+    ) -> Looks:
+        """Enters a look at test images into the ledger of the run and into that of all runs.
+
+        Args:
+            checkpoint: The tested checkpoint, relative to the run's folder if it lies there; None if there is none.
+            scores: By name, for example ``test/acc``.
+            images: What was tested.
+            epoch: Epoch in which the weights were saved.
+            step: Number of steps of the optimiser after which they were saved.
+
+        Returns:
+            Number of looks at these images, with this one.
+
+        Raises:
+            OSError: If a ledger cannot be written.
+        """
+        images, root = images or ImageSet(), self.root
+        entry = {"time": now(), "run": self.id, "path": self.path.absolute().relative_to(root).as_posix()}
+        entry |= {"checkpoint": checkpoint, "epoch": epoch, "step": step, "data": images.name, "digest": images.digest}
+        of_all = Ledger(root / "ledger.jsonl")
+        for ledger in (self.ledger, of_all):
+            ledger.enter(entry | scores)
+        return count_looks(images, self.ledger, of_all)
 
     def write_environment(
         self, device: str, precision: str, world_size: int, dataset: str | None = None, variant: str | None = None
     ) -> None:
-        """Writes ``environment.json``; a resumed run keeps the earlier ones under ``earlier``."""
+        """Writes ``environment.json``; a resumed run keeps its ``id``, and what it had before under ``earlier``."""
         before = self.read_environment()
+        identity = before.pop("id", None) or secrets.token_hex(8)
         earlier = before.pop("earlier", []) + ([before] if before else [])
-        environment = describe_environment(device, precision, world_size)
+        environment = {"id": identity, **describe_environment(device, precision, world_size)}
         environment |= {"dataset": dataset, "variant": variant, "earlier": earlier}
         _write(self.environment, json.dumps(environment, indent=2) + "\n")
 
@@ -209,6 +271,21 @@ def list_runs(root: str | Path) -> list[Run]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return [run for *_, run in sorted(runs, key=lambda entry: entry[:2], reverse=True)]
+
+
+def find_by_id(identity: str, candidates: Iterable[Run] = (), root: str | Path = "runs") -> Run | None:
+    """The run with an identity, of some candidates, or else below a folder; None if there is none.
+
+    Args:
+        identity: See :attr:`Run.id`.
+        candidates: Runs; folders that are none are left out.
+        root: Folder of all runs.
+    """
+    for run in candidates:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no run, or a damaged one
+            if run.id == identity:
+                return run
+    return next((run for run in list_runs(root) if run.id == identity), None)
 
 
 def _write(path: Path, text: str) -> None:

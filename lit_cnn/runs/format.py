@@ -13,6 +13,9 @@ FORMAT = 1
 # Key of the metadata in a checkpoint: format, version, class of the LightningModule.
 CHECKPOINT_KEY = "lit_cnn"
 
+# Key of the identity of a run in the checkpoints that it saves. A checkpoint that was copied elsewhere finds its run by it.
+RUN_KEY = "lit_cnn_run"
+
 
 def format_entries() -> dict[str, Any]:
     """Format and version, for the metadata of a file."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.ledger import ImageSet, count_looks
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RunSummary:
         epochs: Number of finished epochs.
         val_acc: Highest validation accuracy, on a scale of 0 to 1.
         test_acc: Test accuracy; None after the run was resumed, until it is tested again.
-        looks: Number of looks at the test set.
+        looks: Number of looks at its own test set.
         num_bytes: Size of all files in the folder.
         date: When it was started or resumed last, with the time zone.
     """
@@ -46,6 +47,7 @@ def summarise(run: Run) -> RunSummary:
     rows = _read(run.read_metrics, [])
     # Results are written when training ends; a run under way has only its metrics.
     accuracies = _read(lambda: [float(row["val/acc"]) for row in rows if row.get("val/acc")], [])
+    images = ImageSet(environment.get("dataset"), results.get("test/digest"))
     return RunSummary(
         path=run.path,
         dataset=_read(lambda: str(environment["dataset"]), None),
@@ -53,7 +55,7 @@ def summarise(run: Run) -> RunSummary:
         epochs=len(rows),
         val_acc=_read(lambda: float(results["val/acc"]), max(accuracies, default=None)),
         test_acc=_read(lambda: float(results["test/acc"]), None),
-        looks=_read(lambda: len(run.ledger), 0),
+        looks=_read(lambda: count_looks(images, run.ledger, run.ledger).by_run, 0),
         num_bytes=_num_bytes(run.path),
         date=_read(lambda: datetime.fromisoformat(environment["time"]), None),
     )

@@ -20,10 +20,12 @@ from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.runs.format import CHECKPOINT_KEY, format_entries
 from lit_cnn.training.callbacks.finite import FiniteLoss
+from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
-from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data
+from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
+from lit_cnn.training.origin import Origin, data_of
 from lit_cnn.training.schedule import Schedule, rate_factor
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
@@ -96,6 +98,8 @@ class LitClassifier(pl.LightningModule):
         # Captures the subclass's arguments too.
         self.save_hyperparameters(ignore=["network"], logger=False)
 
+        # The checkpoint that the weights were read from, until they are trained.
+        self.origin: Origin | None = None
         self.pretrained: Weights | None = None
         # Mean and standard deviation that the weights were trained with; None: those of the data are used.
         self.normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
@@ -124,7 +128,8 @@ class LitClassifier(pl.LightningModule):
         self.num_tested = SumMetric(nan_strategy="disable")
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        return [ExactResume(), FiniteLoss()]
+        has_recorder = any(isinstance(callback, LookRecorder) for callback in self.trainer.callbacks)
+        return [ExactResume(), FiniteLoss(), *([] if has_recorder else [LookRecorder()])]
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)
@@ -163,7 +168,7 @@ class LitClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         self._keep_frozen()
-        images, labels = batch[0].to(self.dtype), batch[1]
+        images, labels = float_images(batch, self.dtype), batch[1]
         logits, loss = self.training_loss(images, labels)
         self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_acc.update(logits.detach(), labels)
@@ -180,11 +185,14 @@ class LitClassifier(pl.LightningModule):
         self.log("train/acc", self.train_acc, on_step=False, on_epoch=True)
 
     def on_train_start(self) -> None:
+        self.origin = None
         # A resumed epoch may have no batches left.
         if self.trainer.fit_loop.restarted_mid_epoch:
             self._name_training_metrics()
 
     def on_fit_start(self) -> None:
+        if self.trainer.ckpt_path:
+            self._check_data()
         self._named_in_epoch = -1
         self.train_loss.reset()
         self.train_acc.reset()
@@ -198,14 +206,26 @@ class LitClassifier(pl.LightningModule):
 
     def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         """Probabilities (N, num_classes)."""
-        return self(batch[0].to(self.dtype)).float().softmax(dim=1)
+        return self(float_images(batch, self.dtype)).float().softmax(dim=1)
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
-        images, labels = batch[0].to(self.dtype), batch[1]
+        images, labels = float_images(batch, self.dtype), batch[1]
         # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
         logits = self(images).to(torch.float32, copy=True)
         self.metrics[split].update(logits, labels)
         return logits
+
+    def on_validation_start(self) -> None:
+        if self.trainer.state.fn == "validate":
+            self._check_data()
+
+    def on_test_start(self) -> None:
+        self._check_data()
+
+    def _check_data(self) -> None:
+        """Compares the data with those that the network was trained on, if a checkpoint was loaded."""
+        if self.origin is not None:
+            self.origin.check(data_of(self.trainer), str(self.trainer.state.fn.value))
 
     def on_validation_epoch_start(self) -> None:
         self.metrics["val"].reset()
@@ -269,7 +289,11 @@ class LitClassifier(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        trainer = getattr(self, "_trainer", None)  # None for load_from_checkpoint
+        self.origin = Origin.of(checkpoint, trainer.ckpt_path if trainer else None)
+        if trainer and type(data_of(trainer)).__qualname__ != self.origin.data_key:
+            self._check_data()  # Lightning gives the state to data of the same class alone, which compare it first
         compare_checkpoint(self, checkpoint)
-        data = checkpoint.get(checkpoint[CHECKPOINT_KEY]["data_key"], {})
+        data = self.origin.data
         if "mean" in data:
             self.normalisation = tuple(data["mean"]), tuple(data["std"])

@@ -8,7 +8,9 @@ from inspect import signature
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
+from torch import Tensor
 
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
@@ -107,6 +109,21 @@ def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
             f"{name} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}: "
             f"set image_size (--data.image_size)"
         )
+
+
+def float_images(batch: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
+    """The images of a batch, in the precision of the weights.
+
+    Raises:
+        ValueError: If they are raw pixels, which the network was not made for.
+    """
+    images = batch[0]
+    if not images.is_floating_point():
+        raise ValueError(
+            f"the images are raw pixels ({str(images.dtype).removeprefix('torch.')}), neither resized nor normalised: "
+            f"give the Trainer the data module (datamodule=…) in place of its loaders"
+        )
+    return images.to(dtype)
 
 
 def _compare_tensors(classifier: pl.LightningModule, class_path: str, state_dict: dict[str, Any]) -> None:

@@ -394,14 +394,3 @@ def test_too_little_memory_is_said_in_one_line(lit_cnn: Command, monkeypatch: py
     monkeypatch.setattr(LitLeNet, "training_loss", too_much)
     line = fails(lit_cnn(*FIT), 1)
     assert "there is not enough memory (CUDA out of memory): make --data.batch_size or --data.image_size smaller" in line
-
-
-def test_averaged_weights_are_tested_after_fit_as_later(lit_cnn: Command, tmp_path: Path):
-    averaging = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"]
-    done = lit_cnn(*FAKE, *averaging, "--trainer.limit_val_batches", "0", "--model.lr", "0.1", "--test_after_fit")
-    assert done.returncode == 0, done.stderr
-    (run,) = tmp_path.glob("runs/*/*/*")
-    assert lit_cnn("test", "--run", run).returncode == 0
-    looks = [json.loads(line) for line in (run / "ledger.jsonl").read_text().splitlines()]
-    assert [look["checkpoint"] for look in looks] == ["checkpoints/last.ckpt"] * 2
-    assert looks[0]["test/loss"] == pytest.approx(looks[1]["test/loss"], rel=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from lit_cnn.runs.folder import Run, find_run, list_runs
+from lit_cnn.runs.ledger import ImageSet, Ledger
 from lit_cnn.runs.summary import summarise
 
 
@@ -48,9 +51,121 @@ def test_results_are_added_to_not_lost(tmp_path: Path):
     run.add_results({"val/acc": 0.5, "seconds": 1.0})
     run.add_results({"val/acc": 0.6, "test/acc": 0.4})
     assert json.loads(run.results.read_text()) == {"val/acc": 0.6, "seconds": 1.0, "test/acc": 0.4}
-    run.add_results({"val/acc": 0.7}, without="test/")
+    run.add_results({"val/acc": 0.7}, without=("test/", "other"))
     assert json.loads(run.results.read_text()) == {"val/acc": 0.7, "seconds": 1.0}
-    assert [run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.4}) for _ in range(2)] == [1, 2]
+    assert [run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.4}).by_run for _ in range(2)] == [1, 2]
+
+
+# Identity
+
+
+def test_a_run_keeps_its_identity(tmp_path: Path):
+    runs = [Run.create(tmp_path, "digits", "lenet") for _ in range(2)]
+    assert runs[0].id is None
+    for run in (*runs, runs[0]):
+        before = run.id
+        run.write_environment("cpu", "32-true", 1, "digits", "lenet")
+        assert before in (None, run.id)
+    assert runs[0].id != runs[1].id
+    runs[0].path.rename(tmp_path / "moved")
+    assert Run(tmp_path / "moved").id not in (None, runs[1].id)
+
+
+def save_checkpoint(path: Path, run: Run | None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"state_dict": {}, **({"lit_cnn_run": run.id} if run else {})}, path)
+    return path
+
+
+def test_a_checkpoint_finds_its_run(tmp_path: Path):
+    one, two = (write_run(tmp_path / "runs/digits/lenet" / name, id=name) for name in ("one", "two"))
+    best = save_checkpoint(one.best, one)
+    assert Run.of_checkpoint(best).path == one.path
+    copy = save_checkpoint(tmp_path / "copy.ckpt", one)
+    assert Run.of_checkpoint(copy, tmp_path / "runs").path == one.path
+    assert Run.of_checkpoint(copy, tmp_path / "none") is None
+    assert Run.of_checkpoint(copy, tmp_path / "none", [two, one]).path == one.path
+    inside = save_checkpoint(one.path / "kept" / "third.ckpt", one)
+    assert Run.of_checkpoint(inside, tmp_path / "none").path == one.path
+    # Another run's checkpoint, put into a run's folder.
+    foreign = save_checkpoint(two.best, one)
+    assert Run.of_checkpoint(foreign, tmp_path / "runs").path == one.path
+    assert Run.of_checkpoint(foreign, tmp_path / "none") is None
+
+
+def test_a_checkpoint_that_does_not_name_its_run_belongs_to_the_folder(tmp_path: Path):
+    run = write_run(tmp_path / "runs/digits/lenet/one", id="one")
+    assert Run.of_checkpoint(save_checkpoint(run.last, None)).path == run.path
+    assert Run.of_checkpoint(save_checkpoint(tmp_path / "copy.ckpt", None), tmp_path / "runs") is None
+
+
+# Ledgers
+
+DIGITS = ImageSet("digits", "1a2b")
+
+
+def make_run(root: Path, name: str) -> Run:
+    return write_run(root / "digits/lenet" / name, id=name, dataset="digits", variant="lenet")
+
+
+def test_looks_are_counted_by_run_and_by_images(tmp_path: Path):
+    one, two = (make_run(tmp_path, name) for name in ("one", "two"))
+    best = "checkpoints/best.ckpt", {"test/acc": 0.5}
+    assert one.enter_look(*best, DIGITS, epoch=3, step=40).in_total == 1
+    one.enter_look(*best, ImageSet("mnist", "ffff"))
+    looks = two.enter_look(*best, DIGITS)
+    assert (looks.by_run, looks.in_total, looks.num_runs, looks.ledger) == (1, 2, 2, tmp_path / "ledger.jsonl")
+    looks = one.enter_look(*best, ImageSet("same images by another name", "1a2b"))
+    assert (looks.by_run, looks.in_total, looks.num_runs) == (2, 3, 2)
+    assert str(looks) == f"2 by this run; look 3 at these test images, by 2 runs ({tmp_path}/ledger.jsonl)"
+    first = json.loads((tmp_path / "ledger.jsonl").read_text().splitlines()[0])
+    assert first.pop("time")
+    assert first == {
+        **{"run": "one", "path": "digits/lenet/one", "checkpoint": "checkpoints/best.ckpt", "epoch": 3, "step": 40},
+        **{"data": "digits", "digest": "1a2b", "test/acc": 0.5},
+    }
+    assert [run.path.name for run in list_runs(tmp_path)] != []
+
+
+def test_looks_of_a_removed_run_stay(tmp_path: Path):
+    one, two = (make_run(tmp_path, name) for name in ("one", "two"))
+    one.enter_look(None, {}, DIGITS)
+    shutil.rmtree(one.path)
+    assert two.enter_look(None, {}, DIGITS).in_total == 2
+
+
+def test_without_a_digest_the_name_of_the_dataset_counts(tmp_path: Path):
+    run = make_run(tmp_path, "one")
+    run.enter_look(None, {}, DIGITS)
+    run.enter_look(None, {}, ImageSet("mnist"))
+    assert run.enter_look(None, {}, ImageSet("digits")).in_total == 2
+
+
+def test_a_run_in_a_folder_of_ones_own_shares_the_ledger_above_it(tmp_path: Path):
+    run = write_run(tmp_path / "jobs" / "17", id="17", dataset="digits", variant="lenet")
+    assert run.enter_look(None, {}, DIGITS).ledger == tmp_path / "jobs" / "ledger.jsonl"
+
+
+def test_a_line_that_was_not_written_to_its_end_disturbs_nothing(tmp_path: Path):
+    run = make_run(tmp_path, "one")
+    run.enter_look(None, {}, DIGITS)
+    for ledger in (run.ledger.path, tmp_path / "ledger.jsonl"):
+        with ledger.open("a") as file:
+            file.write('{"time": "2026-01')
+    looks = run.enter_look(None, {}, DIGITS)
+    assert (looks.by_run, looks.in_total, len(run.ledger)) == (2, 2, 2)
+
+
+def test_several_processes_enter_every_look(tmp_path: Path):
+    program = f"""
+from pathlib import Path
+from lit_cnn.runs.ledger import Ledger
+for number in range(100):
+    Ledger(Path({str(tmp_path / "ledger.jsonl")!r})).enter({{"number": number, "filler": "x" * 5000}})
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert len(Ledger(tmp_path / "ledger.jsonl")) == 300
 
 
 # Names

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.format import RUN_KEY
 from lit_cnn.system.memory import format_bytes
 
 NAMES = ("best.ckpt", "last.ckpt", "last.previous.ckpt")
@@ -53,9 +54,11 @@ class Best(ModelCheckpoint):
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
+        self.run = run
         # Absolute, as Lightning writes it: it removes the previous file if its name differs from the new one.
         self.path = str(Path(self.dirpath) / run.best.name)
         self._saving = False
+        self._resumed = True  # whether the loaded checkpoint is one of this run, whose best checkpoint is there
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         if super().check_monitor_top_k(trainer, current):
@@ -76,13 +79,20 @@ class Best(ModelCheckpoint):
             for key in RESUME_KEYS:
                 checkpoint.pop(key, None)
 
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._resumed = trainer.strategy.broadcast(is_saved_by(self.run, checkpoint) and self.run.best.is_file())
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the best accuracy from a checkpoint. The paths are those of this run: its folder may have been renamed."""
-        score = state_dict["best_model_score"]
-        own = {"dirpath": self.dirpath, "last_model_path": ""}
+        """Takes the best accuracy from a checkpoint, if the network that has it is in this run's folder.
+
+        The paths are those of this run: its folder may have been renamed.
+        """
+        score = state_dict["best_model_score"] if self._resumed else None
+        own = {"dirpath": self.dirpath, "last_model_path": "", "best_model_score": score}
         # No path is taken from the checkpoint: Lightning would remove that file for a better one.
         if score is None:
             own |= {"best_model_path": "", "kth_best_model_path": "", "best_k_models": {}}
+            own["kth_value"] = self.kth_value
         else:
             own |= {"best_model_path": self.path, "kth_best_model_path": self.path, "best_k_models": {self.path: score}}
         super().load_state_dict(state_dict | own)
@@ -117,6 +127,16 @@ class Last(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         own = {"dirpath": self.dirpath, "best_model_path": self.path, "last_model_path": ""}
         super().load_state_dict(state_dict | own | {"kth_best_model_path": "", "best_k_models": {}})
+
+
+def is_saved_by(run: Run, checkpoint: dict[str, Any]) -> bool:
+    """Whether a run saved a checkpoint, which it is resumed from. Otherwise it is a new run that starts from it.
+
+    Args:
+        run: The run that trains.
+        checkpoint: Content of the file; those of earlier versions do not name their run.
+    """
+    return checkpoint.get(RUN_KEY) in (None, run.id)
 
 
 def checkpoint_bytes(module: nn.Module, optimizers: Iterable[Optimizer]) -> int:

@@ -1,27 +1,27 @@
-"""Writes the files of a run during training and test."""
+"""Writes the files of a run during training."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from scipy.stats import binomtest
 
-from lit_cnn.runs.folder import Run
-from lit_cnn.training.callbacks.checkpointing import Best
+from lit_cnn.runs.folder import OTHER_DATA, Run
+from lit_cnn.runs.format import RUN_KEY
+from lit_cnn.training.callbacks.checkpointing import Best, is_saved_by
 from lit_cnn.training.callbacks.compile import Compile
+from lit_cnn.training.origin import data_of, name_of
 
 # Metrics of single steps, not of an epoch.
 STEP_METRICS = ("train/loss_step", "train/lr", "train/gradient_norm")
 
 
 class Recorder(Callback):
-    """Measures training speed, and writes ``metrics.csv``, ``environment.json``, ``results.json`` and the ledger.
+    """Measures training speed, and writes ``metrics.csv``, ``environment.json``, ``results.json``.
 
     Logs ``train/images_per_s``: images trained per second of an epoch, without its validation.
 
@@ -42,6 +42,7 @@ class Recorder(Callback):
         self._batch_ended = 0.0
         self._fit_started = 0.0
         self._validated = False
+        self._resumed = True  # whether the loaded checkpoint is one of this run
         self._lr = float("nan")
         self._unfinished = (0, 0.0, self._lr)  # images, seconds and learning rate of an epoch that was stopped
 
@@ -71,6 +72,9 @@ class Recorder(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if not self.trained and self.run and trainer.is_global_zero and self.run.results.is_file():
+            # Earlier test scores belong to a network that was trained less; the ledger keeps them.
+            self.run.add_results({}, without=("test/", OTHER_DATA))
         self.trained = True
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._batch_ended = time.perf_counter()
@@ -116,8 +120,12 @@ class Recorder(Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.wall_seconds = time.perf_counter() - self._fit_started
         if self.run and trainer.is_global_zero:
-            # Earlier test scores belong to a network that was trained less; the ledger keeps them.
-            self.run.add_results(self.training_results(trainer), without="test/" if self.trained else None)
+            results: dict[str, Any] = dict(self.training_results(trainer))
+            if "val/acc" in results:
+                data = data_of(trainer)
+                results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
+                results |= {"val/data": name_of(data), "val/digest": getattr(data, "digest", None)}
+            self.run.add_results(results, without=("val/",) if "val/acc" in results or not self.run.best.is_file() else ())
 
     def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
         """Best validation accuracy, training speed, duration."""
@@ -127,35 +135,27 @@ class Recorder(Callback):
         for callback in trainer.callbacks:
             if isinstance(callback, Compile) and callback.seconds is not None:
                 results["first_step_s"] = round(callback.seconds, 2)  # images_per_s includes it
-            if isinstance(callback, Best) and callback.best_model_score is not None:
+            is_kept = self.run is None or self.run.best.is_file()
+            if isinstance(callback, Best) and callback.best_model_score is not None and is_kept:
                 results["val/acc"] = float(callback.best_model_score)
         return results
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not (self.run and trainer.is_global_zero):
-            return
-        scores = with_interval({name: float(value) for name, value in trainer.callback_metrics.items()})
-        scores = {name: value for name, value in scores.items() if name.startswith("test/")}
-        # Without a checkpoint the network is tested as training left it, which is what the last one holds.
-        checkpoint = Path(trainer.ckpt_path or self.run.last)
-        if checkpoint.is_relative_to(self.run.path):
-            checkpoint = checkpoint.relative_to(self.run.path)
-        looks = self.run.enter_look(str(checkpoint), scores)
-        self.run.add_results({**scores, "test/looks": looks})
 
     def state_dict(self) -> dict[str, Any]:
         wall_seconds = time.perf_counter() - self._fit_started
         unfinished = (self._epoch_images, self._batch_ended - self._epoch_started, self._lr)
         return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
 
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.run and trainer.is_global_zero and self.run.id:
+            checkpoint[RUN_KEY] = self.run.id
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        # A new run that starts from the checkpoint of another counts what it does itself.
+        self._resumed = trainer.strategy.broadcast(self.run is None or is_saved_by(self.run, checkpoint))
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if not self._resumed:
+            return
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
         self.wall_seconds = state_dict["wall_seconds"]
         self._unfinished = state_dict["unfinished"]
-
-
-def with_interval(scores: dict[str, float]) -> dict[str, float]:
-    """Adds Wilson's 95 % interval of the test accuracy: ``test/acc_low`` and ``test/acc_high``."""
-    images = round(scores["test/images"])
-    interval = binomtest(round(scores["test/acc"] * images), images).proportion_ci(method="wilson")
-    return {**scores, "test/acc_low": float(interval.low), "test/acc_high": float(interval.high)}

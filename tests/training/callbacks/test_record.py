@@ -11,7 +11,8 @@ from lit_cnn.models import LitLeNet
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import Best, Last
-from lit_cnn.training.callbacks.record import Recorder, with_interval
+from lit_cnn.training.callbacks.looks import with_interval
+from lit_cnn.training.callbacks.record import Recorder
 
 
 def test_the_interval_is_wilsons():

@@ -1,0 +1,140 @@
+"""Where the weights of a network come from, and whether data are those that they were trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import pytorch_lightning as pl
+
+from lit_cnn.runs.format import CHECKPOINT_KEY, RUN_KEY
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The checkpoint that a network's weights were read from.
+
+    Args:
+        path: The file; None if it is not known.
+        run: Identity of the run that saved it; None if it does not say.
+        epoch: Epoch in which it was saved.
+        step: Number of steps of the optimiser after which it was saved.
+        dataset: Name of the data that the network was trained on; None if it does not say.
+        data_key: Name of the class of these data; None if it does not say.
+        data: What the checkpoint holds of these data.
+    """
+
+    path: str | None
+    run: str | None
+    epoch: int | None
+    step: int | None
+    dataset: str | None
+    data_key: str | None
+    data: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, checkpoint: dict[str, Any], path: Any = None) -> Origin:
+        """The origin of the weights in the content of a checkpoint file."""
+        key = checkpoint.get(CHECKPOINT_KEY, {}).get("data_key")
+        data = checkpoint.get(key) or {}
+        return cls(
+            str(path) if path else None,
+            checkpoint.get(RUN_KEY),
+            checkpoint.get("epoch"),
+            checkpoint.get("global_step"),
+            data.get("dataset", key),
+            key,
+            data,
+        )
+
+    def is_of_other(self, data: Any, with_digest: bool = True) -> bool:
+        """Whether data are not those that the network was trained on, as far as that is known.
+
+        Data are the same if their training and validation images are, else if they have the same name.
+
+        Args:
+            data: A data module.
+            with_digest: Whether to compare the images where that needs them read. The manifest of files names them anyway.
+        """
+        if self.dataset is None or data is None:
+            return False
+        if getattr(data, "is_other_data", False):
+            return True
+        if getattr(data, "_pinned", None) is not None:
+            return False  # to the images of the run, some of which may be gone
+        saved = self.data.get("digest")
+        digest = getattr(data, "digest", None) if saved and (with_digest or hasattr(type(data), "manifest")) else None
+        return digest != saved if saved and digest else name_of(data) != self.dataset
+
+    def check(self, data: Any, stage: str, with_digest: bool | None = None) -> None:
+        """Refuses data that do not go with the network, and prepares other data like those that it was trained on.
+
+        Args:
+            data: A data module; None if it is not known.
+            stage: ``fit`` resumes the training; ``validate``, ``test`` or ``predict``.
+            with_digest: See :meth:`is_of_other`; where the training images are read anyway, if not given.
+
+        Raises:
+            ValueError: If a training would be resumed on other data, or an evaluation has other classes.
+        """
+        if with_digest is None:
+            with_digest = stage in ("fit", "validate")
+        if data is None or not self.is_of_other(data, with_digest):
+            return
+        if stage == "fit":
+            self._refuse_training(data)
+        if stage != "predict":
+            self._check_classes(data)
+        if {"image_size", "mean", "std"} <= self.data.keys() and hasattr(data, "normalise_with"):
+            data.image_size = self.data["image_size"]
+            data.normalise_with((tuple(self.data["mean"]), tuple(self.data["std"])))
+
+    def _refuse_training(self, data: Any) -> NoReturn:
+        raise ValueError(
+            f"a training on {self.dataset} cannot be resumed on {self._other(data)}: "
+            f"start a new run from its weights (--model.weights {self.path or 'RUN'})"
+        )
+
+    def _check_classes(self, data: Any) -> None:
+        trained, given = self.data.get("class_names"), getattr(data, "class_names", None)
+        if trained is None or given is None or list(trained) == list(given):
+            return
+        if len(trained) != len(given):
+            difference = f"{self.dataset} has {len(trained)} classes, {name_of(data)} has {len(given)}"
+        else:
+            number = next(i for i, (one, other) in enumerate(zip(trained, given, strict=True)) if one != other)
+            difference = f"class {number} is {trained[number]} in {self.dataset} and {given[number]} in {name_of(data)}"
+        raise ValueError(
+            f"a network trained on {self.dataset} cannot be evaluated on {name_of(data)}, whose classes differ: {difference}"
+        )
+
+    def describe_evaluation(self, data: Any, subject: Any = "the network") -> str | None:
+        """What sets an evaluation apart from that of a run on its own images, for a user; None if nothing does.
+
+        Args:
+            data: The data module that is evaluated on.
+            subject: Name of the network or its run.
+        """
+        if self.is_of_other(data, with_digest=False):
+            return f"cross-dataset evaluation: {subject} was trained on {self.dataset}, evaluated on {self._other(data)}"
+        size, trained_size = getattr(data, "image_size", None), self.data.get("image_size")
+        if size and trained_size and size != trained_size:
+            return f"{subject} was trained on images of {trained_size}×{trained_size}, evaluated on {size}×{size}"
+        return None
+
+    def _other(self, data: Any) -> str:
+        name = name_of(data)
+        return f"other images of {name}" if name == self.dataset else str(name)
+
+
+def name_of(data: Any) -> str | None:
+    """Name of a dataset; that of the class for data modules without names; None for loaders without a data module."""
+    return None if data is None else getattr(data, "name", None) or type(data).__qualname__
+
+
+def data_of(trainer: pl.Trainer) -> pl.LightningDataModule | None:
+    """The data module that the current batches come from; None for loaders that were passed without it.
+
+    ``trainer.datamodule`` stays that of an earlier call.
+    """
+    return trainer._data_connector._datahook_selector.datamodule

@@ -1,0 +1,292 @@
+"""Looks at test images are entered, with the weights and the data that they are of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import write_fashion_mnist
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+
+from lit_cnn.data import MNIST, Digits, FashionMNIST
+from lit_cnn.inference.trained import load_run
+from lit_cnn.models import LitLeNet
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.checkpointing import Best, Last
+from lit_cnn.training.callbacks.record import Recorder
+
+MakeTrainer = Callable[..., Trainer]
+
+
+def digits(**arguments: object) -> Digits:
+    return Digits(image_size=28, batch_size=256, seed=0, **arguments)
+
+
+def fit(make: MakeTrainer, run: Run, resume_from: Path | None = None, callbacks: tuple = (), **settings: object) -> Trainer:
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.config.write_text("{}")
+    callbacks = [*callbacks, Recorder(run), Best(run), Last(run)]
+    fitted = make(callbacks=callbacks, enable_checkpointing=True, **settings)
+    model = LitLeNet(lr=0.1, schedule="constant")
+    fitted.fit(model, datamodule=digits(), ckpt_path=resume_from, weights_only=True)
+    return fitted
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with one run, trained for an epoch."""
+    root = tmp_path_factory.mktemp("trained")
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    fit(
+        lambda **settings: Trainer(accelerator="cpu", max_epochs=1, **quiet, **settings), Run(root / "runs/digits/lenet/one")
+    )
+    return root
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A copy of that run, below the current folder."""
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return Run("runs/digits/lenet/one")
+
+
+def evaluate(trainer: Trainer, data: object, checkpoint: Path | None, model: LightningModule | None = None) -> dict:
+    model = model or LitLeNet()
+    (scores,) = trainer.test(model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    return scores
+
+
+def write_mnist(folder: Path) -> Path:
+    write_fashion_mnist(folder, 64, 20)
+    (folder / "FashionMNIST").rename(folder / "MNIST")
+    return folder
+
+
+# Entered
+
+
+def test_a_test_by_a_trainer_of_ones_own_is_entered(run: Run, trainer: MakeTrainer):
+    scores = evaluate(trainer(), digits(), run.best)
+    (entry,) = run.ledger.entries()
+    assert (entry["run"], entry["checkpoint"], entry["data"]) == (run.id, "checkpoints/best.ckpt", "digits")
+    assert (entry["epoch"], entry["step"]) == (0, 5)
+    assert (entry["test/acc"], entry["test/images"]) == (scores["test/acc"], 360)
+    assert [json.loads(line) for line in Path("runs/ledger.jsonl").read_text().splitlines()] == [entry]
+    results = run.read_results()
+    assert (results["test/checkpoint"], results["test/data"], results["test/looks"]) == (
+        "checkpoints/best.ckpt",
+        "digits",
+        1,
+    )
+    assert (results["val/checkpoint"], results["val/data"]) == ("checkpoints/best.ckpt", "digits")
+
+
+def test_a_copied_checkpoint_finds_its_run(run: Run, trainer: MakeTrainer):
+    shutil.copy(run.last, "copy.ckpt")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+        evaluate(trainer(), digits(), Path("copy.ckpt"))
+    assert [entry["checkpoint"] for entry in run.ledger.entries()] == ["copy.ckpt"]
+
+
+def test_no_checkpoint_names_a_folder_of_this_machine(run: Run, tmp_path: Path):
+    for path in (run.best, run.last):
+        content = torch.load(path, weights_only=True)
+        content.pop("callbacks", None)  # Lightning's own callbacks name their files
+        assert str(tmp_path.parent) not in str(content)
+
+
+@pytest.mark.parametrize("way", ["load_run", "load_from_checkpoint"])
+def test_weights_that_were_loaded_before_the_test_are_known(run: Run, trainer: MakeTrainer, way: str):
+    if way == "load_run":
+        model = load_run(run.best, device="cpu").classifier
+    else:
+        model = LitLeNet.load_from_checkpoint(run.best, weights_only=True)
+    evaluate(trainer(), digits(), None, model)
+    (entry,) = run.ledger.entries()
+    assert (entry["checkpoint"], entry["step"]) == ("checkpoints/best.ckpt" if way == "load_run" else None, 5)
+
+
+def test_a_limited_test_is_a_look_at_the_images_that_it_saw(run: Run, trainer: MakeTrainer):
+    evaluate(trainer(limit_test_batches=1), digits(), run.best)
+    evaluate(trainer(fast_dev_run=True, default_root_dir=None), digits(), run.best)
+    assert [entry["test/images"] for entry in run.ledger.entries()] == [180, 180]
+
+
+def test_an_interrupted_test_gave_no_scores(run: Run, trainer: MakeTrainer):
+    class Stop(Callback):
+        def on_test_batch_end(self, *args: object, **kwargs: object) -> None:
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        evaluate(trainer(callbacks=[Stop()]), digits(), run.best)
+    assert run.ledger.entries() == []
+
+
+@pytest.mark.parametrize("trained_here", [False, True])
+def test_a_look_by_a_network_of_no_known_run_is_said(trainer: MakeTrainer, tmp_path: Path, trained_here: bool):
+    ours, model = trainer(), LitLeNet()
+    if trained_here:
+        ours.fit(model, datamodule=digits())
+    with pytest.warns(
+        UserWarning, match="^this look at 360 test images of digits is in no ledger: the network belongs to no"
+    ):
+        evaluate(ours, digits(), None, model)
+    ours.save_checkpoint(tmp_path / "saved.ckpt")
+    with pytest.warns(UserWarning, match=r"in no ledger: \S*saved\.ckpt belongs to no known run$"):
+        evaluate(trainer(), digits(), tmp_path / "saved.ckpt")
+
+
+def test_weights_that_were_trained_further_are_not_those_of_the_checkpoint(run: Run, trainer: MakeTrainer):
+    model = LitLeNet.load_from_checkpoint(run.best, weights_only=True)
+    trainer().fit(model, datamodule=digits())
+    with pytest.warns(UserWarning, match="is in no ledger: the network belongs to no known run"):
+        evaluate(trainer(), digits(), None, model)
+
+
+def test_a_ledger_that_cannot_be_written_is_said(run: Run, trainer: MakeTrainer):
+    run.ledger.path.mkdir()
+    with pytest.warns(UserWarning, match=r"is not entered completely: .*ledger\.jsonl"):
+        evaluate(trainer(), digits(), run.best)
+
+
+# Averaged weights
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_averaged_weights_are_tested_after_training_as_later(trainer: MakeTrainer, tmp_path: Path, name: str):
+    run = Run(tmp_path / "runs/digits/lenet/one")
+    fitted = fit(trainer, run, callbacks=(EMAWeightAveraging(decay=0.9),), max_epochs=2)
+    checkpoint = run.checkpoints / f"{name}.ckpt"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You're using the WeightAveraging callback, but loading")
+        after = evaluate(fitted, digits(), checkpoint, fitted.lightning_module)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+        later = evaluate(trainer(), digits(), checkpoint)
+    assert after == pytest.approx(later, rel=1e-6)
+
+
+# Other data
+
+
+def test_another_dataset_of_the_same_classes_is_kept_apart(run: Run, trainer: MakeTrainer, tmp_path: Path):
+    evaluate(trainer(), digits(), run.best)
+    before, data = run.read_results(), MNIST(data_dir=write_mnist(tmp_path))
+    with torch.no_grad():
+        evaluate(trainer(), data, run.best)
+    assert data.preprocessing.mean == Digits.mean  # that of the run
+    results = run.read_results()
+    assert {name: value for name, value in results.items() if name != "other_data"} == before
+    assert results["other_data"]["mnist"]["test/images"] == 20
+    assert results["other_data"]["mnist"]["test/data"] == "mnist"
+    assert [entry["data"] for entry in run.ledger.entries()] == ["digits", "mnist"]
+
+
+def test_another_size_of_the_images_is_kept_apart(run: Run, trainer: MakeTrainer):
+    evaluate(trainer(), digits(), run.best)
+    before = run.read_results()
+    evaluate(trainer(), Digits(image_size=30, seed=0), run.best)
+    results = run.read_results()
+    assert results.pop("other_data").keys() == {"digits at 30×30"}
+    assert results == before
+
+
+def test_loaders_without_their_data_module_are_not_the_data_of_the_run(run: Run, trainer: MakeTrainer):
+    model, ours = LitLeNet(), trainer()
+    evaluate(ours, digits(), run.best, model)
+    before = run.read_results()
+    images = torch.utils.data.TensorDataset(torch.zeros(10, 1, 28, 28), torch.arange(10))
+    loader = torch.utils.data.DataLoader(images, batch_size=10)
+    ours.test(model, dataloaders=loader, ckpt_path=run.best, verbose=False, weights_only=True)
+    assert run.ledger.entries()[-1]["data"] is None
+    results = run.read_results()
+    assert results.pop("other_data")["unknown data"]["test/images"] == 10
+    assert results == before
+
+
+def test_other_classes_are_refused_before_anything_is_tested(run: Run, trainer: MakeTrainer, tmp_path: Path):
+    write_fashion_mnist(tmp_path, 64, 20)
+    data, model = (
+        FashionMNIST(data_dir=tmp_path, val_fraction=0.25),
+        LitLeNet.load_from_checkpoint(run.best, weights_only=True),
+    )
+    difference = (
+        "cannot be evaluated on fashion_mnist, whose classes differ: class 0 is 0 in digits and T-shirt/top in fashion"
+    )
+    for checkpoint in (run.best, None):
+        with pytest.raises(ValueError, match=difference):
+            evaluate(trainer(), data, checkpoint, model)
+        with pytest.raises(ValueError, match=difference):
+            trainer().validate(model, datamodule=data, ckpt_path=checkpoint, verbose=False, weights_only=True)
+    assert run.ledger.entries() == []
+
+
+def test_a_training_is_not_resumed_on_another_dataset(run: Run, trainer: MakeTrainer, tmp_path: Path):
+    data = MNIST(data_dir=write_mnist(tmp_path), val_fraction=0.25)
+    with pytest.raises(
+        ValueError, match="a training on digits cannot be resumed on mnist: start a new run from its weights"
+    ):
+        trainer(max_epochs=2).fit(LitLeNet(), datamodule=data, ckpt_path=run.last, weights_only=True)
+
+
+# Another run
+
+
+def test_a_new_run_from_a_checkpoint_of_another_reports_its_own(run: Run, trainer: MakeTrainer):
+    content = torch.load(run.last, weights_only=True)
+    (best,) = [state for key, state in content["callbacks"].items() if key.startswith("Best")]
+    best["best_model_score"] = torch.tensor(0.999)
+    (counts,) = [state for key, state in content["callbacks"].items() if key.startswith("Recorder")]
+    counts |= {"images": 10**9, "seconds": 1.0, "wall_seconds": 10**6}
+    torch.save(content, run.last)
+    new = Run("runs/digits/lenet/two")
+    fit(trainer, new, run.last, max_epochs=2)
+    results, (row,) = new.read_results(), new.read_metrics()
+    assert new.id != run.id
+    assert torch.load(new.best, weights_only=True)["lit_cnn_run"] == new.id
+    assert results["val/acc"] == pytest.approx(float(row["val/acc"]))
+    assert results["seconds"] < 1000
+    assert results["train/images_per_s"] < 10**8
+
+
+def test_the_best_of_a_run_counts_only_while_it_is_there(run: Run, trainer: MakeTrainer):
+    run.best.unlink()
+    fit(trainer, run, run.last, max_epochs=2, limit_val_batches=0)
+    assert not {name for name in run.read_results() if name.startswith("val/")}
+
+
+def test_test_scores_go_when_a_resumed_run_trains(run: Run, trainer: MakeTrainer):
+    class Killed(Callback):
+        def on_train_epoch_end(self, *args: object) -> None:
+            raise RuntimeError("killed")
+
+    evaluate(trainer(), digits(), run.best)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(trainer, run, run.last, (Killed(),), max_epochs=2)
+    assert not {name for name in run.read_results() if name.startswith("test/")}
+    assert len(run.ledger) == 1
+
+
+# Raw pixels
+
+
+def test_raw_pixels_are_refused_in_every_step(trainer: MakeTrainer):
+    data, model = Digits(image_size=28), LitLeNet()
+    for stage in ("fit", "test"):
+        data.setup(stage)
+    raw = "the images are raw pixels .uint8., neither resized nor normalised: give the Trainer the data module"
+    with pytest.raises(ValueError, match=raw):
+        trainer().fit(model, train_dataloaders=data.train_dataloader(), val_dataloaders=data.val_dataloader())
+    for evaluation in (trainer().validate, trainer().test):
+        with pytest.raises(ValueError, match=raw):
+            evaluation(model, dataloaders=data.test_dataloader(), verbose=False)
+    with pytest.raises(ValueError, match=raw):
+        trainer().predict(model, dataloaders=data.test_dataloader())
