@@ -40,13 +40,10 @@ class Recorder(Callback):
         self._epoch_images = 0
         self._epoch_started = 0.0
         self._batch_ended = 0.0
-        self._fit_started = 0.0
+        self._started: float | None = None  # when training began; earlier by the time that it took before a resume
         self._validated = False
         self._lr = float("nan")
         self._unfinished = (0, 0.0, self._lr)  # images, seconds and learning rate of an epoch that was stopped
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._fit_started = time.perf_counter() - self.wall_seconds
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Not earlier: if the checkpoint is refused, the files must not describe the new settings.
@@ -58,6 +55,8 @@ class Recorder(Callback):
             self.run.write_environment(name, str(trainer.precision), trainer.world_size, dataset, variant)
             if self.describe:
                 self.describe()
+        # Not earlier: the search of a finder is no training.
+        self._started = time.perf_counter() - self.wall_seconds
         # A resumed epoch starts from its earlier values; a new one is reset in on_train_epoch_start.
         self._epoch_images, before, self._lr = self._unfinished
         self._batch_ended = time.perf_counter()
@@ -105,7 +104,7 @@ class Recorder(Callback):
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        row["seconds"] = round(time.perf_counter() - self._fit_started, 3)
+        row["seconds"] = round(self._count_wall_seconds(), 3)
         row["lr"] = self._lr  # of the last step
         for name, value in trainer.callback_metrics.items():
             if (name.startswith("train/") and name not in STEP_METRICS) or (name.startswith("val/") and self._validated):
@@ -115,10 +114,13 @@ class Recorder(Callback):
         self.run.write_metrics([*earlier, row])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.wall_seconds = time.perf_counter() - self._fit_started
+        self.wall_seconds, self._started = self._count_wall_seconds(), None
         if self.run and trainer.is_global_zero:
             # Earlier test scores belong to a network that was trained less; the ledger keeps them.
             self.run.add_results(self.training_results(trainer), without="test/" if self.trained else None)
+
+    def _count_wall_seconds(self) -> float:
+        return self.wall_seconds if self._started is None else time.perf_counter() - self._started
 
     def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
         """Best validation accuracy, training speed, duration."""
@@ -145,7 +147,7 @@ class Recorder(Callback):
         self.run.add_results({**scores, "test/looks": looks})
 
     def state_dict(self) -> dict[str, Any]:
-        wall_seconds = time.perf_counter() - self._fit_started
+        wall_seconds = self._count_wall_seconds()
         unfinished = (self._epoch_images, self._batch_ended - self._epoch_started, self._lr)
         return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
 

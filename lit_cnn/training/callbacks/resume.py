@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -62,6 +62,10 @@ class ExactResume(Callback):
         self.seed, self._sums = saved["seed"], saved["sums"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for callback in trainer.callbacks:
+            if isinstance(callback, GradientAccumulationScheduler):
+                # It sets this when an epoch starts, which a resumed one does not.
+                trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(trainer.current_epoch)
         sums, self._sums = self._sums, []
         metrics = _training_metrics(pl_module)
         if len(sums) == trainer.world_size:
