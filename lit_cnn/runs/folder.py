@@ -14,6 +14,7 @@ from typing import Any
 
 from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
+from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import Ledger
 from lit_cnn.system.paths import expand
 
@@ -143,9 +144,18 @@ class Run:
     ) -> None:
         """Writes ``environment.json``; a resumed run keeps the earlier ones under ``earlier``."""
         before = self.read_environment()
+        changes = before.pop("changes", [])
         earlier = before.pop("earlier", []) + ([before] if before else [])
         environment = describe_environment(device, precision, world_size)
-        environment |= {"dataset": dataset, "variant": variant, "earlier": earlier}
+        environment |= {"dataset": dataset, "variant": variant, "changes": changes, "earlier": earlier}
+        _write(self.environment, json.dumps(environment, indent=2) + "\n")
+
+    def add_changes(self, step: int, changes: Iterable[Change]) -> None:
+        """Enters into ``environment.json`` what a resumed run does otherwise from a step on."""
+        environment = self.read_environment()
+        for change in changes:
+            entry = {"time": environment["time"], "step": step, "setting": change.setting}
+            environment["changes"].append(entry | {"from": change.own, "to": change.given})
         _write(self.environment, json.dumps(environment, indent=2) + "\n")
 
     def read_environment(self) -> dict[str, Any]:

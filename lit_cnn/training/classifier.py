@@ -23,7 +23,7 @@ from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
-from lit_cnn.training.schedule import ProgressLR, Schedule, depends_on_length, rate_factor
+from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
 
@@ -71,7 +71,7 @@ class LitClassifier(pl.LightningModule):
         lr: float = 0.01,
         weight_decay: float = 5e-4,
         optimizer_args: dict[str, Any] | None = None,
-        schedule: Schedule = "cosine",
+        schedule: Schedule = DEFAULT_SCHEDULE,
         warmup_ratio: float = 0.0,
         label_smoothing: float = 0.0,
         class_weights: list[float] | None = None,

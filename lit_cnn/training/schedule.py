@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 Schedule = Literal["constant", "step", "cosine", "one_cycle"]
+DEFAULT_SCHEDULE: Schedule = "cosine"
 
 # The step schedule divides the learning rate by ten at these shares of the steps, as the ResNet paper does on CIFAR-10
 # (He et al. 2015, arXiv:1512.03385, Sec. 4.2: 32k and 48k of 64k).
@@ -58,6 +59,11 @@ def rate_factor(schedule: Schedule, num_steps: int, warmup_ratio: float = 0.0) -
 def depends_on_length(schedule: str, warmup_ratio: float) -> bool:
     """Whether the learning rate at a step depends on the length of the whole training."""
     return schedule != "constant" or warmup_ratio > 0
+
+
+def planned_length(trainer: pl.Trainer) -> dict[str, Any]:
+    """The settings that decide how long a training is, for its checkpoints."""
+    return {name: getattr(trainer, name) for name in ("max_epochs", "max_steps", "limit_train_batches", "overfit_batches")}
 
 
 def progress(trainer: pl.Trainer) -> tuple[int, int | None]:

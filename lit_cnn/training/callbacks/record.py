@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from scipy.stats import binomtest
 
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.identity import Change
 from lit_cnn.training.callbacks.checkpointing import Best
 from lit_cnn.training.callbacks.compile import Compile
 
@@ -28,11 +29,13 @@ class Recorder(Callback):
     Args:
         run: The run to write; None to measure only.
         describe: Called when training starts, to write further files of the run.
+        changes: Settings that a resumed run does not share with the training before; written to ``environment.json``.
     """
 
-    def __init__(self, run: Run | None, describe: Callable[[], None] | None = None) -> None:
+    def __init__(self, run: Run | None, describe: Callable[[], None] | None = None, changes: Sequence[Change] = ()) -> None:
         self.run = run
         self.describe = describe
+        self.changes = changes
         self.trained = False  # whether this process has trained; batches before a resume do not count
         self.images = 0
         self.seconds = 0.0  # spent in training batches
@@ -53,6 +56,7 @@ class Recorder(Callback):
             dataset = getattr(trainer.datamodule, "name", None)
             variant = pl_module.hparams.get("variant", type(pl_module).__name__)
             self.run.write_environment(name, str(trainer.precision), trainer.world_size, dataset, variant)
+            self.run.add_changes(trainer.global_step, self.changes)
             if self.describe:
                 self.describe()
         # Not earlier: the search of a finder is no training.

@@ -12,6 +12,8 @@ from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor
 from torchmetrics import Metric
 
+from lit_cnn.training.schedule import planned_length
+
 # Separates the random numbers of training steps from others that are derived from the same seed.
 STEP_STREAM = 0x57E9
 
@@ -26,6 +28,7 @@ class ExactResume(Callback):
 
     - Each step seeds torch's generators from (seed, epoch, batch, rank). Their state need not be saved. The order of the
       images is derived in the same way, see :class:`lit_cnn.data.loader.Loader`.
+    - A checkpoint holds the planned length of the training, on which a schedule may depend.
     - A checkpoint holds the sums of the training metrics in this epoch, for each process.
     - Lightning's counters depend on the hook in which a checkpoint is saved. They are changed to one of three states: some
       batches are done; some batches are done and a validation is due; the epoch is over.
@@ -50,7 +53,7 @@ class ExactResume(Callback):
         if unfinished and trainer.world_size > 1:
             sums = [{}] * trainer.world_size
             torch.distributed.all_gather_object(sums, own)
-        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums}
+        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums, "length": planned_length(trainer)}
         loops = checkpoint["loops"]["fit_loop"]
         if unfinished:
             _within_epoch(loops, validation_due=_validation_is_due(trainer))
@@ -59,6 +62,11 @@ class ExactResume(Callback):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["lit_cnn_resume"]
+        if trainer.state.fn == "fit" and saved["seed"] != self.seed:
+            raise ValueError(
+                f"the training began with seed {saved['seed']} and cannot be resumed with {self.seed}: "
+                f"call seed_everything({saved['seed']}) first"
+            )
         self.seed, self._sums = saved["seed"], saved["sums"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
