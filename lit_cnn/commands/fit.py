@@ -94,7 +94,8 @@ class Training(CLI):
         if self.config.trainer.precision == "auto":
             self.config.trainer.precision = own_trainer["precision"]
         self.changes = find_changes(self.own_settings, configuration.describe(self.config))
-        for change in self.changes:
+        # First what no run may change.
+        for change in sorted(self.changes, key=lambda change: change.rule is not Rule.EQUAL):
             if change.rule is Rule.EQUAL or (change.rule is Rule.LENGTH and self._schedule_of_its_length()):
                 self._refuse(parser, run, change)
         if self._keeps_its_length:
@@ -104,7 +105,7 @@ class Training(CLI):
 
     def _schedule_of_its_length(self) -> str | None:
         """The run's schedule, if it depends on the length of the training."""
-        model = self.config.model.init_args
+        model = (self.own_settings or configuration.describe(self.config))["model"].get("init_args", {})
         schedule, warmup_ratio = model.get("schedule", "constant"), model.get("warmup_ratio", 0.0)
         if not depends_on_length(schedule, warmup_ratio):
             return None

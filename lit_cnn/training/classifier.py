@@ -18,7 +18,7 @@ from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.runs.format import CHECKPOINT_KEY, format_entries
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
-from lit_cnn.training.callbacks.finite import FiniteLoss
+from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
 from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
@@ -223,7 +223,7 @@ class LitClassifier(pl.LightningModule):
         scores = self.metrics[split].compute()
         loss = float(scores[f"{split}/loss"])
         if self.trainer.state.fn == "fit" and not math.isfinite(loss):
-            raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: lower --model.lr")
+            raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: {ADVICE}")
         # compute() has combined all processes; sync_dist averages equal values, and avoids a warning of Lightning.
         self.log_dict(scores, sync_dist=True)
         self.metrics[split].reset()

@@ -127,7 +127,8 @@ def test_prediction_sees_an_image_as_the_test_did(digits_run: tuple[Path, str], 
 
 
 def test_a_run_goes_on_where_it_stopped(lit_cnn: Command, tmp_path: Path):
-    assert lit_cnn("fit", "--config", LENET, "--trainer.max_epochs", "2").returncode == 0
+    constant = ["--model.schedule", "constant"]
+    assert lit_cnn("fit", "--config", LENET, *constant, "--trainer.max_epochs", "2").returncode == 0
     (run,) = tmp_path.glob("runs/digits/lenet/*")
     done = lit_cnn("fit", "--run", run.relative_to(tmp_path), "--trainer.max_epochs", "3")
     assert done.returncode == 0, done.stderr

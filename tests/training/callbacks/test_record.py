@@ -68,7 +68,7 @@ class Scripted(LitLeNet):
     """Reports given validation accuracies, one an epoch."""
 
     def __init__(self, accuracies: list[float]) -> None:
-        super().__init__()
+        super().__init__(schedule="constant")
         self.accuracies = accuracies
 
     def on_validation_epoch_end(self) -> None:
