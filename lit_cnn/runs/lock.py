@@ -28,7 +28,8 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self._holder = folder / HOLDER
-        self._lock = FileLock(folder / LOCK, timeout=0)
+        self._lock_file = folder / LOCK
+        self._lock = FileLock(self._lock_file, timeout=0)
         try:
             self._lock.acquire()
         except Timeout:
@@ -42,6 +43,9 @@ class RunLock:
         """Lets others train in the folder. Does nothing the second time."""
         if self._lock.is_locked:
             self._holder.unlink(missing_ok=True)
+            # While it is held. Windows removes no open file.
+            with contextlib.suppress(OSError):
+                self._lock_file.unlink()
             self._lock.release()
 
     def _describe_holder(self) -> str:
