@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -66,25 +67,29 @@ def planned_length(trainer: pl.Trainer) -> dict[str, Any]:
     return {name: getattr(trainer, name) for name in ("max_epochs", "max_steps", "limit_train_batches", "overfit_batches")}
 
 
-def progress(trainer: pl.Trainer) -> tuple[int, int | None]:
+def progress(trainer: pl.Trainer, max_epochs: int | None, max_steps: int) -> tuple[int, int | None]:
     """How much of a training is done, and its length.
 
     Both are batches, or optimiser steps if ``max_steps`` ends the training first. They are read anew at each step: gradient
     accumulation, the size of the batches and their number may change.
+
+    Args:
+        trainer: Trains.
+        max_epochs: Of the Trainer, before a callback changed it.
+        max_steps: Likewise.
 
     Returns:
         Done and length; the length is None if the training has no end, or the number of batches is not known yet.
     """
     loop = trainer.fit_loop
     epochs, batches = loop.epoch_progress.current, trainer.num_training_batches
-    has_epochs = trainer.max_epochs not in (None, -1) and batches != float("inf")
     lengths: list[tuple[int, int]] = []
-    if has_epochs:
+    if max_epochs is not None and max_epochs != -1 and batches != float("inf"):
         # Between two epochs, the counter of batches still shows the last one.
         within = loop.epoch_loop.batch_progress.current.ready if epochs.ready > epochs.processed else 0
-        lengths.append((epochs.processed * int(batches) + within, trainer.max_epochs * int(batches)))
-    if trainer.max_steps != -1:
-        lengths.append((trainer.global_step, trainer.max_steps))
+        lengths.append((epochs.processed * int(batches) + within, max_epochs * int(batches)))
+    if max_steps != -1:
+        lengths.append((trainer.global_step, max_steps))
     if not lengths:
         return 0, None
     return max(lengths, key=lambda pair: (pair[0] / max(1, pair[1]), -pair[1]))
@@ -101,13 +106,14 @@ class ProgressLR(LambdaLR):
     """
 
     def __init__(self, optimizer: Optimizer, trainer: pl.Trainer, schedule: Schedule, warmup_ratio: float) -> None:
+        # Not later: finders and StochasticWeightAveraging change them.
+        self._progress = partial(progress, trainer, trainer.max_epochs, trainer.max_steps)
         self._needs_length = depends_on_length(schedule, warmup_ratio)
 
         def factor(_: int) -> float:
-            done, length = progress(trainer)
+            done, length = self._progress()
             return rate_factor(schedule, 1 if length is None else length, warmup_ratio)(done)
 
-        self._trainer = trainer
         super().__init__(optimizer, factor)
 
     def start(self, rates: Iterable[float] | None = None) -> None:
@@ -119,7 +125,7 @@ class ProgressLR(LambdaLR):
         Raises:
             ValueError: If the schedule needs the length of the training, and it has none.
         """
-        if self._needs_length and progress(self._trainer)[1] is None:
+        if self._needs_length and self._progress()[1] is None:
             raise ValueError("the schedule needs the number of batches, which is unknown: set --trainer.max_steps")
         self.base_lrs = self.base_lrs if rates is None else list(rates)
         self._last_lr = [base * factor(0) for base, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)]
@@ -128,7 +134,7 @@ class ProgressLR(LambdaLR):
             group["initial_lr"], group["lr"] = base, rate
 
     def state_dict(self) -> dict[str, Any]:
-        own = ("_needs_length", "_trainer")
+        own = ("_needs_length", "_progress")
         return {key: value for key, value in super().state_dict().items() if key not in own}
 
 

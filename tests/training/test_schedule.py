@@ -3,7 +3,13 @@ from collections.abc import Callable
 
 import pytest
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import BatchSizeFinder, Callback, GradientAccumulationScheduler, LearningRateFinder
+from pytorch_lightning.callbacks import (
+    BatchSizeFinder,
+    Callback,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    StochasticWeightAveraging,
+)
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
@@ -152,6 +158,14 @@ def test_a_found_batch_size_changes_the_number_of_steps(trainer: MakeTrainer):
     fitted.fit(LitLeNet(lr=0.1), datamodule=data)
     assert data.batch_size == data.hparams["batch_size"] == 48
     assert rates.rates[-4:] == [cosine(step / 4) for step in range(4)]
+
+
+def test_a_callback_that_adds_an_epoch_does_not_stretch_the_schedule(trainer: MakeTrainer):
+    rates, averaging = Rates(), StochasticWeightAveraging(swa_lrs=0.05, swa_epoch_start=2)
+    data = FakeImages(num_images=60, batch_size=4, val_fraction=0.2)
+    fitted = trainer(max_epochs=3, limit_val_batches=0, callbacks=[averaging, rates])
+    fitted.fit(LitLeNet(lr=0.1, batch_norm="torch"), datamodule=data)
+    assert rates.rates[:24] == [cosine(step / 36) for step in range(24)]
 
 
 def test_an_endless_training_has_no_schedule(trainer: MakeTrainer):

@@ -39,7 +39,11 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        self._length: dict[str, Any] = {}
         self._sums: list[dict[str, dict[str, Tensor]]] = []  # by process: metric sums of an unfinished epoch
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._length = planned_length(trainer)  # before a callback changes it
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         _seed(step_seed(self.seed, trainer.current_epoch, batch_idx, trainer.global_rank), pl_module.device)
@@ -53,7 +57,7 @@ class ExactResume(Callback):
         if unfinished and trainer.world_size > 1:
             sums = [{}] * trainer.world_size
             torch.distributed.all_gather_object(sums, own)
-        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums, "length": planned_length(trainer)}
+        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums, "length": self._length}
         loops = checkpoint["loops"]["fit_loop"]
         if unfinished:
             _within_epoch(loops, validation_due=_validation_is_due(trainer))
