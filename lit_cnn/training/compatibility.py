@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 from lit_cnn.runs.identity import Rule, rule_of
-from lit_cnn.training.callbacks.finders import is_search_file
+from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
 
 
@@ -45,6 +45,9 @@ def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any
 
 def _compare_settings(classifier: pl.LightningModule, path: Any, checkpoint: dict[str, Any]) -> None:
     """Refuses to resume a training with other settings than those with which it began."""
+    finder = next((callback for callback in classifier.trainer.callbacks if isinstance(callback, FINDERS)), None)
+    if finder is not None:
+        raise ValueError(f"a resumed training keeps its rate and its batch size: remove {type(finder).__name__}")
     data = classifier.trainer.datamodule
     pairs = [("model", checkpoint.get("hyper_parameters", {}), classifier.hparams)]
     if data is not None:

@@ -11,6 +11,7 @@ import torch
 import yaml
 from conftest import Command
 
+from lit_cnn.runs.checkpoint_file import previous
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.lock import RunLock
 
@@ -131,6 +132,21 @@ def test_a_finished_run_of_the_default_schedule_stays_as_it_is(lit_cnn: Command,
     assert "the schedule cosine depends on the length of the training; start a new run" in done.stderr
     assert "nothing left to train: the schedule cosine has ended" in done.stdout
     assert (run.config.read_bytes(), run.last.read_bytes()) == (config, last)
+
+
+def test_an_unfinished_run_of_the_default_schedule_is_refused_another_length(
+    lit_cnn: Command, trained: Path, tmp_path: Path
+):
+    run = copy_of(lit_cnn, trained, tmp_path, "--trainer.max_epochs", "2")
+    previous(run.last).replace(run.last)
+    before = contents(run)
+    done = lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "3")
+    assert done.returncode == 2
+    assert "the schedule cosine depends on the length of the training" in done.stderr
+    assert contents(run) == before
+    resumed = lit_cnn("fit", "--run", run.path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 2/2" in resumed.stdout
 
 
 def test_a_run_that_begins_anew_may_change(lit_cnn: Command, trained: Path, tmp_path: Path):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, LearningRateFinder
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
@@ -92,6 +92,14 @@ def test_the_planned_length_is_that_before_a_callback_changed_it(trainer: MakeTr
     for path in (None, run.last):
         fitted = trainer(enable_checkpointing=True, callbacks=[OneMore(), Last(run)])
         fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=64), ckpt_path=path, weights_only=True)
+
+
+def test_a_resumed_training_is_not_searched_again(trainer: MakeTrainer, tmp_path: Path, fit: Callable[..., Trainer]):
+    fit(CONSTANT, {})
+    fitted = trainer(callbacks=[LearningRateFinder()], max_epochs=2)
+    images = FakeImages(num_images=64, batch_size=8)
+    with pytest.raises(ValueError, match="keeps its rate and its batch size: remove LearningRateFinder"):
+        fitted.fit(LitLeNet(**CONSTANT), datamodule=images, ckpt_path=Run(tmp_path).last, weights_only=True)
 
 
 def test_what_may_change_is_taken(fit: Callable[..., Trainer]):
