@@ -232,7 +232,15 @@ def test_the_steps_to_train_on_own_photos_work_in_order(workplace: Path, lit_cnn
             if program != "lit-cnn":
                 continue
             settings = {"doctor": SMALL, "test": on_cpu, "resume": [*on_cpu, "--trainer.max_epochs", "2"]}
-            settings["fit"] = [*on_cpu, "--trainer.max_epochs", "1", "--data.image_size", "32"]
+            settings["fit"] = [
+                *on_cpu,
+                "--trainer.max_epochs",
+                "1",
+                "--data.image_size",
+                "32",
+                "--model.schedule",
+                "constant",
+            ]
             resumes = command == "fit" and any(word.partition("=")[0] == "--run" for word in arguments)
             done = lit_cnn(command, *arguments, *settings.get("resume" if resumes else command, []))
             assert done.returncode == 0, f"lit-cnn {command} {shlex.join(arguments)}: {done.stderr}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lit_cnn.commands.command_line import Arguments
-from lit_cnn.commands.options import COMMON, LINKED, check_options, options_by_class
+from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, options_by_class
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.data.archive import SUFFIXES
 from lit_cnn.data.names import find_dataset
@@ -18,6 +19,7 @@ from lit_cnn.data.rows import SUFFIXES as TABLES
 from lit_cnn.network.catalogue import default_variants, find_in_catalogue, read_catalogue
 from lit_cnn.system.paths import expand
 
+SETTINGS_SUFFIXES = (".yaml", ".yml")
 RESUME_HELP = """usage: lit-cnn resume RUN [options]
 
 Continue the run in the folder RUN from its last checkpoint; RUN may be the word latest.
@@ -51,26 +53,51 @@ def prepare(command: str, *words: str) -> list[str]:
         if command == "fit":
             print(COMMON, flush=True)
         return [command, *arguments.words()]
-    configurations = [_read_configuration(Path(path)) for path in arguments.values("--config", "-c")]
+    configurations = [_read_configuration(value) for value in arguments.values("--config", "-c")]
+    _refuse_linked_options(arguments)
     name_classes(arguments)
     classes = {group: arguments.last(f"--{group}") or _class_in(configurations, group) for group in ("model", "data")}
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
-    expand_run(command, arguments)
+    expand_run(command, arguments, _find_runs_dir(arguments, configurations))
     return [command, *arguments.words()]
 
 
-def _read_configuration(path: Path) -> dict[str, Any]:
-    """The content of a file of settings; none if it does not exist, which the parser reports."""
-    if not path.is_file():
+def _read_configuration(value: str, folder: Path = Path()) -> dict[str, Any]:
+    """The settings in a file or a text; none if the file does not exist, which the parser reports.
+
+    Args:
+        value: Path of the file, or the settings themselves.
+        folder: Where a relative path begins.
+    """
+    path = folder / value
+    is_text = value[:1] in ("{", "[")
+    if not is_text and not path.is_file():
         return {}
     try:
-        content = name_classes_in_configuration(yaml.safe_load(path.read_text()))
+        content = yaml.safe_load(value if is_text else path.read_text())
+        content = content if isinstance(content, dict) else {}
+        if isinstance(content.get("config"), str):
+            content = _read_configuration(content["config"], path.parent) | content
+        model = content.get("model")
+        if isinstance(model, str) and model.endswith(SETTINGS_SUFFIXES):
+            content["model"] = _read_configuration(model, path.parent) or model
+        return name_classes_in_configuration(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a YAML file ({error})") from error
+        raise ValueError(f"{value} is not a YAML file ({error})") from error
     except TypeError as error:
-        raise ValueError(f"{path}: {error}") from error
-    return content if isinstance(content, dict) else {}
+        raise ValueError(f"{value}: {error}") from error
+
+
+def _find_runs_dir(arguments: Arguments, configurations: list[dict[str, Any]]) -> str:
+    """Where runs are, as the parser will find it: what comes last counts."""
+    contents, found = iter(configurations), "runs"
+    for name, value in arguments.options:
+        if value is not None and name in ("--config", "-c"):
+            found = next(contents).get("runs_dir") or found
+        elif value is not None and name == "--runs_dir":
+            found = value
+    return str(found)
 
 
 def _class_in(configurations: list[dict[str, Any]], group: str) -> str | None:
@@ -97,7 +124,8 @@ def _check_complete(command: str, arguments: Arguments) -> None:
     if missing:
         example = {"model": "--model resnet18", "data": "--data photos/, or --data fashion_mnist"}[missing[0]]
         raise ValueError(f"--{missing[0]} is missing: add {example}")
-    if arguments.last("--data") == "ImageFolder" and not names & {"--data.data_dir", "--data.init_args.data_dir"}:
+    given = {"--data.data_dir", "--data.init_args.data_dir", "--data.init_args"}
+    if arguments.last("--data") == "ImageFolder" and not names & given:
         raise ValueError("ImageFolder needs the folder of the images: add --data.data_dir photos/, or say --data photos/")
     if arguments.last("--data") == "ImageTable" and not names & {"--data.table", "--data.init_args.table"}:
         raise ValueError("ImageTable needs a table: add --data.table photos.csv, or say --data photos.csv")
@@ -139,7 +167,7 @@ def _is_class_path(name: str) -> bool:
     """Whether a name is left to the parser: a class of another package, a file of settings, settings themselves."""
     is_file = name.lower().endswith((*SUFFIXES, *TABLES))
     looks_like_class = "." in name and not is_file and all(part.isidentifier() for part in name.split("."))
-    looks_like_settings = name[:1] in "{[" or name.endswith((".yaml", ".yml"))
+    looks_like_settings = name[:1] in "{[" or name.endswith(SETTINGS_SUFFIXES)
     return looks_like_settings or (looks_like_class and not expand(name).exists())
 
 
@@ -152,9 +180,7 @@ def name_classes_in_configuration(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
     content = {key: name_classes_in_configuration(value) for key, value in content.items()}
-    model = content.get("model")
-    if isinstance(model, dict) and isinstance(model.get("init_args"), dict):
-        _refuse_linked(model["init_args"])
+    _refuse_linked(content)
     for key in ("model", "data"):
         if isinstance(content.get(key), str) and not _is_class_path(content[key]):
             content[key] = _as_class({"class_path": content[key]})
@@ -165,7 +191,7 @@ def _as_class(content: dict[str, Any]) -> dict[str, Any]:
     name, arguments = content["class_path"], content.get("init_args") or {}
     class_name = name.rpartition(".")[2]
     if class_name.startswith("Lit") and class_name in options_by_class():
-        _refuse_linked(arguments)
+        _refuse_linked({"model": content})
     if _is_class_path(name) or class_name in options_by_class():
         return content
     with contextlib.suppress(ValueError):
@@ -177,6 +203,29 @@ def _as_class(content: dict[str, Any]) -> dict[str, Any]:
     return content  # a callback, a logger, or nothing that there is: the parser decides
 
 
-def _refuse_linked(arguments: dict[str, Any]) -> None:
-    if linked := LINKED.keys() & arguments:
-        raise TypeError(f"{min(linked)} of the model follows from the data and cannot be set")
+def _refuse_linked_options(arguments: Arguments) -> None:
+    """Refuses options, and files that they name, which set an argument of the model that follows from the data."""
+    for name, value in arguments.options:
+        if not name.startswith("--model"):
+            continue
+        is_settings = value is not None and (value[:1] == "{" or value.endswith(SETTINGS_SUFFIXES))
+        try:
+            _refuse_linked({name.lstrip("-"): _read_configuration(value) if is_settings else value})
+        except TypeError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+
+def _refuse_linked(content: dict[str, Any]) -> None:
+    for path in _paths(content):
+        if path[0] == "model" and len(path) > 1 and path[1] in LINKED:
+            raise TypeError(f"{path[1]} of the model follows from the data and cannot be set")
+
+
+def _paths(content: dict[str, Any]) -> Iterator[list[str]]:
+    """The names of all settings, part by part: a mapping in a mapping is the same as a name with dots."""
+    for key, value in content.items():
+        start = [part for part in str(key).split(".") if part not in KEYWORDS]
+        if isinstance(value, dict):
+            yield from (start + rest for rest in _paths(value))
+        elif start:
+            yield start

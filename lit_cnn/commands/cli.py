@@ -16,6 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.commands.arguments import name_classes_in_configuration
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.messages import DEBUG, explain
 from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import restrict_imports
@@ -120,6 +121,14 @@ class CLI(LightningCLI):
         self.config = parser.parse_args(args)
         if not isinstance(self.config.trainer, Namespace):
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
+        typed = Arguments(args)
+        for key in ("run", "ckpt_path"):
+            if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
+                parser.error(
+                    f"{key}: {self.config[key]} stands in a configuration, but belongs to the command line: --{key}"
+                )
+        if self.config.name and (self.config.run or self.command != "fit"):
+            parser.error(f"name: {self.config.name} is the name of a new run: a run that there is keeps its own")
         data, model = self.config.data, self.config.model
         if data.class_path.rpartition(".")[2] in ("ImageFolder", "ImageTable") and data.init_args.image_size is None:
             network = read_catalogue().get(model.init_args.get("variant"))

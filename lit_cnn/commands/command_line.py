@@ -42,6 +42,9 @@ class Arguments:
     def remove(self, *names: str) -> None:
         self.options = [option for option in self.options if option[0] not in names]
 
+    def keep(self, *names: str) -> None:
+        self.options = [option for option in self.options if option[0] in names]
+
     def put_first(self, **options: str | Path | None) -> None:
         """Puts options in front of all others, which override them."""
         self.options = [(f"--{name}", str(value)) for name, value in options.items() if value is not None] + self.options

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import sys
+from typing import Any
 
 from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
+from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI, PRECISION, as_list
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.messages import ignore_warnings, quiet
@@ -17,19 +20,23 @@ from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.identity import Change, Rule, find_changes
+from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
-from lit_cnn.system.processes import end_with_parent, handing_on, started_by_a_launcher
+from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, started_by_a_launcher
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard, RunLogger
+from lit_cnn.training.callbacks.finders import FINDERS
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.introduction import Introduction
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.origin import Origin
+from lit_cnn.training.schedule import DEFAULT_SCHEDULE, depends_on_length
 
-# Settings of a command, which are no part of the run that its configuration describes.
-COMMAND_KEYS = ("config", "run", "runs_dir", "name", "test_after_fit", "ckpt_path")
+LENGTH_ARGUMENTS = ("max_epochs", "max_steps", "min_epochs", "min_steps")
+FINDER_NAMES = {cls.__name__ for cls in FINDERS}
 
 
 def main(arguments: list[str]) -> int:
@@ -37,11 +44,14 @@ def main(arguments: list[str]) -> int:
     quiet()
     keep_freed_memory()
     training = Training(arguments[1:])
-    training.train()
-    results = training.recorder.training_results(training.trainer)
-    if training.config.test_after_fit:
-        results |= training.test()
-    training.report(results, training.run.checkpoint if training.run else None)
+    try:
+        training.train()
+        results = training.recorder.training_results(training.trainer)
+        if training.config.test_after_fit:
+            results |= training.test()
+        training.report(results, training.run.checkpoint if training.run else None)
+    finally:
+        training.unlock()
     return 0
 
 
@@ -56,18 +66,78 @@ class Training(CLI):
         self.started_by_peer = LAUNCHER in os.environ
         if self.started_by_peer:
             end_with_parent(int(os.environ[LAUNCHER]))
+        self.own_settings: dict[str, Any] | None = None  # with which a resumed run began
+        self.changes: list[Change] = []  # of a resumed run
+        self._keeps_its_length = False  # although another was given
         super().__init__("fit", arguments)
         if checkpoint := self.config.ckpt_path:
             # The Trainer compares them too, but not before its logger has written.
             Origin.of(peek(checkpoint), checkpoint).check(self.datamodule, "fit", with_digest=False)
         self.made_folder = False
+        self.lock: RunLock | None = None
+        configuration.write(self.parser, configuration.describe(self.config))  # before anything is made
         self.run = self._find_folder()
-        self.recorder = Recorder(self.run, self._describe)
         try:
+            if self.run and is_first_process():
+                self.lock = RunLock(self.run.path)
+            self.recorder = Recorder(self.run, self._describe, self.changes)
             self.trainer = self.make_trainer(self._make_callbacks(), **self._make_settings())
         except BaseException:  # Ctrl-C too must leave no empty folder
             self._discard_folder()
+            self.unlock()
             raise
+
+    # Settings
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Refuses, in a resumed run, settings that cannot change."""
+        super().parse_arguments(parser, args)
+        if not (self.config.run and self.config.ckpt_path):
+            return
+        run = Run.open(self.config.run)
+        self.own_settings = configuration.parse(parser, run.config.read_text(encoding="utf-8"))
+        own_trainer = self.own_settings["trainer"]
+        if self.config.trainer.precision == "auto":
+            self.config.trainer.precision = own_trainer["precision"]
+        self.changes = find_changes(self.own_settings, configuration.describe(self.config))
+        # First what no run may change.
+        for change in sorted(self.changes, key=lambda change: change.rule is not Rule.EQUAL):
+            if change.rule is Rule.EQUAL or (change.rule is Rule.LENGTH and self._schedule_of_its_length()):
+                self._refuse(parser, run, change)
+        if self._keeps_its_length:
+            self.changes = [change for change in self.changes if change.rule is not Rule.LENGTH]
+            for name in LENGTH_ARGUMENTS:
+                self.config.trainer[name] = own_trainer[name]
+
+    def _schedule_of_its_length(self) -> str | None:
+        """The run's schedule, if it depends on the length of the training."""
+        model = (self.own_settings or configuration.describe(self.config))["model"].get("init_args", {})
+        schedule, warmup_ratio = model.get("schedule", "constant"), model.get("warmup_ratio", 0.0)
+        if not depends_on_length(schedule, warmup_ratio):
+            return None
+        return f"{schedule} with warm-up" if warmup_ratio else schedule
+
+    def _refuse(self, parser: LightningArgumentParser, run: Run, change: Change) -> None:
+        schedule = self._schedule_of_its_length()
+        anew = f"start a new run from its weights: --config {run.config} --model.weights {run.path}"
+        if change.rule is Rule.EQUAL:
+            reason = "leave it out to resume the run, or"
+        else:
+            reason = f"the schedule {schedule} depends on the length of the training;"
+        message = f"{change.setting} of {run.path} is {change.own} and cannot become {change.given}: {reason} {anew}"
+        if change.rule is Rule.LENGTH and schedule == DEFAULT_SCHEDULE and self._is_finished():
+            # Nobody may have chosen it. The run is complete, and stays as it is.
+            if not self._keeps_its_length:
+                warn(message)
+            self._keeps_its_length = True
+            return
+        parser.error(message)
+
+    def _is_finished(self) -> bool:
+        checkpoint, length = read_checkpoint(self.config.ckpt_path), self.own_settings["trainer"]
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        pairs = ((epochs, length["max_epochs"]), (checkpoint["global_step"], length["max_steps"]))
+        return any(limit not in (None, -1) and done >= limit for done, limit in pairs)
 
     # Folder
 
@@ -92,7 +162,13 @@ class Training(CLI):
     def _discard_folder(self) -> None:
         """Leaves no trace of a run that never began."""
         if self.made_folder and self.run:
+            self.unlock()
             self.run.discard_unless_begun()
+
+    def unlock(self) -> None:
+        """Lets others train in the folder."""
+        if self.lock:
+            self.lock.release()
 
     def _describe(self) -> None:
         """Writes of what the run is made: its settings and its data, of which a resumed run keeps its own."""
@@ -104,13 +180,32 @@ class Training(CLI):
             partial.replace(manifest)
 
     def _save_config(self) -> None:
-        """Writes ``config.yaml``, whole or not at all; a resumed run is described by its newest settings."""
-        config = self.config.clone()
-        for key in COMMAND_KEYS:
-            config.pop(key, None)
+        """Writes ``config.yaml``, whole or not at all. It describes the training from its first step to its last."""
+        if self.own_settings is None:
+            self._use_findings()
+            settings = configuration.describe(self.config)
+        else:
+            longer = [change for change in self.changes if change.rule is Rule.LENGTH]
+            if not longer:
+                return
+            settings = self.own_settings
+            for change in longer:
+                settings["trainer"][change.setting.removeprefix("trainer.")] = change.given
         partial = self.run.config.with_suffix(".partial")
-        self.parser.save(config, partial, skip_none=True, skip_validation=True, overwrite=True)
+        partial.write_text(configuration.write(self.parser, settings), encoding="utf-8")
         partial.replace(self.run.config)
+
+    def _use_findings(self) -> None:
+        """Puts the rate and the batch size that finders found in their place: the run is repeated with them."""
+        trainer = self.config.trainer
+        callbacks = [one for one in as_list(trainer.callbacks) if one.class_path.rpartition(".")[2] not in FINDER_NAMES]
+        if len(callbacks) == len(as_list(trainer.callbacks)):
+            return
+        trainer.callbacks = callbacks or None
+        for settings, current in ((self.config.model, self.model), (self.config.data, self.datamodule)):
+            for name, value in settings.init_args.items():
+                if isinstance(value, int | float) and name in current.hparams:
+                    settings.init_args[name] = current.hparams[name]
 
     # Trainer
 
@@ -169,9 +264,13 @@ class Training(CLI):
                 print(f"stopped; resume with: lit-cnn resume {self.run.path}", flush=True)
             raise
         if self.trainer.is_global_zero and self.config.run and not self.recorder.trained:
-            print(
-                f"nothing left to train: max_epochs is {self.trainer.max_epochs}; raise --trainer.max_epochs (make: EPOCHS)"
+            schedule = self._schedule_of_its_length()
+            more = (
+                f"the schedule {schedule} has ended; train further in a new run: --model.weights {self.run.path}"
+                if schedule
+                else f"max_epochs is {self.trainer.max_epochs}; raise --trainer.max_epochs (make: EPOCHS)"
             )
+            print(f"nothing left to train: {more}")
 
     def _ignore_own_warnings(self) -> None:
         """Silences what Lightning warns of because of this command, not because of what the user gave."""

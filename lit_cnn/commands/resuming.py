@@ -9,18 +9,27 @@ from pathlib import Path
 
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.runs.folder import Run, find_run
+from lit_cnn.system.processes import is_first_process
 
 # Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.
 RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
 # Processes that Lightning starts for the other devices find here the number of the first process.
 LAUNCHER = "LIT_CNN_LAUNCHER"
 
+# Options of a restarted job that are no part of the run.
+OPTIONS_OF_A_RESTARTED_JOB = ("--test_after_fit", "--save_every_minutes", "--save_every_steps", "--compile")
 
-def expand_run(command: str, arguments: Arguments) -> None:
+
+def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> None:
     """Puts a run's configuration and checkpoint in the place of ``--run``.
 
     ``--ckpt_path last`` and ``best`` are those of the run, which ``--config FOLDER/config.yaml`` names too. A job that SLURM
     or torchrun has restarted resumes its run.
+
+    Args:
+        command: ``fit``, ``validate`` or ``test``.
+        arguments: Its options.
+        runs_dir: Folder in which the latest run is looked for.
 
     Raises:
         ValueError: If the folder is not a run or has no such checkpoint.
@@ -34,12 +43,13 @@ def expand_run(command: str, arguments: Arguments) -> None:
     if folder is None:
         run = _run_of_restarted_job() if command == "fit" else None
         if run and (checkpoint_of_run := _checkpoint_of(run, "fit", None)):
-            arguments.remove("--ckpt_path")  # where the job had started
-            arguments.put_first(ckpt_path=checkpoint_of_run)
+            # The run describes itself. What was typed may hold a search whose result is used, and where the job started.
+            arguments.keep(*OPTIONS_OF_A_RESTARTED_JOB)
+            arguments.put_first(config=run.config, ckpt_path=checkpoint_of_run, run=run.path)
         return
     if folder == "latest" and LAUNCHER in os.environ:
         folder = os.environ.get(RUN_FOLDER, folder)  # the first process has found it
-    run = find_run(folder, arguments.last("--runs_dir") or "runs")
+    run = find_run(folder, runs_dir)
     if command == "fit" and is_restarted_job() and (resumed_from := _checkpoint_to_resume(run)):
         checkpoint = str(resumed_from)  # whatever the job had started from
     elif checkpoint is None or named:
@@ -114,6 +124,5 @@ def _run_of_restarted_job() -> Run | None:
 
 def warn(message: str) -> None:
     """Prints a warning, in the first process alone."""
-    rank = next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), "0")
-    if rank == "0":
+    if is_first_process():
         print(f"lit-cnn: warning: {message}", file=sys.stderr, flush=True)

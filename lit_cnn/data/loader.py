@@ -94,6 +94,11 @@ class Loader:
         self.world_size = world_size
         self.num_workers = num_workers
 
+    @property
+    def dataset(self) -> Tensor:
+        """As long as there are images. Lightning's BatchSizeFinder stops when a batch holds as many."""
+        return self.images.labels
+
     def __len__(self) -> int:
         num_images = len(self.images.labels)
         if self.shuffle:

@@ -15,6 +15,7 @@ from typing import Any
 
 from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import RUN_KEY, check_format
+from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
 from lit_cnn.system.paths import expand
 
@@ -205,9 +206,18 @@ class Run:
         """Writes ``environment.json``; a resumed run keeps its ``id``, and what it had before under ``earlier``."""
         before = self.read_environment()
         identity = before.pop("id", None) or secrets.token_hex(8)
+        changes = before.pop("changes", [])
         earlier = before.pop("earlier", []) + ([before] if before else [])
         environment = {"id": identity, **describe_environment(device, precision, world_size)}
-        environment |= {"dataset": dataset, "variant": variant, "earlier": earlier}
+        environment |= {"dataset": dataset, "variant": variant, "changes": changes, "earlier": earlier}
+        _write(self.environment, json.dumps(environment, indent=2) + "\n")
+
+    def add_changes(self, step: int, changes: Iterable[Change]) -> None:
+        """Enters into ``environment.json`` what a resumed run does otherwise from a step on."""
+        environment = self.read_environment()
+        for change in changes:
+            entry = {"time": environment["time"], "step": step, "setting": change.setting}
+            environment["changes"].append(entry | {"from": change.own, "to": change.given})
         _write(self.environment, json.dumps(environment, indent=2) + "\n")
 
     def read_environment(self) -> dict[str, Any]:

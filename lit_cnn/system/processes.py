@@ -42,3 +42,8 @@ def handing_on(variables: dict[str, str]) -> Iterator[None]:
 def started_by_a_launcher() -> bool:
     """Whether torchrun or SLURM started all processes. Otherwise the first process starts the others."""
     return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def is_first_process() -> bool:
+    """Whether this is the first process of a training, however the others are started."""
+    return next((os.environ[name] for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID") if name in os.environ), "0") == "0"

@@ -19,14 +19,15 @@ from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.runs.format import CHECKPOINT_KEY, format_entries
-from lit_cnn.training.callbacks.finite import FiniteLoss
+from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
+from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.origin import Origin, data_of
-from lit_cnn.training.schedule import Schedule, rate_factor
+from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
 
@@ -74,7 +75,7 @@ class LitClassifier(pl.LightningModule):
         lr: float = 0.01,
         weight_decay: float = 5e-4,
         optimizer_args: dict[str, Any] | None = None,
-        schedule: Schedule = "cosine",
+        schedule: Schedule = DEFAULT_SCHEDULE,
         warmup_ratio: float = 0.0,
         label_smoothing: float = 0.0,
         class_weights: list[float] | None = None,
@@ -186,6 +187,11 @@ class LitClassifier(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.origin = None
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, ProgressLR):
+                # Not earlier: the number of batches is known only now, and a callback may have found a better rate.
+                groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
+                config.scheduler.start([group["lr"] for group in groups] if searches_rate(self.trainer) else None)
         # A resumed epoch may have no batches left.
         if self.trainer.fit_loop.restarted_mid_epoch:
             self._name_training_metrics()
@@ -196,6 +202,7 @@ class LitClassifier(pl.LightningModule):
         self._named_in_epoch = -1
         self.train_loss.reset()
         self.train_acc.reset()
+        limit_batch_size(self.trainer)
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         return self._evaluation_step("val", batch)
@@ -245,7 +252,7 @@ class LitClassifier(pl.LightningModule):
         scores = self.metrics[split].compute()
         loss = float(scores[f"{split}/loss"])
         if self.trainer.state.fn == "fit" and not math.isfinite(loss):
-            raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: lower --model.lr")
+            raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: {ADVICE}")
         # compute() has combined all processes; sync_dist averages equal values, and avoids a warning of Lightning.
         self.log_dict(scores, sync_dist=True)
         self.metrics[split].reset()
@@ -253,14 +260,11 @@ class LitClassifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
         optimizer = self._make_optimizer(groups, **fused(self._make_optimizer, self.device, self.trainer))
-        num_steps = self.trainer.estimated_stepping_batches
-        schedule = self.hparams["schedule"]
-        if num_steps == float("inf"):
-            if schedule != "constant" or self.hparams["warmup_ratio"]:
-                raise ValueError(f"schedule {schedule} needs an end: set --trainer.max_epochs or --trainer.max_steps")
-            num_steps = 1
-        factor = rate_factor(schedule, int(num_steps), self.hparams["warmup_ratio"])
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule, warmup_ratio = self.hparams["schedule"], self.hparams["warmup_ratio"]
+        endless = self.trainer.max_epochs == -1 and self.trainer.max_steps == -1
+        if endless and depends_on_length(schedule, warmup_ratio):
+            raise ValueError(f"schedule {schedule} needs an end: set --trainer.max_epochs or --trainer.max_steps")
+        scheduler = ProgressLR(optimizer, self.trainer, schedule, warmup_ratio)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:

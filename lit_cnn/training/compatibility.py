@@ -14,6 +14,9 @@ from torch import Tensor
 
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
+from lit_cnn.runs.identity import Rule, rule_of
+from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
+from lit_cnn.training.schedule import depends_on_length, planned_length
 
 
 def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -38,6 +41,37 @@ def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any
             f"training cannot be resumed from {path}: it holds only weights; resume from last.ckpt (--ckpt_path last), "
             f"or start a new run from its weights (--model.weights RUN)"
         )
+    if fitting and path is not None and not is_search_file(path):
+        _compare_settings(classifier, path, checkpoint)
+
+
+def _compare_settings(classifier: pl.LightningModule, path: Any, checkpoint: dict[str, Any]) -> None:
+    """Refuses to resume a training with other settings than those with which it began."""
+    finder = next((callback for callback in classifier.trainer.callbacks if isinstance(callback, FINDERS)), None)
+    if finder is not None:
+        raise ValueError(f"a resumed training keeps its rate and its batch size: remove {type(finder).__name__}")
+    data = classifier.trainer.datamodule
+    pairs = [("model", checkpoint.get("hyper_parameters", {}), classifier.hparams)]
+    if data is not None:
+        pairs.append(("data", checkpoint.get("datamodule_hyper_parameters", {}), data.hparams))
+    anew = f"or start a new run from its weights (--model.weights {path})"
+    for group, saved, current in pairs:
+        for name in sorted(saved.keys() & current.keys() - {"weights"}):  # a checkpoint brings its own
+            if saved[name] != current[name] and rule_of(f"{group}.{name}") is Rule.EQUAL:
+                raise ValueError(
+                    f"the training of {path} began with {group}.{name}={saved[name]} and cannot be resumed with "
+                    f"{current[name]}: give its own value, {anew}"
+                )
+    schedule, warmup_ratio = classifier.hparams["schedule"], classifier.hparams["warmup_ratio"]
+    planned = checkpoint.get("lit_cnn_resume", {}).get("length")
+    if planned is None or not depends_on_length(schedule, warmup_ratio):
+        return
+    for name, value in planned_length(classifier.trainer).items():
+        if planned[name] != value:
+            raise ValueError(
+                f"the training of {path} began with {name}={planned[name]} and cannot be resumed with {value}: the schedule "
+                f"{schedule} depends on its length; give its own value, {anew}"
+            )
 
 
 def compare_arguments(classifier: pl.LightningModule, class_path: str, arguments: dict[str, Any]) -> None:

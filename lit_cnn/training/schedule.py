@@ -1,12 +1,18 @@
-"""Learning-rate schedules as functions of the step, so that resuming needs no saved state."""
+"""Learning-rate schedules as functions of the share of the training that is done, so that resuming needs no saved state."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 Schedule = Literal["constant", "step", "cosine", "one_cycle"]
+DEFAULT_SCHEDULE: Schedule = "cosine"
 
 # The step schedule divides the learning rate by ten at these shares of the steps, as the ResNet paper does on CIFAR-10
 # (He et al. 2015, arXiv:1512.03385, Sec. 4.2: 32k and 48k of 64k).
@@ -25,7 +31,7 @@ def rate_factor(schedule: Schedule, num_steps: int, warmup_ratio: float = 0.0) -
         schedule: ``constant``; ``step``: divided by ten after 50 % and after 75 % of the steps; ``cosine``: half a cosine
             down to zero (Loshchilov and Hutter 2017, arXiv:1608.03983); ``one_cycle``: from 1/25 up to 1 in the first 30 %
             of the steps, then down to zero, both along cosines.
-        num_steps: Number of steps of the whole training.
+        num_steps: Number of steps of the whole training, or of batches: only the share that is done matters.
         warmup_ratio: Share of the steps in which the factor rises linearly from nearly zero, before the schedule starts.
 
     Raises:
@@ -49,6 +55,87 @@ def rate_factor(schedule: Schedule, num_steps: int, warmup_ratio: float = 0.0) -
         return curve(min(done, 1.0))
 
     return factor
+
+
+def depends_on_length(schedule: str, warmup_ratio: float) -> bool:
+    """Whether the learning rate at a step depends on the length of the whole training."""
+    return schedule != "constant" or warmup_ratio > 0
+
+
+def planned_length(trainer: pl.Trainer) -> dict[str, Any]:
+    """The settings that decide how long a training is, for its checkpoints."""
+    return {name: getattr(trainer, name) for name in ("max_epochs", "max_steps", "limit_train_batches", "overfit_batches")}
+
+
+def progress(trainer: pl.Trainer, max_epochs: int | None, max_steps: int) -> tuple[int, int | None]:
+    """How much of a training is done, and its length.
+
+    Both are batches, or optimiser steps if ``max_steps`` ends the training first. They are read anew at each step: gradient
+    accumulation, the size of the batches and their number may change.
+
+    Args:
+        trainer: Trains.
+        max_epochs: Of the Trainer, before a callback changed it.
+        max_steps: Likewise.
+
+    Returns:
+        Done and length; the length is None if the training has no end, or the number of batches is not known yet.
+    """
+    loop = trainer.fit_loop
+    epochs, batches = loop.epoch_progress.current, trainer.num_training_batches
+    lengths: list[tuple[int, int]] = []
+    if max_epochs is not None and max_epochs != -1 and batches != float("inf"):
+        # Between two epochs, the counter of batches still shows the last one.
+        within = loop.epoch_loop.batch_progress.current.ready if epochs.ready > epochs.processed else 0
+        lengths.append((epochs.processed * int(batches) + within, max_epochs * int(batches)))
+    if max_steps != -1:
+        lengths.append((trainer.global_step, max_steps))
+    if not lengths:
+        return 0, None
+    return max(lengths, key=lambda pair: (pair[0] / max(1, pair[1]), -pair[1]))
+
+
+class ProgressLR(LambdaLR):
+    """Sets the learning rates by the share of the training that is done.
+
+    Args:
+        optimizer: Its groups have their highest rates.
+        trainer: Trains with it.
+        schedule: See :func:`rate_factor`.
+        warmup_ratio: See :func:`rate_factor`.
+    """
+
+    def __init__(self, optimizer: Optimizer, trainer: pl.Trainer, schedule: Schedule, warmup_ratio: float) -> None:
+        # Not later: finders and StochasticWeightAveraging change them.
+        self._progress = partial(progress, trainer, trainer.max_epochs, trainer.max_steps)
+        self._needs_length = depends_on_length(schedule, warmup_ratio)
+
+        def factor(_: int) -> float:
+            done, length = self._progress()
+            return rate_factor(schedule, 1 if length is None else length, warmup_ratio)(done)
+
+        super().__init__(optimizer, factor)
+
+    def start(self, rates: Iterable[float] | None = None) -> None:
+        """Sets the rates of the next step, as soon as the number of batches is known.
+
+        Args:
+            rates: New highest rate of each group.
+
+        Raises:
+            ValueError: If the schedule needs the length of the training, and it has none.
+        """
+        if self._needs_length and self._progress()[1] is None:
+            raise ValueError("the schedule needs the number of batches, which is unknown: set --trainer.max_steps")
+        self.base_lrs = self.base_lrs if rates is None else list(rates)
+        self._last_lr = [base * factor(0) for base, factor in zip(self.base_lrs, self.lr_lambdas, strict=True)]
+        # A callback that unfreezes layers may have added groups of its own.
+        for group, base, rate in zip(self.optimizer.param_groups, self.base_lrs, self._last_lr, strict=False):
+            group["initial_lr"], group["lr"] = base, rate
+
+    def state_dict(self) -> dict[str, Any]:
+        own = ("_needs_length", "_progress")
+        return {key: value for key, value in super().state_dict().items() if key not in own}
 
 
 def _constant(_: float) -> float:

@@ -29,7 +29,8 @@ from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes
 from lit_cnn.weights.sources import find_weights
 
-FIT = ["fit", "--model", "LitLeNet", "--data", "FakeImages", "--trainer.max_epochs", "2", "--trainer.accelerator", "cpu"]
+LENET = ["--model", "LitLeNet", "--model.schedule", "constant"]  # which can be trained further
+FIT = ["fit", *LENET, "--data", "FakeImages", "--trainer.max_epochs", "2", "--trainer.accelerator", "cpu"]
 
 
 class Touches:

@@ -151,6 +151,8 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
         "1",
         "--trainer.limit_train_batches",
         "2",
+        "--model.schedule",
+        "constant",
     ]
     assert lit_cnn("fit", "--model", "LitLeNet", *small, "--runs_dir", "first").returncode == 0
     (run,) = (tmp_path / "first").glob("*/*/*")

@@ -12,6 +12,8 @@ from torch import Tensor
 from lit_cnn.errors import TrainingError
 
 NUM_NAMED = 3
+# A resumed run keeps its settings.
+ADVICE = "start a new run with a lower --model.lr, or with --trainer.gradient_clip_val"
 
 
 class FiniteLoss(Callback):
@@ -53,7 +55,7 @@ class FiniteLoss(Callback):
         # Gradients may be infinite although the loss is finite.
         for name, parameter in pl_module.named_parameters():
             if not torch.isfinite(parameter).all():
-                raise TrainingError(f"the weights {name} are not finite after step {trainer.global_step}: lower --model.lr")
+                raise TrainingError(f"the weights {name} are not finite after step {trainer.global_step}: {ADVICE}")
 
     def _check(self, trainer: pl.Trainer) -> None:
         if self._unchecked is None:
@@ -64,8 +66,7 @@ class FiniteLoss(Callback):
         if finite:
             return
         raise TrainingError(
-            f"the training loss is {float(loss)} in epoch {epoch}, batch {index}{_images(trainer, batch)}: "
-            f"lower --model.lr, or clip gradients with --trainer.gradient_clip_val"
+            f"the training loss is {float(loss)} in epoch {epoch}, batch {index}{_images(trainer, batch)}: {ADVICE}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.format import RUN_KEY
+from lit_cnn.runs.identity import Change
 from lit_cnn.training.callbacks.checkpointing import Best, is_saved_by
 from lit_cnn.training.callbacks.compile import Compile
 from lit_cnn.training.origin import data_of, name_of
@@ -28,11 +29,13 @@ class Recorder(Callback):
     Args:
         run: The run to write; None to measure only.
         describe: Called when training starts, to write further files of the run.
+        changes: Settings that a resumed run does not share with the training before; written to ``environment.json``.
     """
 
-    def __init__(self, run: Run | None, describe: Callable[[], None] | None = None) -> None:
+    def __init__(self, run: Run | None, describe: Callable[[], None] | None = None, changes: Sequence[Change] = ()) -> None:
         self.run = run
         self.describe = describe
+        self.changes = changes
         self.trained = False  # whether this process has trained; batches before a resume do not count
         self.images = 0
         self.seconds = 0.0  # spent in training batches
@@ -40,14 +43,11 @@ class Recorder(Callback):
         self._epoch_images = 0  # of all processes
         self._epoch_started = 0.0
         self._batch_ended = 0.0
-        self._fit_started = 0.0
+        self._started: float | None = None  # when training began; earlier by the time that it took before a resume
         self._validated = False
         self._resumed = True  # whether the loaded checkpoint is one of this run
         self._lr = float("nan")
         self._unfinished = (0, 0.0, self._lr)  # images, seconds and learning rate of an epoch that was stopped
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._fit_started = time.perf_counter() - self.wall_seconds
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Not earlier: if the checkpoint is refused, the files must not describe the new settings.
@@ -57,8 +57,11 @@ class Recorder(Callback):
             dataset = getattr(trainer.datamodule, "name", None)
             variant = pl_module.hparams.get("variant", type(pl_module).__name__)
             self.run.write_environment(name, str(trainer.precision), trainer.world_size, dataset, variant)
+            self.run.add_changes(trainer.global_step, self.changes)
             if self.describe:
                 self.describe()
+        # Not earlier: the search of a finder is no training.
+        self._started = time.perf_counter() - self.wall_seconds
         # A resumed epoch starts from its earlier values; a new one is reset in on_train_epoch_start.
         self._epoch_images, before, self._lr = self._unfinished
         self._batch_ended = time.perf_counter()
@@ -108,7 +111,7 @@ class Recorder(Callback):
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        row["seconds"] = round(time.perf_counter() - self._fit_started, 3)
+        row["seconds"] = round(self._count_wall_seconds(), 3)
         row["lr"] = self._lr  # of the last step
         for name, value in trainer.callback_metrics.items():
             if (name.startswith("train/") and name not in STEP_METRICS) or (name.startswith("val/") and self._validated):
@@ -118,7 +121,7 @@ class Recorder(Callback):
         self.run.write_metrics([*earlier, row])
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.wall_seconds = time.perf_counter() - self._fit_started
+        self.wall_seconds, self._started = self._count_wall_seconds(), None
         if self.run and trainer.is_global_zero:
             results: dict[str, Any] = dict(self.training_results(trainer))
             if "val/acc" in results:
@@ -126,6 +129,9 @@ class Recorder(Callback):
                 results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
                 results |= {"val/data": name_of(data), "val/digest": getattr(data, "digest", None)}
             self.run.add_results(results, without=("val/",) if "val/acc" in results or not self.run.best.is_file() else ())
+
+    def _count_wall_seconds(self) -> float:
+        return self.wall_seconds if self._started is None else time.perf_counter() - self._started
 
     def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
         """Best validation accuracy, training speed, duration."""
@@ -141,7 +147,7 @@ class Recorder(Callback):
         return results
 
     def state_dict(self) -> dict[str, Any]:
-        wall_seconds = time.perf_counter() - self._fit_started
+        wall_seconds = self._count_wall_seconds()
         unfinished = (self._epoch_images, self._batch_ended - self._epoch_started, self._lr)
         return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
 

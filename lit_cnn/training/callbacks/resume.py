@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor
 from torchmetrics import Metric
+
+from lit_cnn.training.schedule import planned_length
 
 # Separates the random numbers of training steps from others that are derived from the same seed.
 STEP_STREAM = 0x57E9
@@ -28,6 +30,7 @@ class ExactResume(Callback):
     - Each step seeds torch's generators from (seed, epoch, batch). Their state need not be saved. The order of the images is
       derived in the same way, see :class:`lit_cnn.data.loader.Loader`. All processes have the same random numbers, so that
       they can draw as one would, see :class:`lit_cnn.layers.Dropout`.
+    - A checkpoint holds the planned length of the training, on which a schedule may depend.
     - A checkpoint holds the sums of the training metrics in this epoch, for each process.
     - Lightning's counters depend on the hook in which a checkpoint is saved. They are changed to one of three states: some
       batches are done; some batches are done and a validation is due; the epoch is over.
@@ -38,9 +41,11 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        self._length: dict[str, Any] = {}
         self._sums: list[dict[str, dict[str, Tensor]]] = []  # by process: metric sums of an unfinished epoch
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self._length = planned_length(trainer)  # before a callback changes it
         if trainer.precision == "64-true":
             # Lightning converts the module after it has loaded the weights, which would be rounded to float32.
             pl_module.double()
@@ -57,7 +62,7 @@ class ExactResume(Callback):
         if unfinished and trainer.world_size > 1:
             sums = [{}] * trainer.world_size
             torch.distributed.all_gather_object(sums, own)
-        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums}
+        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums, "length": self._length}
         loops = checkpoint["loops"]["fit_loop"]
         if unfinished:
             _within_epoch(loops, validation_due=_validation_is_due(trainer))
@@ -66,9 +71,18 @@ class ExactResume(Callback):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["lit_cnn_resume"]
+        if trainer.state.fn == "fit" and saved["seed"] != self.seed:
+            raise ValueError(
+                f"the training began with seed {saved['seed']} and cannot be resumed with {self.seed}: "
+                f"call seed_everything({saved['seed']}) first"
+            )
         self.seed, self._sums = saved["seed"], saved["sums"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for callback in trainer.callbacks:
+            if isinstance(callback, GradientAccumulationScheduler):
+                # It sets this when an epoch starts, which a resumed one does not.
+                trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(trainer.current_epoch)
         sums, self._sums = self._sums, []
         metrics = _training_metrics(pl_module)
         if len(sums) == trainer.world_size:

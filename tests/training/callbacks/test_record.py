@@ -1,10 +1,11 @@
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.callbacks import BatchSizeFinder, Callback, EMAWeightAveraging, LearningRateFinder, ModelCheckpoint
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
@@ -26,8 +27,6 @@ def test_the_interval_is_wilsons():
 
 
 def test_speed_leaves_validation_out(trainer: Callable[..., Trainer]):
-    import time
-
     class Slow(FakeImages):
         def val_dataloader(self):
             for batch in super().val_dataloader():
@@ -41,11 +40,36 @@ def test_speed_leaves_validation_out(trainer: Callable[..., Trainer]):
     assert recorder.seconds < recorder.wall_seconds - 0.25
 
 
+@pytest.mark.parametrize("finder", [LearningRateFinder, BatchSizeFinder])
+@pytest.mark.parametrize("recorder_first", [False, True])
+def test_the_search_of_a_finder_is_no_training(trainer: Callable[..., Trainer], finder: type, recorder_first: bool):
+    search = finder()
+    recorder = Recorder(None)
+    callbacks = [recorder, search] if recorder_first else [search, recorder]
+    started = time.perf_counter()
+    trainer(callbacks=callbacks, max_epochs=2).fit(LitLeNet(), datamodule=FakeImages(num_images=100, batch_size=25))
+    assert 0 < recorder.seconds <= recorder.wall_seconds < time.perf_counter() - started
+    assert recorder.images == 2 * 75
+    assert recorder.state_dict()["wall_seconds"] == recorder.wall_seconds
+
+
+def test_nothing_left_to_train_takes_no_time(trainer: Callable[..., Trainer], tmp_path: Path):
+    for _ in range(2):
+        run, recorder = Run(tmp_path), Recorder(None)
+        resumed = run.last if run.last.exists() else None
+        fitted = trainer(enable_checkpointing=True, callbacks=[recorder, Last(run)])
+        fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=64), ckpt_path=resumed, weights_only=True)
+        if resumed is None:
+            seconds = torch.load(run.last, weights_only=True)["callbacks"]["Recorder"]["wall_seconds"]
+    assert not recorder.trained
+    assert recorder.wall_seconds == seconds
+
+
 class Scripted(LitLeNet):
     """Reports given validation accuracies, one an epoch."""
 
     def __init__(self, accuracies: list[float]) -> None:
-        super().__init__()
+        super().__init__(schedule="constant")
         self.accuracies = accuracies
 
     def on_validation_epoch_end(self) -> None:

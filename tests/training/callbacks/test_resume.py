@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, GradientAccumulationScheduler
 from torch import nn
 
 from lit_cnn.data import FakeImages
@@ -87,6 +87,7 @@ class Fit:
     data: dict[str, Any] = field(default_factory=dict)
     save_every_steps: int | None = None
     averaging: bool = False
+    scheduling: dict[int, int] | None = None  # of the accumulation of gradients, by epoch
 
     def run(self, stop: Callback | None = None, resume: bool = False) -> tuple[dict[str, Any], History]:
         torch.manual_seed(99 if resume else 0)
@@ -94,7 +95,9 @@ class Fit:
         history = History()
         last = Last(run)
         averaging = [EMAWeightAveraging(decay=0.8)] if self.averaging else []
-        callbacks = [*averaging, history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
+        accumulation = [GradientAccumulationScheduler(dict(self.scheduling))] if self.scheduling else []
+        own = [history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
+        callbacks = [*averaging, *accumulation, *own]
         settings = {"max_epochs": EPOCHS, "enable_checkpointing": True} | self.settings
         fitted = self.trainer(**settings, callbacks=[*callbacks, *([stop] if stop else [])])
         images = {"num_images": 88, "val_fraction": 0.25, "batch_size": 11, "crop_padding": 2, "flip": True} | self.data
@@ -180,6 +183,11 @@ def test_however_it_trains(tmp_path: Path, trainer: MakeTrainer, settings: dict[
 @pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation", "the end of an epoch"])
 def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str):
     check(tmp_path, trainer, MOMENTS[moment], averaging=True)
+
+
+@pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation", "the end of an epoch"])
+def test_with_accumulation_that_changes(tmp_path: Path, trainer: MakeTrainer, moment: str):
+    check(tmp_path, trainer, MOMENTS[moment], scheduling={0: 1, 1: 2})
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

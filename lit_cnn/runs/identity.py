@@ -1,0 +1,134 @@
+"""Which settings of a run may change when it is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Rule(Enum):
+    """What may happen to a setting when a run is resumed."""
+
+    EQUAL = "must be equal"
+    FREE = "may change"
+    LENGTH = "may change if the schedule does not depend on the length of the training"
+
+
+# Every argument of every model, every dataset, the Trainer and the command. One that is missing here must be equal.
+_SETTINGS: dict[Rule, dict[str, str]] = {
+    Rule.EQUAL: {
+        "": "seed_everything",
+        "model": """
+            activation aux_weight backbone_lr_scale batch_norm class_weights dropout freeze in_channels init label_smoothing
+            lr lrn num_classes optimizer optimizer_args pooling schedule variant warmup_ratio weight_decay weights
+            zero_init_residual""",
+        "data": """
+            augmentation_seed batch_size channels crop_padding flip fold group_by image_size native_size num_classes
+            num_folds num_images seed split_seed test_fraction val_fraction""",
+        "trainer": """
+            accumulate_grad_batches callbacks check_val_every_n_epoch gradient_clip_algorithm gradient_clip_val
+            limit_train_batches limit_val_batches overfit_batches plugins precision sync_batchnorm val_check_interval""",
+    },
+    Rule.FREE: {
+        "": """
+            ckpt_path compile config name run runs_dir save_every_minutes save_every_steps test_after_fit""",
+        # The images are compared by their content.
+        "data": "cache_dir data_dir manifest memory_gb num_workers on_bad_image table",
+        "trainer": """
+            accelerator barebones benchmark default_root_dir detect_anomaly deterministic devices enable_autolog_hparams
+            enable_checkpointing enable_model_summary enable_progress_bar fast_dev_run inference_mode limit_predict_batches
+            limit_test_batches log_every_n_steps logger max_time model_registry num_nodes num_sanity_val_steps profiler
+            reload_dataloaders_every_n_epochs strategy use_distributed_sampler""",
+    },
+    Rule.LENGTH: {"trainer": "max_epochs max_steps min_epochs min_steps"},
+}
+RULES: dict[str, Rule] = {
+    f"{group}.{name}" if group else name: rule
+    for rule, groups in _SETTINGS.items()
+    for group, names in groups.items()
+    for name in names.split()
+}
+# Callbacks that only show, save or stop: they may be added and removed.
+OBSERVERS = frozenset(
+    {
+        "DeviceStatsMonitor",
+        "LearningRateMonitor",
+        "ModelCheckpoint",
+        "ModelSummary",
+        "OnExceptionCheckpoint",
+        "RichModelSummary",
+        "RichProgressBar",
+        "ThroughputMonitor",
+        "Timer",
+        "TQDMProgressBar",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that has another value than when the run began.
+
+    Args:
+        setting: As it is typed, without dashes.
+        own: The run's value.
+        given: The value that was given now.
+        rule: Whether it may change.
+    """
+
+    setting: str
+    own: Any
+    given: Any
+    rule: Rule
+
+
+def rule_of(setting: str) -> Rule:
+    """Whether a setting may change, for example ``model.lr``; an unknown one must be equal."""
+    return RULES.get(setting, Rule.EQUAL)
+
+
+def find_changes(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[Change]:
+    """The settings that differ.
+
+    Args:
+        own: Settings with which a run began: the content of its ``config.yaml``.
+        given: Settings with which it is to be resumed, likewise.
+    """
+    before, after = dict(_flatten(own)), dict(_flatten(given))
+    changes = []
+    for setting in [*before, *(after.keys() - before.keys())]:
+        old, new = before.get(setting), after.get(setting)
+        if old == new:
+            continue
+        rule = rule_of(setting)
+        if setting == "trainer.callbacks" and _without_observers(old) == _without_observers(new):
+            rule = Rule.FREE
+        changes.append(Change(setting, old, new, rule))
+    return changes
+
+
+def _flatten(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each setting by the name that is typed."""
+    for group, value in settings.items():
+        if not isinstance(value, Mapping):
+            yield group, value
+        elif "class_path" in value:
+            # A class may be named by the module that defines it or by one that offers it.
+            yield group, str(value["class_path"]).rpartition(".")[2]
+            for arguments in (value.get("init_args"), value.get("dict_kwargs")):
+                for name, argument in (arguments or {}).items():
+                    yield f"{group}.{name}", argument
+        else:
+            for name, argument in value.items():
+                yield f"{group}.{name}", argument
+
+
+def _without_observers(callbacks: Any) -> list[Any]:
+    listed = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
+    return [one for one in listed if not (isinstance(one, Mapping) and _class_name(one) in OBSERVERS)]
+
+
+def _class_name(settings: Mapping[str, Any]) -> str:
+    return str(settings.get("class_path")).rpartition(".")[2]

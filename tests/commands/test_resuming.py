@@ -1,0 +1,304 @@
+"""A run's settings are pinned: what a resumed run may change, what its configuration says, who may train in its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import Command
+
+from lit_cnn.runs.checkpoint_file import previous
+from lit_cnn.runs.folder import Run
+from lit_cnn.runs.lock import RunLock
+
+SMALL = ["--model", "LitLeNet", "--data", "FakeImages", "--trainer.accelerator", "cpu", "--trainer.devices", "1"]
+FIT = ["fit", *SMALL, "--trainer.max_epochs", "1", "--trainer.precision", "32-true"]
+CONSTANT = ["--model.schedule", "constant"]
+
+
+def newest(folder: Path) -> Run:
+    (path,) = folder.glob("*/*/*")
+    return Run(path)
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in run.path.rglob("*") if path.is_file() and ".lock" not in path.name}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each run is trained once."""
+    return tmp_path_factory.mktemp("trained")
+
+
+def copy_of(lit_cnn: Command, trained: Path, folder: Path, *options: str) -> Run:
+    kept = trained / ("_".join(options).replace("/", "_") or "plain")
+    if not kept.exists():
+        done = lit_cnn(*FIT, *options, "--runs_dir", kept)
+        assert done.returncode == 0, done.stderr
+    shutil.copytree(kept, folder / "runs")
+    return newest(folder / "runs")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--model.lr", "0.001"], "model.lr of {run} is 0.01 and cannot become 0.001"),
+        (["--model.weight_decay", "0.25"], "model.weight_decay of {run} is 0.0005 and cannot become 0.25"),
+        (["--model.optimizer", "Adam"], "model.optimizer of {run} is SGD and cannot become Adam"),
+        (["--model.optimizer_args", "{momentum: 0.5}"], "model.optimizer_args of {run} is None and cannot become"),
+        (["--model.schedule", "step"], "model.schedule of {run} is constant and cannot become step"),
+        (["--model.activation", "relu"], "model.activation of {run} is tanh and cannot become relu"),
+        (["--model.label_smoothing", "0.1"], "model.label_smoothing of {run} is 0.0 and cannot become 0.1"),
+        (["--data.batch_size", "16"], "data.batch_size of {run} is 32 and cannot become 16"),
+        (["--data.flip", "true"], "data.flip of {run} is False and cannot become True"),
+        (["--seed_everything", "3"], "seed_everything of {run} is 0 and cannot become 3"),
+        (["--trainer.precision", "bf16-mixed"], "trainer.precision of {run} is 32-true and cannot become bf16-mixed"),
+        (["--trainer.gradient_clip_val", "1"], "trainer.gradient_clip_val of {run} is None and cannot become 1"),
+        (["--trainer.accumulate_grad_batches", "2"], "trainer.accumulate_grad_batches of {run} is 1 and cannot become 2"),
+        (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/loss"], "trainer.callbacks of {run} is"),
+        (["--trainer.callbacks+=LearningRateFinder"], "trainer.callbacks of {run} is"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_must_stay_is_refused_before_anything_is_written(
+    lit_cnn: Command, trained: Path, tmp_path: Path, given: list[str], message: str
+):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    before = contents(run)
+    done = lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "2", *given)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"lit-cnn: error: {message.format(run=run.path)}")
+    assert done.stderr.endswith(f"start a new run from its weights: --config {run.config} --model.weights {run.path}\n")
+    assert len(done.stderr.splitlines()) == 1
+    assert contents(run) == before
+
+
+def test_the_advice_of_the_refusal_works(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    advised = ["--config", run.config, "--model.weights", run.path]
+    done = lit_cnn("fit", *advised, "--model.lr", "0.001", "--runs_dir", "anew")
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(newest(tmp_path / "anew").config.read_text())["model"]["init_args"]["lr"] == 0.001
+
+
+def test_what_may_change_is_entered_and_the_configuration_describes_the_whole_training(
+    lit_cnn: Command, trained: Path, tmp_path: Path
+):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    own = yaml.safe_load(run.config.read_text())
+    step = torch.load(run.last, weights_only=True)["global_step"]
+    given = ["--trainer.callbacks+=LearningRateMonitor", "--data.num_workers", "1", "--save_every_steps", "5"]
+    done = lit_cnn("resume", run.path, "--trainer.max_epochs", "2", "--trainer.precision", "auto", *given)
+    assert done.returncode == 0, done.stderr
+    own["trainer"]["max_epochs"] = 2
+    assert yaml.safe_load(run.config.read_text()) == own
+    changes = json.loads(run.environment.read_text())["changes"]
+    assert {change["setting"] for change in changes} == {
+        *("trainer.max_epochs", "trainer.callbacks", "data.num_workers", "save_every_steps")
+    }
+    assert {change["step"] for change in changes} == {step}
+    assert next((c["from"], c["to"]) for c in changes if c["setting"] == "trainer.max_epochs") == (1, 2)
+    again = lit_cnn("resume", run.path, "--trainer.max_epochs", "3")
+    assert again.returncode == 0, again.stderr
+    assert len(json.loads(run.environment.read_text())["changes"]) == 5
+
+
+@pytest.mark.parametrize(
+    "schedule", [["--model.schedule", "one_cycle"], ["--model.schedule", "step"], [*CONSTANT, "--model.warmup_ratio", "0.1"]]
+)
+def test_a_schedule_that_depends_on_the_length_keeps_it(
+    lit_cnn: Command, trained: Path, tmp_path: Path, schedule: list[str]
+):
+    run = copy_of(lit_cnn, trained, tmp_path, *schedule)
+    before = contents(run)
+    for given in (["--trainer.max_epochs", "2"], ["--trainer.max_steps", "3"]):
+        done = lit_cnn("fit", "--run", run.path, *given)
+        assert done.returncode == 2
+        assert "depends on the length of the training; start a new run from its weights: --config" in done.stderr
+    assert contents(run) == before
+
+
+def test_a_finished_run_of_the_default_schedule_stays_as_it_is(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path)
+    config, last = run.config.read_bytes(), run.last.read_bytes()
+    done = lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "2")
+    assert done.returncode == 0, done.stderr
+    assert "warning: trainer.max_epochs of" in done.stderr
+    assert "the schedule cosine depends on the length of the training; start a new run" in done.stderr
+    assert "nothing left to train: the schedule cosine has ended" in done.stdout
+    assert (run.config.read_bytes(), run.last.read_bytes()) == (config, last)
+
+
+def test_an_unfinished_run_of_the_default_schedule_is_refused_another_length(
+    lit_cnn: Command, trained: Path, tmp_path: Path
+):
+    run = copy_of(lit_cnn, trained, tmp_path, "--trainer.max_epochs", "2")
+    previous(run.last).replace(run.last)
+    before = contents(run)
+    done = lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "3")
+    assert done.returncode == 2
+    assert "the schedule cosine depends on the length of the training" in done.stderr
+    assert contents(run) == before
+    resumed = lit_cnn("fit", "--run", run.path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch 2/2" in resumed.stdout
+
+
+def test_a_run_that_begins_anew_may_change(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    shutil.rmtree(run.checkpoints)
+    run.metrics.unlink()
+    done = lit_cnn("fit", "--run", run.path, "--model.lr", "0.5")
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(run.config.read_text())["model"]["init_args"]["lr"] == 0.5
+
+
+def test_a_second_training_of_a_run_is_refused(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    lock = RunLock(run.path)
+    done = lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "2")
+    assert done.returncode == 2
+    assert f"{run.path} is being trained by process" in done.stderr
+    assert lit_cnn("validate", "--run", run.path).returncode == 0  # readers need no lock
+    lock.release()
+    assert lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "2").returncode == 0
+
+
+@pytest.mark.parametrize("finder", ["BatchSizeFinder", "LearningRateFinder"])
+def test_the_configuration_holds_what_a_finder_found(lit_cnn: Command, tmp_path: Path, finder: str):
+    steps = {"LearningRateFinder": ["--trainer.callbacks.num_training_steps", "20"]}.get(finder, [])
+    callbacks = [f"--trainer.callbacks+={finder}", *steps, "--trainer.callbacks+=LearningRateMonitor"]
+    done = lit_cnn(*FIT, "--data.batch_size", "8", "--data.num_images", "256", *callbacks)
+    assert done.returncode == 0, done.stderr
+    run = newest(tmp_path / "runs")
+    settings, last = yaml.safe_load(run.config.read_text()), torch.load(run.last, weights_only=True)
+    assert [one["class_path"].rpartition(".")[2] for one in settings["trainer"]["callbacks"]] == ["LearningRateMonitor"]
+    lr, batch_size = settings["model"]["init_args"]["lr"], settings["data"]["init_args"]["batch_size"]
+    assert (lr, batch_size) == (last["hyper_parameters"]["lr"], last["datamodule_hyper_parameters"]["batch_size"])
+    assert (lr != 0.01, batch_size != 8) == (finder == "LearningRateFinder", finder == "BatchSizeFinder")
+    assert last["lr_schedulers"][0]["base_lrs"] == [lr]
+    again = lit_cnn("fit", "--config", run.config, "--runs_dir", "again")
+    assert again.returncode == 0, again.stderr
+    repeated = torch.load(newest(tmp_path / "again").last, weights_only=True)
+    assert all(torch.equal(tensor, repeated["state_dict"][name]) for name, tensor in last["state_dict"].items())
+
+
+def test_nulls_are_kept(lit_cnn: Command, tmp_path: Path):
+    nulls = ["--trainer.max_epochs", "null", "--trainer.max_steps", "9", "--trainer.check_val_every_n_epoch", "null"]
+    done = lit_cnn(*FIT, *CONSTANT, *nulls, "--trainer.val_check_interval", "4")
+    assert done.returncode == 0, done.stderr
+    run = newest(tmp_path / "runs")
+    again = lit_cnn("fit", "--config", run.config, "--runs_dir", "again")
+    assert again.returncode == 0, again.stderr
+    assert newest(tmp_path / "again").config.read_text() == run.config.read_text()
+    assert lit_cnn("fit", "--run", run.path, "--trainer.max_steps", "12").returncode == 0
+
+
+CALLBACKS = {
+    "BackboneFinetuning": {},
+    "BatchSizeFinder": {},
+    "DeviceStatsMonitor": {},
+    "EMAWeightAveraging": {"decay": 0.9},
+    "EarlyStopping": {"monitor": "val/loss"},
+    "GradientAccumulationScheduler": {"scheduling": {0: 5, 2: 1}},
+    "LearningRateFinder": {},
+    "LearningRateMonitor": {},
+    "ModelCheckpoint": {"train_time_interval": "00:00:01:00"},
+    "ModelPruning": {"pruning_fn": "l1_unstructured"},
+    "ModelSummary": {},
+    "OnExceptionCheckpoint": {"dirpath": "x"},
+    "RichModelSummary": {},
+    "RichProgressBar": {},
+    "StochasticWeightAveraging": {"swa_lrs": 0.01},
+    "TQDMProgressBar": {},
+    "Timer": {"duration": "00:01:00:00"},
+    "WeightAveraging": {},
+}
+
+
+def test_the_settings_of_every_callback_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from lit_cnn.commands import configuration
+    from lit_cnn.commands.arguments import prepare
+    from lit_cnn.commands.cli import CLI
+
+    monkeypatch.setattr(CLI, "instantiate_classes", lambda _: None)
+    callbacks = [{"class_path": name, "init_args": arguments} for name, arguments in CALLBACKS.items()]
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks}}))
+    cli = CLI("fit", prepare("fit", *SMALL, "--config", str(path))[1:])
+    settings = configuration.describe(cli.config)
+    text = configuration.write(cli.parser, settings)
+    assert configuration.parse(cli.parser, text) == settings
+    timer = next(one for one in settings["trainer"]["callbacks"] if one["class_path"].endswith("Timer"))
+    assert timer["init_args"] == {"duration": "00:01:00:00", "interval": "step", "verbose": True}
+
+
+def test_settings_that_do_not_come_back_are_refused(monkeypatch: pytest.MonkeyPatch, lit_cnn: Command, tmp_path: Path):
+    from lit_cnn.commands import configuration
+
+    parse = configuration.parse
+    monkeypatch.setattr(configuration, "parse", lambda parser, text: parse(parser, text.replace("lr: 0.01", "lr: 0.1")))
+    done = lit_cnn(*FIT)
+    assert done.returncode == 2
+    assert "model.init_args.lr cannot be saved in config.yaml, so that it could be read again" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+# What belongs to the command line
+
+
+@pytest.mark.parametrize("way", ["file", "text", "nested"])
+@pytest.mark.parametrize("key", ["run", "ckpt_path"])
+def test_a_configuration_names_no_run_and_no_checkpoint(lit_cnn: Command, tmp_path: Path, key: str, way: str):
+    (tmp_path / "c.yaml").write_text(f"{key}: somewhere\n")
+    (tmp_path / "nested.yaml").write_text("config: c.yaml\n")
+    value = {"file": "c.yaml", "text": f"{{{key}: somewhere}}", "nested": "nested.yaml"}[way]
+    done = lit_cnn(*FIT, "--config", value)
+    assert done.returncode == 2
+    assert f"{key}: somewhere stands in a configuration, but belongs to the command line: --{key}" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_name_in_a_configuration_is_that_of_a_new_run(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    (tmp_path / "c.yaml").write_text("name: other\n")
+    done = lit_cnn("fit", "--run", run.path, "--config", "c.yaml")
+    assert done.returncode == 2
+    assert "name: other is the name of a new run" in done.stderr
+
+
+def test_the_latest_run_is_looked_for_where_the_configuration_says(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    (tmp_path / "c.yaml").write_text("runs_dir: elsewhere\n")
+    done = lit_cnn("validate", "--run", "latest", "--config", "c.yaml")
+    assert done.returncode == 0, done.stderr
+    assert str(run.path.relative_to(tmp_path / "runs")) in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--model", "m.yaml"],
+        ["--model", "{class_path: mine.Net, init_args: {num_classes: 7}}"],
+        ["--model", "LitLeNet", "--model.init_args", "{num_classes: 7}"],
+        ["--model", "LitLeNet", "--model.dict_kwargs", "{num_classes: 7}"],
+        ["--model", "LitLeNet", "--config", "{model.init_args.num_classes: 7}"],
+        ["--model", "LitLeNet", "--config", "{model: {dict_kwargs: {num_classes: 7}}}"],
+        ["--config", "c.yaml"],
+        ["--config", "nested.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_what_follows_from_the_data_cannot_be_set_anywhere(lit_cnn: Command, tmp_path: Path, words: list[str]):
+    (tmp_path / "m.yaml").write_text("{class_path: mine.Net, init_args: {num_classes: 7}}")
+    (tmp_path / "c.yaml").write_text("model: m.yaml\n")
+    (tmp_path / "nested.yaml").write_text("config: c.yaml\n")
+    done = lit_cnn("fit", *words, "--data", "FakeImages")
+    assert done.returncode == 2
+    assert "num_classes of the model follows from the data and cannot be set" in done.stderr

@@ -1,0 +1,108 @@
+"""A training is resumed from Python with the settings with which it began, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback, LearningRateFinder
+
+from lit_cnn.data import FakeImages
+from lit_cnn.models import LitLeNet
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.checkpointing import Last
+
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture
+def fit(trainer: MakeTrainer, tmp_path: Path) -> Callable[..., Trainer]:
+    """Trains for an epoch; resumes if there is a checkpoint."""
+
+    def run(model: dict[str, Any], data: dict[str, Any], **settings: Any) -> Trainer:
+        last = Run(tmp_path).last
+        fitted = trainer(enable_checkpointing=True, callbacks=[Last(Run(tmp_path))], **settings)
+        images = FakeImages(**{"num_images": 64, "batch_size": 8} | data)
+        path = last if last.exists() else None
+        fitted.fit(LitLeNet(**model), datamodule=images, ckpt_path=path, weights_only=True)
+        return fitted
+
+    return run
+
+
+CONSTANT = {"schedule": "constant"}
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "message"),
+    [
+        ({"lr": 0.5}, {}, r"began with model\.lr=0\.01 and cannot be resumed with 0\.5"),
+        ({"optimizer": "Adam"}, {}, r"began with model\.optimizer=SGD and cannot be resumed with Adam"),
+        ({"optimizer_args": {"momentum": 0.5}}, {}, r"began with model\.optimizer_args=None"),
+        ({"schedule": "step"}, {}, r"began with model\.schedule=constant"),
+        ({}, {"batch_size": 16}, r"began with data\.batch_size=8 and cannot be resumed with 16"),
+        ({}, {"flip": True}, r"began with data\.flip=False"),
+        ({}, {"augmentation_seed": 4}, r"began with data\.augmentation_seed=None"),
+    ],
+    ids=str,
+)
+def test_another_setting_is_refused(fit: Callable[..., Trainer], model: dict, data: dict, message: str):
+    fit(CONSTANT, {})
+    with pytest.raises(ValueError, match=message):
+        fit(CONSTANT | model, data, max_epochs=2)
+
+
+def test_another_seed_is_refused(fit: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch):
+    fit(CONSTANT, {"split_seed": 0})
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+    with pytest.raises(ValueError, match=r"began with seed 0 and cannot be resumed with 5: call seed_everything\(0\) first"):
+        fit(CONSTANT, {"split_seed": 0}, max_epochs=2)
+
+
+@pytest.mark.parametrize("model", [{"schedule": "cosine"}, {"schedule": "constant", "warmup_ratio": 0.2}], ids=str)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_epochs": 2}, "began with max_epochs=1 and cannot be resumed with 2: the schedule"),
+        ({"max_steps": 5}, "began with max_steps=-1 and cannot be resumed with 5"),
+        ({"limit_train_batches": 2}, r"began with limit_train_batches=1\.0 and cannot be resumed with 2"),
+    ],
+    ids=str,
+)
+def test_another_length_is_refused_where_the_schedule_depends_on_it(
+    fit: Callable[..., Trainer], model: dict, settings: dict, message: str
+):
+    fit(model, {})
+    with pytest.raises(ValueError, match=message):
+        fit(model, {}, **settings)
+
+
+class OneMore(Callback):
+    """Adds an epoch, as StochasticWeightAveraging does for a network with BatchNorm."""
+
+    def on_fit_start(self, trainer, pl_module):
+        trainer.fit_loop.max_epochs += 1
+
+
+def test_the_planned_length_is_that_before_a_callback_changed_it(trainer: MakeTrainer, tmp_path: Path):
+    run = Run(tmp_path)
+    for path in (None, run.last):
+        fitted = trainer(enable_checkpointing=True, callbacks=[OneMore(), Last(run)])
+        fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=64), ckpt_path=path, weights_only=True)
+
+
+def test_a_resumed_training_is_not_searched_again(trainer: MakeTrainer, tmp_path: Path, fit: Callable[..., Trainer]):
+    fit(CONSTANT, {})
+    fitted = trainer(callbacks=[LearningRateFinder()], max_epochs=2)
+    images = FakeImages(num_images=64, batch_size=8)
+    with pytest.raises(ValueError, match="keeps its rate and its batch size: remove LearningRateFinder"):
+        fitted.fit(LitLeNet(**CONSTANT), datamodule=images, ckpt_path=Run(tmp_path).last, weights_only=True)
+
+
+def test_what_may_change_is_taken(fit: Callable[..., Trainer]):
+    steps = fit(CONSTANT, {}).global_step
+    longer = fit(CONSTANT, {"num_workers": 1}, max_epochs=3, limit_train_batches=2)
+    assert longer.global_step == steps + 4
