@@ -23,7 +23,7 @@ SETTINGS_SUFFIXES = (".yaml", ".yml")
 RESUME_HELP = """usage: lit-cnn resume RUN [options]
 
 Continue the run in the folder RUN from its last checkpoint; RUN may be the word latest.
-The options are those of lit-cnn fit, for example --trainer.max_epochs 20.
+Options that may change are those of lit-cnn fit, for example --trainer.devices 2; more epochs need the constant schedule.
 """
 
 
