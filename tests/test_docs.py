@@ -107,6 +107,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / recipe.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(recipe, folder / recipe.relative_to(ROOT))
     write_photos(folder / "photos", CLASSES, 40)
+    write_photos(folder / "other_photos", CLASSES, 10)
     listed = [f"{file.relative_to(folder)},{file.parent.name}\n" for file in sorted(folder.glob("photos/*/*.*"))]
     (folder / "photos.csv").write_text("path,label\n" + "".join(listed))
     random = np.random.default_rng(0)

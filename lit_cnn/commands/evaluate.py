@@ -11,6 +11,7 @@ from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.callbacks.dashboard import RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
@@ -24,7 +25,7 @@ class Evaluation(CLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
         data = self.config.data
-        if self.config.ckpt_path and data.class_path.endswith(".ImageFolder") and data.init_args.channels is None:
+        if self.config.ckpt_path and "channels" in data.init_args and data.init_args.channels is None:
             # Grey or colour as in training, whatever the images of another folder are.
             data.init_args.channels = Origin.of(peek(self.config.ckpt_path)).data.get("channels")
 
@@ -63,7 +64,7 @@ def find_tested_run(cli: CLI, checkpoint: str) -> Run | None:
     """
     named = Run.open(cli.config.run) if cli.config.run else None
     configured = [Run(Path(str(path)).parent) for path in cli.config.config or []]
-    run = Run.of_checkpoint(checkpoint, cli.config.runs_dir, [*([named] if named else []), *configured])
+    run = run_of_checkpoint(checkpoint, cli.config.runs_dir, [*([named] if named else []), *configured])
     if named and run and named.id != run.id:
         raise ValueError(f"{checkpoint} belongs to the run {run.path}, not to {named.path}: name that run with --run")
     return run

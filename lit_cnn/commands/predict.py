@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.network.catalogue import find_in_catalogue
-from lit_cnn.runs.folder import find_run
+from lit_cnn.runs.search import find_run
 from lit_cnn.system.memory import keep_freed_memory
 
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from lit_cnn.commands.command_line import Arguments
-from lit_cnn.runs.folder import Run, find_run
+from lit_cnn.runs.folder import Run
+from lit_cnn.runs.search import find_run
 from lit_cnn.system.processes import is_first_process
 
 # Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lit_cnn.commands.messages import OneLineParser
 from lit_cnn.commands.tables import print_table
-from lit_cnn.runs.folder import list_runs
+from lit_cnn.runs.search import list_runs
 from lit_cnn.runs.summary import summarise
 from lit_cnn.system.memory import format_bytes
 

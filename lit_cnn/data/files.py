@@ -107,6 +107,19 @@ class FileImages:
         with ThreadPoolExecutor(os.cpu_count()) as workers:
             deque(workers.map(decode, range(len(self.files))), maxlen=0)
 
+    def decoded(self, cache_dir: Path | None, name: str, memory_bytes: float) -> ArrayImages | FileImages:
+        """All images decoded once: in a file if there is a folder with room for it, else in memory, else as they are.
+
+        Args:
+            cache_dir: Folder of the file, or None.
+            name: Name of the file without its digest.
+            memory_bytes: Memory that the images may take.
+        """
+        cached = None if cache_dir is None else self.in_file(cache_dir, name)
+        if cached is not None:
+            return cached
+        return self.in_memory() if self.num_bytes <= memory_bytes else self
+
     def in_memory(self) -> ArrayImages:
         """Decodes all files once and keeps the pixels in memory."""
         pixels = torch.empty(self.shape, dtype=torch.uint8)

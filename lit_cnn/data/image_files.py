@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +14,10 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.files import FileImages
 from lit_cnn.data.index import FileFacts, FileIndex
-from lit_cnn.data.listing import ListedImage, classes_of, draw_entries, group_images
+from lit_cnn.data.listing import ListedImage, channels_of, classes_of, draw_entries, group_images
 from lit_cnn.data.loader import Images
 from lit_cnn.data.manifest import Entry, Manifest, beside, first, match
 from lit_cnn.data.module import ImageDataModule
-from lit_cnn.data.preprocess import is_grey
 from lit_cnn.data.splits import SPLITS, ArrayImages, Split, Subset
 
 
@@ -155,6 +153,10 @@ class ImageFiles(ImageDataModule):
         super().load_state_dict(state_dict)
 
     @property
+    def is_pinned(self) -> bool:
+        return self._pinned is not None
+
+    @property
     def is_other_data(self) -> bool:
         """Whether a manifest was given and none of its images is there: these are then images of another dataset."""
         return self._match is not None and self._match.is_other_data
@@ -192,9 +194,7 @@ class ImageFiles(ImageDataModule):
         if self.on_bad_image == "error":
             raise ValueError(f"{problem}; put them back as they were, or leave them out with --data.on_bad_image skip")
         rank_zero_warn(f"{problem}; they are left out")
-        lost = self._match.lost
-        entries = tuple(entry for entry in self.manifest.entries if not (entry in lost and entry.split in splits))
-        self.__dict__["manifest"] = replace(self.manifest, entries=entries)
+        self.__dict__["manifest"] = self._match.without_lost(*splits)
 
     def _facts_of(self, paths: list[str]) -> dict[str, FileFacts]:
         skip = self.on_bad_image == "skip"
@@ -225,18 +225,12 @@ class ImageFiles(ImageDataModule):
             self.num_folds,
             self.fold or 0,
         )
-        return Manifest(self.name, classes_of(images), self._channels_of(images), draw_entries(images, self._facts, drawing))
+        channels = self._channels or channels_of(images, self._facts, self.data_dir)
+        return Manifest(self.name, classes_of(images), channels, draw_entries(images, self._facts, drawing))
 
     @property
     def _has_own_test(self) -> bool:
         return any(image.split == "test" for image in self._listed)
-
-    def _channels_of(self, images: list[ListedImage]) -> int:
-        if self._channels is not None:
-            return self._channels
-        training = [image.path for image in images if image.split in (None, "train")]
-        # Of a file without a header it is not known: asking again names it.
-        return 1 if all(self._facts[path].grey or is_grey(self.data_dir / path) for path in training) else 3
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -309,11 +303,8 @@ class ImageFiles(ImageDataModule):
         return entries, self._decoded("train", self._files_of(entries))
 
     def _decoded(self, name: str, files: FileImages) -> ArrayImages | FileImages:
-        if self.cache_dir is not None:
-            # One file for each folder, split and shape: when the images change, the new file replaces the old one.
-            folder = self.data_dir.resolve()
-            digest = hashlib.blake2b(f"{folder} {self.name} {self.test_fraction}".encode(), digest_size=6).hexdigest()
-            cached = files.in_file(self.cache_dir, f"{self.name}-{digest}-{name}-{self.image_size}x{self.channels}")
-            if cached is not None:
-                return cached
-        return files.in_memory() if files.num_bytes <= self.memory_gb * 1e9 else files
+        # One file for each folder, split and shape: when the images change, the new file replaces the old one.
+        place = f"{self.data_dir.resolve()} {self.name} {self.test_fraction}"
+        digest = hashlib.blake2b(place.encode(errors="surrogateescape"), digest_size=6).hexdigest()
+        name = f"{self.name}-{digest}-{name}-{self.image_size}x{self.channels}"
+        return files.decoded(self.cache_dir, name, self.memory_gb * 1e9)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lit_cnn.data.division import Drawing, TooFewUnitsError, join_units
 from lit_cnn.data.index import FileFacts
 from lit_cnn.data.manifest import Entry
+from lit_cnn.data.preprocess import is_grey
 from lit_cnn.data.splits import Split
 
 
@@ -48,6 +50,22 @@ def classes_of(images: Iterable[ListedImage]) -> tuple[str, ...]:
                 + (f"; not in training: {', '.join(sorted(extra))}" if extra else "")
             )
     return tuple(sorted(names))
+
+
+def channels_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts], root: Path) -> int:
+    """1 if all training images are grey, else 3.
+
+    Args:
+        images: All images.
+        facts: What is known of each file, by path.
+        root: The folder that the paths are relative to.
+
+    Raises:
+        ValueError: If a file is no image; names it.
+    """
+    training = [image.path for image in images if image.split in (None, "train")]
+    # Of a file without the header of an image it is not known: asking again names the file.
+    return 1 if all(is_grey(root / path) if facts[path].grey is None else facts[path].grey for path in training) else 3
 
 
 def group_images(images: Sequence[ListedImage], group_by: str) -> list[ListedImage]:

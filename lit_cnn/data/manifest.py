@@ -170,6 +170,11 @@ class Match:
         names = " and ".join({"train": "training", "val": "validation", "test": "test"}[split] for split in splits)
         return f"{len(lost):,} of the run's {len(self.manifest.of(*splits)):,} {names} images differ: {first(lost)}"
 
+    def without_lost(self, *splits: Split) -> Manifest:
+        """The manifest without the lost images of some splits."""
+        entries = (entry for entry in self.manifest.entries if not (entry in self.lost and entry.split in splits))
+        return replace(self.manifest, entries=tuple(entries))
+
 
 def match(manifest: Manifest, files: Mapping[str, tuple[str, str | None]]) -> Match:
     """Finds a manifest's images among files: by path and content, else by content alone.

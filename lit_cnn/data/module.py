@@ -185,6 +185,11 @@ class ImageDataModule(pl.LightningDataModule):
     # Identity
 
     @property
+    def is_pinned(self) -> bool:
+        """Whether the images and their splits are those of a run's manifest."""
+        return False
+
+    @property
     def is_other_data(self) -> bool:
         """Whether a checkpoint's manifest was given and these are images of another dataset."""
         return False
@@ -255,27 +260,14 @@ class ImageDataModule(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What prediction needs to preprocess an image as in training, and how the images were split."""
-        preprocessing = self.preprocessing
-        return {
-            "dataset": self.name,
-            "digest": self.digest,
-            "class_names": list(self.class_names),
-            "channels": self.channels,
-            "native_size": self.native_size,
-            "image_size": preprocessing.image_size,
-            "mean": list(preprocessing.mean),
-            "std": list(preprocessing.std),
-            "split": self._split_arguments(),
-        }
+        mean, std = self.preprocessing.mean, self.preprocessing.std
+        named = {"dataset": self.name, "digest": self.digest, "class_names": list(self.class_names)}
+        shape = {"channels": self.channels, "native_size": self.native_size, "image_size": self.preprocessing.image_size}
+        return {**named, **shape, "mean": list(mean), "std": list(std), "split": self._split_arguments()}
 
     def _split_arguments(self) -> dict[str, Any]:
         """The arguments that decide which images are in which split."""
-        return {
-            "split_seed": self.split_seed,
-            "val_fraction": self.val_fraction,
-            "num_folds": self.num_folds,
-            "fold": self.fold,
-        }
+        return {name: getattr(self, name) for name in ("split_seed", "val_fraction", "num_folds", "fold")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compares a checkpoint with this dataset, and normalises images as the checkpoint's were.

@@ -16,8 +16,8 @@ from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.inference.inputs import GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
 from lit_cnn.runs.checkpoint_file import read_checkpoint
-from lit_cnn.runs.folder import find_run
 from lit_cnn.runs.format import CHECKPOINT_KEY
+from lit_cnn.runs.search import find_run
 from lit_cnn.system.paths import expand
 from lit_cnn.training.classifier import LitClassifier
 

@@ -280,8 +280,7 @@ class LitClassifier(pl.LightningModule):
             data.normalise_with(self.normalisation)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        cls = type(self)
-        data = self.trainer.datamodule
+        cls, data = type(self), self.trainer.datamodule
         # The initial weights are not needed to load this checkpoint.
         checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
         checkpoint[CHECKPOINT_KEY] = {
@@ -298,6 +297,5 @@ class LitClassifier(pl.LightningModule):
         if trainer and type(data_of(trainer)).__qualname__ != self.origin.data_key:
             self._check_data()  # Lightning gives the state to data of the same class alone, which compare it first
         compare_checkpoint(self, checkpoint)
-        data = self.origin.data
-        if "mean" in data:
-            self.normalisation = tuple(data["mean"]), tuple(data["std"])
+        if "mean" in self.origin.data:
+            self.normalisation = tuple(self.origin.data["mean"]), tuple(self.origin.data["std"])

@@ -60,7 +60,7 @@ class Origin:
             return False
         if getattr(data, "is_other_data", False):
             return True
-        if getattr(data, "_pinned", None) is not None:
+        if getattr(data, "is_pinned", False):
             return False  # to the images of the run, some of which may be gone
         saved = self.data.get("digest")
         digest = getattr(data, "digest", None) if saved and (with_digest or hasattr(type(data), "manifest")) else None

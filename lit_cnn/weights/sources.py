@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lit_cnn.network.names import nearest
 from lit_cnn.runs.checkpoint_file import read_checkpoint
-from lit_cnn.runs.folder import find_run
 from lit_cnn.runs.format import CHECKPOINT_KEY
+from lit_cnn.runs.search import find_run
 from lit_cnn.system.paths import expand
 
 StateDict = dict[str, Tensor]

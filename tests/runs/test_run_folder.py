@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from lit_cnn.runs.folder import Run, find_run, list_runs
+from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger
+from lit_cnn.runs.search import find_run, list_runs, run_of_checkpoint
 from lit_cnn.runs.summary import summarise
 
 
@@ -80,23 +81,23 @@ def save_checkpoint(path: Path, run: Run | None) -> Path:
 def test_a_checkpoint_finds_its_run(tmp_path: Path):
     one, two = (write_run(tmp_path / "runs/digits/lenet" / name, id=name) for name in ("one", "two"))
     best = save_checkpoint(one.best, one)
-    assert Run.of_checkpoint(best).path == one.path
+    assert run_of_checkpoint(best).path == one.path
     copy = save_checkpoint(tmp_path / "copy.ckpt", one)
-    assert Run.of_checkpoint(copy, tmp_path / "runs").path == one.path
-    assert Run.of_checkpoint(copy, tmp_path / "none") is None
-    assert Run.of_checkpoint(copy, tmp_path / "none", [two, one]).path == one.path
+    assert run_of_checkpoint(copy, tmp_path / "runs").path == one.path
+    assert run_of_checkpoint(copy, tmp_path / "none") is None
+    assert run_of_checkpoint(copy, tmp_path / "none", [two, one]).path == one.path
     inside = save_checkpoint(one.path / "kept" / "third.ckpt", one)
-    assert Run.of_checkpoint(inside, tmp_path / "none").path == one.path
+    assert run_of_checkpoint(inside, tmp_path / "none").path == one.path
     # Another run's checkpoint, put into a run's folder.
     foreign = save_checkpoint(two.best, one)
-    assert Run.of_checkpoint(foreign, tmp_path / "runs").path == one.path
-    assert Run.of_checkpoint(foreign, tmp_path / "none") is None
+    assert run_of_checkpoint(foreign, tmp_path / "runs").path == one.path
+    assert run_of_checkpoint(foreign, tmp_path / "none") is None
 
 
 def test_a_checkpoint_that_does_not_name_its_run_belongs_to_the_folder(tmp_path: Path):
     run = write_run(tmp_path / "runs/digits/lenet/one", id="one")
-    assert Run.of_checkpoint(save_checkpoint(run.last, None)).path == run.path
-    assert Run.of_checkpoint(save_checkpoint(tmp_path / "copy.ckpt", None), tmp_path / "runs") is None
+    assert run_of_checkpoint(save_checkpoint(run.last, None)).path == run.path
+    assert run_of_checkpoint(save_checkpoint(tmp_path / "copy.ckpt", None), tmp_path / "runs") is None
 
 
 # Ledgers
@@ -231,7 +232,8 @@ def test_thousands_of_runs_are_listed_quickly(tmp_path: Path):
 def test_folders_are_read_without_torch():
     program = """
 import sys
-from lit_cnn.runs.folder import Run, find_run, list_runs
+from lit_cnn.runs.folder import Run
+from lit_cnn.runs.search import find_run, list_runs, run_of_checkpoint
 print([name for name in ("torch", "pytorch_lightning", "numpy", "yaml") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -281,7 +283,7 @@ def test_a_run_of_another_format_is_refused(tmp_path: Path, environment: dict[st
     run = write_run(tmp_path / "1", **environment)
     run.checkpoints.mkdir()
     run.best.touch()
-    for way in (Run.open, find_run, lambda path: Run.of_checkpoint(path / "checkpoints/best.ckpt")):
+    for way in (Run.open, find_run, lambda path: run_of_checkpoint(path / "checkpoints/best.ckpt")):
         with pytest.raises(ValueError, match=rf"1/environment\.json {message}") as refused:
             way(run.path)
         assert len(str(refused.value).splitlines()) == 1

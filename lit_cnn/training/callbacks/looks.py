@@ -10,8 +10,9 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from scipy.stats import binomtest
 
-from lit_cnn.runs.folder import OTHER_DATA, Run, find_by_id
+from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
+from lit_cnn.runs.search import find_by_id, run_of_checkpoint
 from lit_cnn.training.origin import Origin, data_of, name_of
 
 
@@ -102,7 +103,7 @@ def _difference(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | Non
 
 def _find_run(origin: Origin | None) -> Run | None:
     if origin and origin.path:
-        return Run.of_checkpoint(origin.path)
+        return run_of_checkpoint(origin.path)
     return find_by_id(origin.run) if origin and origin.run else None
 
 
