@@ -41,6 +41,7 @@ def test_a_run_is_a_folder_with_everything(digits_run: tuple[Path, str]):
         "environment.json",
         "metrics.csv",
         "results.json",
+        "data.json",
         "ledger.jsonl",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
@@ -67,7 +68,9 @@ def test_the_end_of_a_run_is_a_table(digits_run: tuple[Path, str]):
         "SGD with momentum 0.9, learning rate 0.02 (one_cycle), weight decay 0.0005, "
         "batches of 32 images of 28×28, augmentation: shifts of up to 1 pixel, 5 epochs"
     )
-    assert [line.split(" · ")[0] for line in lines[2:7]] == [f"epoch {i}/5" for i in range(1, 6)]
+    assert lines[2].startswith("train: 1,293 images (0 128, 1 131, ")
+    assert lines[3].startswith("val: 144 images (0 14, 1 15, ")
+    assert [line.split(" · ")[0] for line in lines[4:9]] == [f"epoch {i}/5" for i in range(1, 6)]
     for name in ("test accuracy", "validation accuracy", "training speed", "training time", "checkpoint", "run folder"):
         assert any(line.startswith(f"{name}  ") for line in lines), name
     assert "95 % interval" in printed
@@ -288,7 +291,7 @@ def test_training_cannot_see_the_test_images(lit_cnn: Command, tmp_path: Path, m
     assert "the test images are sealed" in fails(lit_cnn("test", "--run", run), 1)
 
 
-def test_training_does_not_open_the_files_of_a_test_folder(lit_cnn: Command, tmp_path: Path):
+def test_training_does_not_decode_the_files_of_a_test_folder(lit_cnn: Command, tmp_path: Path):
     for split in ("train", "test"):
         write_photos(tmp_path / "photos" / split, ("ant", "bee"), 10)
     for path in (tmp_path / "photos" / "test").rglob("*.*"):
@@ -297,7 +300,9 @@ def test_training_does_not_open_the_files_of_a_test_folder(lit_cnn: Command, tmp
     done = lit_cnn("fit", "--model", "LitLeNet", *data)
     assert done.returncode == 0, done.stderr
     (run,) = tmp_path.glob("runs/*/*/*")
-    assert "photos/test/ant/0.png" in fails(lit_cnn("test", "--run", run), 2)
+    tested = lit_cnn("test", "--run", run)
+    assert tested.returncode == 2
+    assert "photos/test/ant/0.png" in tested.stderr.splitlines()[-1]
 
 
 def fails(done: subprocess.CompletedProcess[str], status: int) -> str:
@@ -320,7 +325,7 @@ FIT = ["fit", "--config", LENET]
         (
             ["fit", "--model", "LitLeNet", "--data", "Fashion"],
             2,
-            "there is no dataset, folder or archive Fashion; did you mean fashion_mnist?",
+            "there is no dataset, folder, archive or table Fashion; did you mean fashion_mnist?",
         ),
         (["fit", "--model", "os.system", "--data", "Digits"], 2, "os.system is not imported: a configuration may name"),
         ([*FIT, "--data.imagesize", "28"], 2, "unknown option --data.imagesize; did you mean --data.image_size?"),

@@ -141,7 +141,8 @@ def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer]
         "AdamW, learning rate 0.001 (cosine after a warm-up of 10%), weight decay 0.1, batches of 16 images of 28×28, "
         "augmentation: shifts of up to 2 pixels and flips, at most 3 steps"
     )
-    assert lines[3] == (
+    assert lines[2].startswith("train: 48 images (class 0 ")
+    assert lines[5] == (
         "SGD with momentum 0.9, learning rate 0.01 (cosine), weight decay 0.0005, batches of 32 images of 28×28, "
         "augmentation: none, 1 epoch"
     )
