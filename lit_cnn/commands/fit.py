@@ -260,7 +260,7 @@ class Training(CLI):
             self._discard_folder()
             if isinstance(error, Interrupted) and self.started_by_peer:
                 sys.exit(0)  # the first process gives the exit status; it would take another for a crash of this one
-            if self.trainer.interrupted and self.trainer.is_global_zero and self.run and self.run.last.is_file():
+            if self.recorder.trained and self.trainer.is_global_zero and self.run and self.run.last.is_file():
                 print(f"stopped; resume with: lit-cnn resume {self.run.path}", flush=True)
             raise
         if self.trainer.is_global_zero and self.config.run and not self.recorder.trained:

@@ -16,7 +16,7 @@ from lit_cnn.data.files import FileImages
 from lit_cnn.data.index import FileFacts, FileIndex
 from lit_cnn.data.listing import ListedImage, channels_of, classes_of, draw_entries, group_images
 from lit_cnn.data.loader import Images
-from lit_cnn.data.manifest import Entry, Manifest, beside, first, match
+from lit_cnn.data.manifest import Entry, Manifest, beside, count, first, match
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.splits import SPLITS, ArrayImages, Split, Subset
 
@@ -169,7 +169,7 @@ class ImageFiles(ImageDataModule):
         facts = self._facts_of(list(classes))
         found = match(self._pinned, {path: (facts[path].digest, classes[path]) for path in facts})
         if found.new and not found.is_other_data:
-            rank_zero_warn(f"{len(found.new):,} images came after the run began and are left out: {first(found.new)}")
+            rank_zero_warn(f"{count(len(found.new), 'image')} added after the run began, left out: {first(found.new)}")
         return found
 
     @cached_property

@@ -17,6 +17,7 @@ from PIL import Image
 
 from lit_cnn.data.finding import Finding
 from lit_cnn.data.image_files import ImageFiles
+from lit_cnn.data.manifest import count
 from lit_cnn.data.perceptual_hash import MAX_DISTANCE, MIN_SIDE, NUM_BITS, pairs_alike, perceptual_hash
 from lit_cnn.data.preprocess import GREY_MODES, read_image
 
@@ -110,14 +111,14 @@ def _check_duplicates(files: list[ScannedFile], class_names: tuple[str, ...]) ->
     across_splits = [group for group in duplicates if len({file.split for file in group}) > 1]
     across_classes = [group for group in duplicates if len({file.label for file in group}) > 1]
     for subject, groups, problem in (
-        ("duplicates", duplicates, "images occur more than once"),
-        ("leakage", across_splits, "images are in more than one split: the network is evaluated on what it was trained on"),
-        ("labels", across_classes, "images are in more than one class"),
+        ("duplicates", duplicates, "more than once"),
+        ("leakage", across_splits, "in more than one split: the network is evaluated on what it was trained on"),
+        ("labels", across_classes, "in more than one class"),
     ):
         if groups:
             names = _first(" = ".join(str(file.path) for file in group) for group in groups)
             details = {"files": [[str(file.path) for file in group] for group in groups]}
-            yield Finding("warning", subject, f"{len(groups)} {problem}: {names}", details)
+            yield Finding("warning", subject, f"{count(len(groups), 'image')} {problem}: {names}", details)
     if not duplicates:
         yield Finding("ok", "duplicates", f"none in {len(class_names)} classes")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lit_cnn.data.division import Drawing, TooFewUnitsError, join_units
 from lit_cnn.data.index import FileFacts
-from lit_cnn.data.manifest import Entry
+from lit_cnn.data.manifest import Entry, count
 from lit_cnn.data.preprocess import is_grey
 from lit_cnn.data.splits import Split
 
@@ -111,9 +111,9 @@ def draw_entries(images: Sequence[ListedImage], facts: Mapping[str, FileFacts], 
     try:
         splits = drawing.draw([image.split for image in images], units, labels)
     except TooFewUnitsError as error:
-        what = "groups" if any(image.group for image in images) else "different images"
+        what = "group" if any(image.group for image in images) else "different image"
         raise ValueError(
-            f"the class {names[error.label]} has {error.num_units} {what} to draw from, but needs {error.needed}, "
+            f"the class {names[error.label]} has {count(error.num_units, what)} to draw from, but needs {error.needed}, "
             f"so that every split gets one: add images, or choose the splits yourself"
         ) from error
     return tuple(

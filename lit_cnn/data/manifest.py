@@ -76,7 +76,7 @@ class Manifest:
     def leaks(self) -> list[str]:
         """Says which images and which groups are in several splits; only splits that are chosen by hand can have them."""
         messages = []
-        for what, joined, key in (("images", " = ", "digest"), ("groups", " and ", "group")):
+        for what, joined, key in (("image", " = ", "digest"), ("group", " and ", "group")):
             found: dict[str, dict[Split, str]] = defaultdict(dict)
             for entry in self.entries:
                 if (value := getattr(entry, key)) is not None:
@@ -84,7 +84,7 @@ class Manifest:
             shared = [joined.join(places.values()) for places in found.values() if len(places) > 1]
             if shared:
                 messages.append(
-                    f"{len(shared):,} {what} are in more than one split ({first(shared)}): "
+                    f"{count(len(shared), what)} in more than one split ({first(shared)}): "
                     f"the network is evaluated on what it was trained on"
                 )
         return messages
@@ -202,6 +202,11 @@ def match(manifest: Manifest, files: Mapping[str, tuple[str, str | None]]) -> Ma
     known: Collection[str] = {entry.path for entry in entries}
     known = known | {path for entry in lost for path in places.get(entry.digest, [])}
     return Match(replace(manifest, entries=tuple(entries)), lost, [path for path in files if path not in known])
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: ``1 image``, ``1,200 images``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def first(names: Iterable[str]) -> str:

@@ -71,7 +71,7 @@ def test_duplicates_within_and_across_splits_and_classes(tmp_path: Path, lit_cnn
     assert found["leakage"]["details"]["files"] == [leaked]
     assert found["leakage"]["level"] == "warning"
     assert found["leakage"]["text"] == (
-        f"1 images are in more than one split: the network is evaluated on what it was trained on: {' = '.join(leaked)}"
+        f"1 image in more than one split: the network is evaluated on what it was trained on: {' = '.join(leaked)}"
     )
     assert found["lookalikes"]["details"]["num_pairs"] == 0  # exact copies are named once
     assert found["labels"]["details"]["files"] == [doubtful]

@@ -54,14 +54,14 @@ def test_images_that_came_later_are_named_and_left_out(photos: Path, manifest: P
     before = names_in(folder_of(photos), "train", "val", "test")
     add_photos(photos)
     data = folder_of(photos, manifest=str(manifest))
-    with pytest.warns(UserWarning, match=r"9 images came after the run began and are left out: ant/0 1\.jpg, .* and 6 more"):
+    with pytest.warns(UserWarning, match=r"9 images added after the run began, left out: ant/0 1\.jpg, .* and 6 more"):
         assert names_in(data, "train", "val", "test") == before
 
 
 def test_a_new_class_is_left_out_too(photos: Path, manifest: Path):
     write_photos(photos, ("dog",), 5)
     data = folder_of(photos, manifest=str(manifest))
-    with pytest.warns(UserWarning, match="5 images came after the run began and are left out: dog/0.png"):
+    with pytest.warns(UserWarning, match="5 images added after the run began, left out: dog/0.png"):
         assert data.class_names == ("ant", "bee", "cat")
 
 
@@ -128,7 +128,7 @@ def test_images_in_two_splits_chosen_by_hand_are_reported(tmp_path: Path):
     for split, count in (("train", 12), ("test", 4)):
         write_photos(tmp_path / split, ("a", "b"), count)
     (tmp_path / "test" / "a" / "copy.png").write_bytes((tmp_path / "train" / "a" / "0.png").read_bytes())
-    with pytest.warns(UserWarning, match=r"1 images are in more than one split \(.*a/0.png = test/a/copy.png\)"):
+    with pytest.warns(UserWarning, match=r"1 image in more than one split \(.*a/0.png = test/a/copy.png\)"):
         folder_of(tmp_path).setup("fit")
 
 
@@ -200,7 +200,7 @@ def test_a_run_keeps_its_splits_when_photos_are_added(lit_cnn: Command, photos: 
     before, content = json.loads((run / "results.json").read_text()), (run / "data.json").read_text()
     add_photos(photos)
     write_photos(photos, ("dog",), 5)
-    with pytest.warns(UserWarning, match="14 images came after the run began and are left out: ant/0 1.jpg"):
+    with pytest.warns(UserWarning, match="14 images added after the run began, left out: ant/0 1.jpg"):
         tested = lit_cnn("test", "--run", run)
     assert tested.returncode == 0, tested.stderr
     after = json.loads((run / "results.json").read_text())
@@ -222,7 +222,7 @@ def test_a_trainer_keeps_the_splits_of_a_checkpoint(lit_cnn: Command, photos: Pa
         with Image.open(photos / "ant" / "0.png") as image:
             image.resize((40, number)).save(photos / "ant" / f"{number}.png")
     data = ImageFolder(str(photos), image_size=28)
-    with pytest.warns(UserWarning, match="40 images came after the run began"):
+    with pytest.warns(UserWarning, match="40 images added after the run began"):
         trainer().test(LitLeNet(3, 3), datamodule=data, ckpt_path=run / "checkpoints" / "best.ckpt", weights_only=True)
     tests = data.splits["test"]
     assert {tests.name(i) for i in range(len(tests.labels))} == own
