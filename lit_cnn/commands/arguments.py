@@ -154,8 +154,12 @@ def name_classes(arguments: Arguments) -> None:
                 raise ValueError(
                     f"--data {data} is the folder of the images already: remove --data.data_dir (make: DATA_DIR)"
                 )
-            own = {f"--data.{name}": value for name, value in dataset.arguments.items()} if option == "--data" else {}
-            arguments.replace(option, {option: dataset.class_name, **own})
+            own = dataset.arguments if option == "--data" else {}
+            if option == "--data" and "--run" in arguments.names:
+                # The data of the run are not to be mixed with these.
+                rest = dataset.arguments_to_clear
+                own = {name: value for name, value in rest.items() if f"--data.{name}" not in arguments.names} | own
+            arguments.replace(option, {option: dataset.class_name, **{f"--data.{name}": own[name] for name in own}})
 
 
 def _is_new(model: str) -> bool:

@@ -23,12 +23,14 @@ from lit_cnn.commands.policy import restrict_imports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.tables import print_results
 from lit_cnn.data import ImageDataModule
-from lit_cnn.data.manifest import Manifest, beside
+from lit_cnn.data.contents import following_run
+from lit_cnn.data.manifest import FILE_NAME, Manifest
 from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.training.callbacks.compile import Compile, Mode
 from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
 from lit_cnn.training.classifier import LitClassifier
@@ -141,21 +143,30 @@ class CLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         # A checkpoint brings its own weights. Those that its training started from may be gone.
-        model, data = self.config.model.init_args, self.config.data.init_args
+        model = self.config.model.init_args
         started_from = model.get("weights")
         if self.config.ckpt_path and started_from:
             model.weights = None
-        # It also brings the images of its training with their splits.
-        brings_images = bool(self.config.ckpt_path) and "manifest" in data and data.manifest is None
-        if brings_images and (manifest := beside(self.config.ckpt_path)) and Manifest.read(manifest):
-            data.manifest = str(manifest)
         try:
-            super().instantiate_classes()
+            with following_run(self._find_manifest()):  # nor are the images of its training drawn anew
+                super().instantiate_classes()
         finally:
             if started_from:
                 model.weights = started_from
-            if brings_images:
-                data.manifest = None
+
+    def _find_manifest(self) -> Path | None:
+        """The manifest of the run that saved the checkpoint; None if it is not known, or its data are not files."""
+        if self.config.ckpt_path is None:
+            return None
+        run = self.find_run_of_checkpoint()
+        manifest = run.path / FILE_NAME if run else None
+        return manifest if manifest and manifest.is_file() and Manifest.read(manifest) else None
+
+    def find_run_of_checkpoint(self) -> Run | None:
+        """The run that saved the checkpoint; None if it is not known."""
+        named = [Run(self.config.run)] if self.config.run else []
+        configured = [Run(Path(str(path)).parent) for path in self.config.config or []]
+        return run_of_checkpoint(self.config.ckpt_path, self.config.runs_dir, [*named, *configured])
 
     def instantiate_trainer(self, **kwargs: Any) -> None:
         """Leaves the Trainer to :meth:`make_trainer`: it needs the run's folder, which is made last."""

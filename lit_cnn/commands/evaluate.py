@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.cli import LightningArgumentParser
@@ -11,7 +10,6 @@ from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
-from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.callbacks.dashboard import RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
@@ -45,7 +43,7 @@ def main(arguments: list[str]) -> int:
     if cli.config_init.trainer.logger in (None, True):
         # The dashboard of a run shows its own data.
         settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" and not difference else False
-    cli.trainer = cli.make_trainer([LookRecorder(cli.run), Interrupts(last=None)], **settings)
+    cli.trainer = cli.make_trainer([LookRecorder(cli.run, cli.config.runs_dir), Interrupts(last=None)], **settings)
     ignore_evaluation_warnings()
     evaluate = getattr(cli.trainer, command)
     # Without Lightning's own table, and without running code from the checkpoint.
@@ -63,8 +61,7 @@ def find_tested_run(cli: CLI, checkpoint: str) -> Run | None:
         ValueError: If it is not the run that the user names.
     """
     named = Run.open(cli.config.run) if cli.config.run else None
-    configured = [Run(Path(str(path)).parent) for path in cli.config.config or []]
-    run = run_of_checkpoint(checkpoint, cli.config.runs_dir, [*([named] if named else []), *configured])
+    run = cli.find_run_of_checkpoint()
     if named and run and named.id != run.id:
         raise ValueError(f"{checkpoint} belongs to the run {run.path}, not to {named.path}: name that run with --run")
     return run
@@ -73,6 +70,8 @@ def find_tested_run(cli: CLI, checkpoint: str) -> Run | None:
 def ignore_evaluation_warnings() -> None:
     """Silences what Lightning warns of in every evaluation of a checkpoint, and what the command says itself."""
     ignore_warnings("this look at ")
+    ignore_warnings("cross-dataset evaluation: ")
+    ignore_warnings(".* was trained on images of ")
     # The callbacks that trained are not wanted in an evaluation.
     ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided")
     # What a checkpoint holds are the averaged weights, which are to be evaluated.

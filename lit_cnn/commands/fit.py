@@ -73,6 +73,9 @@ class Training(CLI):
         if checkpoint := self.config.ckpt_path:
             # The Trainer compares them too, but not before its logger has written.
             Origin.of(peek(checkpoint), checkpoint).check(self.datamodule, "fit", with_digest=False)
+            self.datamodule.check_images("fit")
+        if self.config.test_after_fit:
+            self.datamodule.check_images("test")
         self.made_folder = False
         self.lock: RunLock | None = None
         configuration.write(self.parser, configuration.describe(self.config))  # before anything is made

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lit_cnn.data.archive import is_archive, own_name, unpack
 from lit_cnn.data.files import SUFFIXES, FileImages, list_images
-from lit_cnn.data.image_files import ImageFiles, ListedImage
+from lit_cnn.data.image_files import ImageFiles
+from lit_cnn.data.listing import ListedImage, Listing, describe_difference
 from lit_cnn.data.splits import SPLITS, Split
 
 
@@ -34,91 +34,85 @@ class ImageFolder(ImageFiles):
         if is_archive(self.data_dir):
             self.data_dir = unpack(self.data_dir, self.cache_dir or Path(tempfile.gettempdir()))
 
-    def _list(self) -> list[ListedImage]:
+    def _list(self) -> Listing:
+        folders, own = self._layout()
+        if not own:
+            return Listing(self._check_not_empty(self.data_dir, self._list_below(self.data_dir, None)))
+        names = self._classes_below(self.data_dir / "train")
         images: list[ListedImage] = []
-        for split, folder in self._folders.items():
-            images += self._list_below(folder, split if folder != self.data_dir else None)
-        return images
+        for split, folder in folders.items():
+            self._check_classes(folder, names)
+            images += self._check_not_empty(folder, self._list_below(folder, split))
+        return Listing(images, own)
 
-    def _classes_by_path(self) -> dict[str, str | None]:
+    def _list_rest(self) -> list[ListedImage]:
+        folders, _ = self._layout()
+        return [image for split, folder in folders.items() for image in self._list_below(folder, split)]
+
+    def _layout(self) -> tuple[dict[Split | None, Path], frozenset[Split]]:
+        """Folders of the class folders by split, and the splits that there are.
+
+        A test folder may hold images without class folders. That is an error only when they are tested on.
+        """
         _check_exists(self.data_dir)
-        has_splits = (self.data_dir / "train").is_dir() or (self.data_dir / "test").is_dir()
-        found: dict[str, str | None] = {}
-        for path in list_images(self.data_dir):
-            folders = path.split("/")[:-1]
-            classes = folders[1:] if has_splits and folders[:1] in (["train"], ["val"], ["test"]) else folders
-            found[path] = classes[0] if classes else None
-        return found
+        own: dict[Split | None, Path] = {
+            split: self.data_dir / split for split in SPLITS if (self.data_dir / split).is_dir()
+        }
+        if not own:
+            return {None: self.data_dir}, frozenset()
+        labelled = {split: folder for split, folder in own.items() if split != "test" or len(_folders_in(folder)) > 1}
+        return labelled, frozenset(split for split in own if split)
 
-    @cached_property
-    def _folders(self) -> dict[Split, Path]:
-        """Folders of the class folders, by split."""
-        if not (self.data_dir / "train").is_dir():
-            self._classes_below(self.data_dir)
-            return {"train": self.data_dir}
-        folders = {split: self.data_dir / split for split in SPLITS if (self.data_dir / split).is_dir()}
-        # A test folder may hold images without class folders: that is an error only when they are tested on.
-        if "test" in folders and sum(path.is_dir() for path in folders["test"].iterdir()) < 2:
-            del folders["test"]
-        for folder in folders.values():
-            self._check_classes(folder)
-        return folders
-
-    @property
-    def _has_own_test(self) -> bool:
-        return (self.data_dir / "train").is_dir() and (self.data_dir / "test").is_dir()
+    def check_images(self, stage: str) -> None:
+        if stage == "test" and not self.is_pinned and (self.data_dir / "test").is_dir():
+            self._check_classes(self.data_dir / "test", self.class_names)
+        if stage == "test" and not self.manifest.of("test"):
+            raise ValueError(f"there are no test images with labels in {self.data_dir / 'test'}")
+        super().check_images(stage)
 
     def files(self, split: Split) -> FileImages:
-        self._check_labelled(split)
+        if split == "test":
+            self.check_images("test")
         return super().files(split)
 
     def read(self, split: Split) -> Any:
-        self._check_labelled(split)
+        if split == "test":
+            self.check_images("test")
         return super().read(split)
 
-    def _check_labelled(self, split: Split) -> None:
-        if split == "test" and self._pinned is None and self._has_own_test:
-            self._check_classes(self.data_dir / "test")
-
-    @staticmethod
-    def _classes_below(folder: Path) -> tuple[str, ...]:
-        _check_exists(folder)
-        names = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    def _classes_below(self, folder: Path) -> tuple[str, ...]:
+        if folder.name == "train" and not folder.is_dir():
+            others = " and ".join(split for split in SPLITS[1:] if folder.with_name(split).is_dir())
+            raise ValueError(
+                f"{folder.parent} holds {others} but no train: put the class folders for training below {folder}"
+            )
+        names = _folders_in(folder)
         if len(names) < 2:
             raise ValueError(
                 f"{folder} holds {len(names)} class folders, but a classifier needs at least two: "
                 f"put the images of each class into a folder of its own, like {folder}/cat/1.jpg"
             )
-        if folder.name != "train" and {"val", "test"} & set(names):
-            raise ValueError(
-                f"{folder} holds {' and '.join(sorted({'val', 'test'} & set(names)))} but no train: "
-                f"put the class folders for training below {folder}/train"
-            )
         return names
 
-    def _check_classes(self, folder: Path) -> None:
-        own = self._classes_below(self.data_dir / "train" if (self.data_dir / "train").is_dir() else self.data_dir)
+    def _check_classes(self, folder: Path, own: tuple[str, ...]) -> None:
         names = self._classes_below(folder)
         if names != own:
-            missing, extra = set(own) - set(names), set(names) - set(own)
-            raise ValueError(
-                f"the class folders of {folder} differ from those of the training images"
-                + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
-                + (f"; not in training: {', '.join(sorted(extra))}" if extra else "")
-            )
+            raise ValueError(f"the class folders of {folder} {describe_difference(set(own), set(names))}")
 
     def _list_below(self, folder: Path, split: Split | None) -> list[ListedImage]:
-        images: list[ListedImage] = []
-        has_direct_images = False
-        names = self._classes_below(folder)
         start = "" if folder == self.data_dir else f"{folder.name}/"
-        for name in names:
-            paths = list_images(folder / name)
-            if not paths:
-                raise ValueError(f"the class folder {folder / name} holds no image ({', '.join(SUFFIXES)})")
-            has_direct_images = has_direct_images or any("/" not in path for path in paths)
-            images += [ListedImage(f"{start}{name}/{path}", name, split) for path in paths]
-        if not has_direct_images:
+        return [
+            ListedImage(f"{start}{name}/{path}", name, split)
+            for name in _folders_in(folder)
+            for path in list_images(folder / name)
+        ]
+
+    def _check_not_empty(self, folder: Path, images: list[ListedImage]) -> list[ListedImage]:
+        names = self._classes_below(folder)
+        if missing := sorted(set(names) - {image.class_name for image in images}):
+            raise ValueError(f"the class folder {folder / missing[0]} holds no image ({', '.join(SUFFIXES)})")
+        depth = 1 if folder == self.data_dir else 2
+        if not any(image.path.count("/") == depth for image in images):
             raise ValueError(
                 f"the folders {', '.join(names)} in {folder} hold folders of images, not images: "
                 f"are the classes one level deeper?"
@@ -129,3 +123,10 @@ class ImageFolder(ImageFiles):
 def _check_exists(folder: Path) -> None:
     if not folder.is_dir():
         raise ValueError(f"the folder {folder} does not exist: name the folder of your images with --data.data_dir")
+
+
+def _folders_in(folder: Path) -> tuple[str, ...]:
+    """Names of the folders in a folder, sorted; hidden ones are left out."""
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))

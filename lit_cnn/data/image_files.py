@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from lit_cnn.data.contents import Contents, Wanted, run_manifest
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.files import FileImages
-from lit_cnn.data.index import FileFacts, FileIndex
-from lit_cnn.data.listing import ListedImage, channels_of, classes_of, draw_entries, group_images
+from lit_cnn.data.listing import ListedImage, Listing
 from lit_cnn.data.loader import Images
-from lit_cnn.data.manifest import Entry, Manifest, beside, count, first, match
+from lit_cnn.data.manifest import Entry, Manifest, beside
 from lit_cnn.data.module import ImageDataModule
-from lit_cnn.data.splits import SPLITS, ArrayImages, Split, Subset
+from lit_cnn.data.splits import ArrayImages, Split, Subset
+from lit_cnn.system.paths import expand
 
 
 class ImageFiles(ImageDataModule):
@@ -111,134 +113,121 @@ class ImageFiles(ImageDataModule):
         self.hparams["cache_dir"] = str(cache_dir) if cache_dir else None
         self.on_bad_image = on_bad_image
         self._channels = channels
-        self._pinned: Manifest | None = None
+        self._stays_with: Path | None = run_manifest.get()
+        self._given: Manifest | None = None  # by the user
         if manifest is not None:
             self.hparams["manifest"] = str(manifest)
-            self.pin(Path(manifest).expanduser())
+            # A run that began with it has its own copy.
+            if self._stays_with is None or expand(manifest).is_file():
+                self._given = Manifest.of_files(expand(manifest))
+                self._check_split_arguments(self._given)
+        self._contents: Contents | None = None
+        self.follow_run(self._stays_with)
 
     # What a subclass knows
 
-    def _list(self) -> list[ListedImage]:
-        """All images in order, with their classes."""
+    def _list(self) -> Listing:
+        """All images in order, with their classes; checks them."""
         raise NotImplementedError(f"{type(self).__name__} must implement _list()")
 
-    def _classes_by_path(self) -> dict[str, str | None]:
-        """The class of each image that is there, by path, without a check; None where nothing says it."""
-        raise NotImplementedError(f"{type(self).__name__} must implement _classes_by_path()")
+    def _list_rest(self) -> list[ListedImage]:
+        """The images of an earlier run that are there, and others, without a check."""
+        raise NotImplementedError(f"{type(self).__name__} must implement _list_rest()")
 
-    # The manifest
+    # Which images
 
-    def pin(self, path: Path) -> None:
-        """Uses the images and the splits of a manifest. Images that came later are left out.
+    def follow_run(self, manifest: Path | None) -> None:
+        """Uses the images and the splits of a run. Images that came later are left out.
+
+        Args:
+            manifest: The ``data.json`` of the run; None to follow no run.
 
         Raises:
-            ValueError: If it cannot be read, or is not of files.
+            ValueError: If it cannot be read, or it is not the manifest that this dataset was made with.
         """
-        pinned = Manifest.read(path)
-        if pinned is None:
-            raise ValueError(f"{path} is the manifest of a dataset that is not made of files")
-        self._pinned = pinned
+        followed = None if manifest is None else Manifest.of_files(manifest)
+        if followed and self._given and followed.contents() != self._given.contents():
+            given = f"data.manifest={self.hparams['manifest']}"
+            raise ValueError(f"the run of {manifest} has other images or splits than {given}: leave it out")
+        if self._contents is not None and followed == self._followed and followed is not None:
+            return
+        self._followed = followed
+        self._contents = None
         self.splits.clear()
-        for name in ("manifest", "class_names", "channels", "_match", "_listed", "_facts", "_pool", "preprocessing"):
+        for name in ("_pool", "preprocessing"):
             self.__dict__.pop(name, None)
+
+    @property
+    def contents(self) -> Contents:
+        """The images with their classes and splits."""
+        if self._contents is None:
+            fractions = self.test_fraction, self.val_fraction
+            wanted = Wanted(
+                self.name,
+                self.data_dir,
+                self.cache_dir,
+                self.on_bad_image == "skip",
+                self._channels,
+                self.group_by,
+                Drawing(*fractions, self.split_seed, self.num_folds, self.fold or 0),
+                self._split_arguments(),
+            )
+            self._contents = Contents(wanted, self._list, self._list_rest, self._followed or self._given)
+            if self._given and self._contents.is_other_data:
+                raise ValueError(f"the images of data.manifest={self.hparams['manifest']} are not in {self.data_dir}")
+        return self._contents
+
+    def setup(self, stage: str) -> None:
+        if self._followed is not None and self._stays_with is None:
+            self.follow_run(None)  # that of an earlier checkpoint
+        super().setup(stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         checkpoint = self.trainer.ckpt_path if self.trainer is not None else None
-        path = beside(checkpoint) if checkpoint and self._pinned is None else None
-        pinned = Manifest.read(path) if path else None
-        if path and pinned is not None and pinned.entries != self.manifest.entries:
-            # Lightning restores the checkpoint after it has set up the data: they are set up again, with the run's splits.
-            self.pin(path)
-            self.setup(self.trainer.state.fn)
+        if checkpoint and (manifest := beside(checkpoint)):
+            self.set_up_for_run(manifest)
         super().load_state_dict(state_dict)
+
+    def set_up_for_run(self, manifest: Path) -> None:
+        """Follows the run of a checkpoint, which Lightning restores after it has set up the data."""
+        followed = Manifest.read(manifest)
+        if followed is not None and followed.entries != self.contents.manifest.entries:
+            self.follow_run(manifest)
+            super().setup(self.trainer.state.fn)
+
+    def check_images(self, stage: str) -> None:
+        self._usable(stage)
+
+    def _usable(self, stage: str) -> Manifest:
+        used: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "test": ("test",)}
+        return self.contents.usable(*used.get(stage, ("val",)), may_skip=stage != "fit")
+
+    def _check_split_arguments(self, manifest: Manifest) -> None:
+        """Refuses arguments that draw splits, if the splits are those of a manifest."""
+        defaults = signature(ImageFiles.__init__).parameters
+        for name in ("val_fraction", "test_fraction", "group_by", "num_folds", "fold", "split_seed"):
+            value = self.hparams[name]
+            if value != defaults[name].default and value != manifest.split.get(name):
+                raise ValueError(f"the splits are those of the manifest: remove {name}={value}, or the manifest")
 
     @property
     def is_pinned(self) -> bool:
-        return self._pinned is not None
+        return (self._followed or self._given) is not None and not self.is_other_data
 
     @property
     def is_other_data(self) -> bool:
-        """Whether a manifest was given and none of its images is there: these are then images of another dataset."""
-        return self._match is not None and self._match.is_other_data
-
-    @cached_property
-    def _match(self) -> Any:
-        if self._pinned is None:
-            return None
-        classes = self._classes_by_path()
-        facts = self._facts_of(list(classes))
-        found = match(self._pinned, {path: (facts[path].digest, classes[path]) for path in facts})
-        if found.new and not found.is_other_data:
-            rank_zero_warn(f"{count(len(found.new), 'image')} added after the run began, left out: {first(found.new)}")
-        return found
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """The images with their classes and splits."""
-        if self._match is not None and not self._match.is_other_data:
-            return self._match.manifest
-        return self._draw()
-
-    def _check_pinned(self, *splits: Split) -> None:
-        """Raises a ValueError if images of the run that are needed have changed or are missing; warns of others."""
-        if self._match is None or self.is_other_data:
-            return
-        others = tuple(split for split in SPLITS if split not in splits)
-        if problem := self._match.problem(*others):
-            rank_zero_warn(problem)
-        problem = self._match.problem(*splits)
-        if problem is None:
-            return
-        if "test" not in splits and self.trainer is not None and self.trainer.state.fn == "fit":
-            raise ValueError(f"{problem}; put them back as they were, or start a new run")
-        if self.on_bad_image == "error":
-            raise ValueError(f"{problem}; put them back as they were, or leave them out with --data.on_bad_image skip")
-        rank_zero_warn(f"{problem}; they are left out")
-        self.__dict__["manifest"] = self._match.without_lost(*splits)
-
-    def _facts_of(self, paths: list[str]) -> dict[str, FileFacts]:
-        skip = self.on_bad_image == "skip"
-        facts = FileIndex(self.data_dir, self.cache_dir).facts(paths, decode=skip)
-        bad = [path for path, known in facts.items() if known.problem]
-        if skip and bad:
-            rank_zero_warn(f"{len(bad):,} of {len(facts):,} files cannot be decoded and are left out: {first(bad)}")
-        return {path: known for path, known in facts.items() if not (skip and known.problem)}
-
-    @cached_property
-    def _listed(self) -> list[ListedImage]:
-        return self._list() if self.group_by is None else group_images(self._list(), self.group_by)
-
-    @cached_property
-    def _facts(self) -> dict[str, FileFacts]:
-        return self._facts_of([image.path for image in self._listed])
-
-    def _draw(self) -> Manifest:
-        """The manifest of all listed images; splits that are not given by hand are drawn."""
-        images = [image for image in self._listed if image.path in self._facts]
-        has_own_val = any(image.split == "val" for image in images)
-        if has_own_val and self.num_folds is not None:
-            raise ValueError("num_folds draws the validation images, but there is a validation set: remove one of the two")
-        drawing = Drawing(
-            None if self._has_own_test else self.test_fraction,
-            None if has_own_val else self.val_fraction,
-            self.split_seed,
-            self.num_folds,
-            self.fold or 0,
-        )
-        channels = self._channels or channels_of(images, self._facts, self.data_dir)
-        return Manifest(self.name, classes_of(images), channels, draw_entries(images, self._facts, drawing))
+        return self.contents.is_other_data
 
     @property
-    def _has_own_test(self) -> bool:
-        return any(image.split == "test" for image in self._listed)
+    def manifest(self) -> Manifest:
+        """All images with their classes and splits; of a run also those that are not there any more."""
+        return self.contents.manifest
 
-    @cached_property
+    @property
     def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
-        if self._pinned is not None and not self.is_other_data:
-            return self._pinned.class_names
-        return classes_of(self._listed)
+        return self.contents.class_names
 
-    @cached_property
+    @property
     def channels(self) -> int:  # type: ignore[override]
         return self._channels or self.manifest.channels
 
@@ -249,6 +238,10 @@ class ImageFiles(ImageDataModule):
     @property
     def test_digest(self) -> str:
         return self.manifest.digest("test")
+
+    @property
+    def num_test_images(self) -> int:
+        return len(self.manifest.of("test"))
 
     def counts(self) -> dict[Split, list[int]]:
         return self.manifest.counts()
@@ -269,11 +262,10 @@ class ImageFiles(ImageDataModule):
 
     def files(self, split: Split) -> FileImages:
         """The files of a split, not decoded."""
-        self._check_pinned(split)
-        return self._files_of(self.manifest.of(split))
+        return self._files_of(self._usable("test" if split == "test" else "validate").of(split))
 
     def _files_of(self, entries: list[Entry]) -> FileImages:
-        label = {name: number for number, name in enumerate(self.manifest.class_names)}
+        label = {name: number for number, name in enumerate(self.class_names)}
         root = str(self.data_dir)
         paths = [os.path.join(root, entry.path) for entry in entries]  # noqa: PTH118 - many times as fast as Path
         labels = torch.tensor([label[entry.class_name] for entry in entries], dtype=torch.long)
@@ -290,16 +282,15 @@ class ImageFiles(ImageDataModule):
 
     def read(self, split: Split) -> ArrayImages | FileImages | Subset:
         if split == "test":
-            self._check_pinned("test")
-            return self._decoded("test", self._files_of(self.manifest.of("test")))
+            return self._decoded("test", self._files_of(self._usable("test").of("test")))
         entries, images = self._pool
-        return Subset(images, torch.tensor([i for i, entry in enumerate(entries) if entry.split == split]))
+        return Subset(images, torch.tensor([i for i, entry in enumerate(entries) if entry.split == split], dtype=torch.long))
 
     @cached_property
     def _pool(self) -> tuple[list[Entry], ArrayImages | FileImages]:
         """The training and validation images: decoded together, so that every seed and every fold uses the same file."""
-        self._check_pinned("train", "val")
-        entries = self.manifest.of("train", "val")
+        stage = str(self.trainer.state.fn.value) if self.trainer is not None and self.trainer.state.fn else "fit"
+        entries = self._usable(stage).of("train", "val")
         return entries, self._decoded("train", self._files_of(entries))
 
     def _decoded(self, name: str, files: FileImages) -> ArrayImages | FileImages:

@@ -31,6 +31,19 @@ class ListedImage:
     group: str | None = None
 
 
+@dataclass(frozen=True)
+class Listing:
+    """All images of a folder or a table.
+
+    Args:
+        images: The images, in order.
+        own: The splits that are given by hand, also those whose images have no labels.
+    """
+
+    images: list[ListedImage]
+    own: frozenset[Split] = frozenset()
+
+
 def classes_of(images: Iterable[ListedImage]) -> tuple[str, ...]:
     """Names of the classes, sorted.
 
@@ -42,14 +55,19 @@ def classes_of(images: Iterable[ListedImage]) -> tuple[str, ...]:
         found.setdefault(image.split or "train", set()).add(image.class_name)
     names = found["train"]
     for split, classes in found.items():
-        missing, extra = names - classes, classes - names
-        if missing or extra:
-            raise ValueError(
-                f"the classes of the split {split} differ from those of the training images"
-                + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
-                + (f"; not in training: {', '.join(sorted(extra))}" if extra else "")
-            )
+        if names != classes:
+            raise ValueError(f"the classes of the split {split} {describe_difference(names, classes)}")
     return tuple(sorted(names))
+
+
+def describe_difference(training: set[str], other: set[str]) -> str:
+    """How the classes of a split differ from those of the training images."""
+    missing, extra = ", ".join(sorted(training - other)), ", ".join(sorted(other - training))
+    return (
+        "differ from those of the training images"
+        + (f"; missing: {missing}" if missing else "")
+        + (f"; not in training: {extra}" if extra else "")
+    )
 
 
 def channels_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts], root: Path) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lit_cnn.data.splits import SPLITS, Split
 
@@ -49,12 +49,16 @@ class Manifest:
         class_names: Name of each label.
         channels: 1 for grey, 3 for colour.
         entries: The images.
+        split: Arguments by which the splits were drawn.
+        left_out: Digests of files that could not be decoded.
     """
 
     dataset: str
     class_names: tuple[str, ...]
     channels: int
     entries: tuple[Entry, ...]
+    split: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def of(self, *splits: Split) -> list[Entry]:
         """The images of some splits, in order."""
@@ -64,6 +68,10 @@ class Manifest:
         """One digest over content and class of the images of some splits; names and order do not matter."""
         lines = sorted(f"{entry.digest} {entry.class_name}\n" for entry in self.of(*splits))
         return hashlib.blake2b("".join(lines).encode(errors="surrogateescape"), digest_size=16).hexdigest()
+
+    def contents(self) -> Counter[tuple[str, str, Split]]:
+        """Content, class and split of each image, without names and order."""
+        return Counter((entry.digest, entry.class_name, entry.split) for entry in self.entries)
 
     def counts(self) -> dict[Split, list[int]]:
         """Images of each class, by split; splits without images are left out."""
@@ -92,9 +100,21 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Writes a JSON file with one line for each image."""
         head = description(self.dataset, self.digest("train", "val"), self.class_names, self.channels, self.counts())
-        head |= {"test_digest": self.digest("test"), "columns": COLUMNS}
+        head |= {"test_digest": self.digest("test"), "split": self.split, "left_out": self.left_out, "columns": COLUMNS}
         lines = ",\n".join(json.dumps(entry) for entry in self.entries)
         path.write_text(json.dumps(head, indent=1)[:-2] + f',\n "files": [\n{lines}\n]}}\n')
+
+    @classmethod
+    def of_files(cls, path: Path) -> Manifest:
+        """The manifest of a dataset of files.
+
+        Raises:
+            ValueError: If it cannot be read, or is not of files.
+        """
+        manifest = cls.read(path)
+        if manifest is None:
+            raise ValueError(f"{path} is the manifest of a dataset that is not made of files")
+        return manifest
 
     @classmethod
     def read(cls, path: Path) -> Manifest | None:
@@ -110,7 +130,8 @@ class Manifest:
             if "files" not in content:
                 return None
             entries = tuple(Entry(*row) for row in content["files"])
-            return cls(content["dataset"], tuple(content["classes"]), content["channels"], entries)
+            own = content["dataset"], tuple(content["classes"]), content["channels"]
+            return cls(*own, entries, content.get("split", {}), tuple(content.get("left_out", ())))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} cannot be read as a manifest of data ({error})") from error
 
@@ -143,6 +164,22 @@ def beside(checkpoint: str | Path) -> Path | None:
     return path if path.is_file() else None
 
 
+class Found(NamedTuple):
+    """A file that is there now.
+
+    Args:
+        digest: Digest of its content.
+        class_name: Its class.
+        split: The split that it is put into by hand; None if it is not.
+        is_bad: Whether it cannot be decoded.
+    """
+
+    digest: str
+    class_name: str
+    split: Split | None = None
+    is_bad: bool = False
+
+
 @dataclass(frozen=True)
 class Match:
     """What has become of a manifest's images.
@@ -150,17 +187,30 @@ class Match:
     Args:
         manifest: The manifest; images that were renamed have their new paths.
         lost: Images that are not there as they were, each with what is different.
+        moved: Images that were put into another split by hand, each with that split.
         new: Paths of images that came later.
     """
 
     manifest: Manifest
     lost: dict[Entry, str]
+    moved: dict[Entry, Split]
     new: list[str]
 
     @property
     def is_other_data(self) -> bool:
-        """Whether none of the images is there."""
-        return len(self.lost) == len(self.manifest.entries)
+        """Whether these are images of another dataset: less than half of each split is there."""
+        total, lost = (Counter(entry.split for entry in entries) for entries in (self.manifest.entries, self.lost))
+        return all(2 * lost[split] > number for split, number in total.items())
+
+    def news(self) -> list[str]:
+        """Says which images came later and which were moved to another split, of which the run takes no notice."""
+        messages = []
+        if self.new:
+            messages.append(f"{count(len(self.new), 'image')} added after the run began, left out: {first(self.new)}")
+        if self.moved:
+            moved = [f"{entry.path} ({entry.split}, now in {split})" for entry, split in self.moved.items()]
+            messages.append(f"{count(len(moved), 'image')} moved to another split; the run keeps its own: {first(moved)}")
+        return messages
 
     def problem(self, *splits: Split) -> str | None:
         """What is wrong with the images of some splits; None if nothing is."""
@@ -170,38 +220,48 @@ class Match:
         names = " and ".join({"train": "training", "val": "validation", "test": "test"}[split] for split in splits)
         return f"{len(lost):,} of the run's {len(self.manifest.of(*splits)):,} {names} images differ: {first(lost)}"
 
-    def without_lost(self, *splits: Split) -> Manifest:
-        """The manifest without the lost images of some splits."""
-        entries = (entry for entry in self.manifest.entries if not (entry in self.lost and entry.split in splits))
-        return replace(self.manifest, entries=tuple(entries))
+    def without_lost(self) -> Manifest:
+        """The manifest without the lost images."""
+        return replace(self.manifest, entries=tuple(entry for entry in self.manifest.entries if entry not in self.lost))
 
 
-def match(manifest: Manifest, files: Mapping[str, tuple[str, str | None]]) -> Match:
+def match(manifest: Manifest, files: Mapping[str, Found]) -> Match:
     """Finds a manifest's images among files: by path and content, else by content alone.
 
     Args:
         manifest: The manifest.
-        files: Digest and class of each file that is there now, by path. The class is None where nothing says it.
+        files: The files that are there now, by path.
     """
-    places: dict[str, list[str]] = defaultdict(list)  # paths by digest
-    for path, (digest, _) in files.items():
-        places[digest].append(path)
+    own = {e.path for e in manifest.entries if e.path in files and files[e.path][:2] == (e.digest, e.class_name)}
+    places: dict[str, list[str]] = defaultdict(list)  # paths by digest, those of the manifest first
+    for path in sorted(files, key=lambda path: path not in own):
+        places[files[path].digest].append(path)
+    chosen_by_hand = {file.split for file in files.values()}
     entries: list[Entry] = []
     lost: dict[Entry, str] = {}
+    moved: dict[Entry, Split] = {}
+    known: set[str] = set()
     for entry in manifest.entries:
-        paths = places.get(entry.digest, [])
-        fitting = [path for path in paths if files[path][1] in (None, entry.class_name)]
-        if entry.path in fitting:
+        paths = [entry.path] if entry.path in own else places.get(entry.digest, [])
+        fitting = next((path for path in paths if files[path].class_name == entry.class_name), None)
+        if fitting is None:
+            elsewhere = next((path for path in paths if path not in own), None)
+            lost[entry] = (
+                f"now {files[elsewhere].class_name}" if elsewhere else "changed" if entry.path in files else "missing"
+            )
+            known |= {entry.path, *paths}
             entries.append(entry)
-        elif fitting:
-            entries.append(entry._replace(path=fitting[0]))
-        else:
-            entries.append(entry)
-            # If it was moved to another class, its content is somewhere.
-            lost[entry] = f"now {files[paths[0]][1]}" if paths else "changed" if entry.path in files else "missing"
-    known: Collection[str] = {entry.path for entry in entries}
-    known = known | {path for entry in lost for path in places.get(entry.digest, [])}
-    return Match(replace(manifest, entries=tuple(entries)), lost, [path for path in files if path not in known])
+            continue
+        known.add(fitting)
+        entry = entry._replace(path=fitting)  # noqa: PLW2901 - it may have been renamed
+        entries.append(entry)
+        split = files[fitting].split
+        if files[fitting].is_bad:
+            lost[entry] = "cannot be decoded"
+        elif split and split != entry.split and (split != "train" or entry.split in chosen_by_hand):
+            moved[entry] = split
+    new = [path for path, file in files.items() if path not in known and file.digest not in manifest.left_out]
+    return Match(replace(manifest, entries=tuple(entries)), lost, moved, [p for p in new if not files[p].is_bad])
 
 
 def count(number: int, noun: str) -> str:

@@ -184,6 +184,17 @@ class ImageDataModule(pl.LightningDataModule):
 
     # Identity
 
+    def set_up_for_run(self, manifest: Path) -> None:
+        """Uses the images and the splits in the manifest of a run, if the dataset is made of files."""
+
+    def check_images(self, stage: str) -> None:
+        """Raises a ValueError if images that ``fit``, ``validate`` or ``test`` needs are not as they were in the run."""
+
+    @property
+    def num_test_images(self) -> int | None:
+        """Number of all test images; None if it is not known before they are read."""
+        return len(self.splits["test"].labels) if "test" in self.splits else None
+
     @property
     def is_pinned(self) -> bool:
         """Whether the images and their splits are those of a run's manifest."""

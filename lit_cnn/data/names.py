@@ -22,6 +22,9 @@ DATASETS = {
     "ImageTable": "image_table",
 }
 
+# Datasets that read no files.
+WITHOUT_FILES = ("Digits", "FakeImages")
+
 
 @dataclass(frozen=True)
 class DatasetName:
@@ -36,6 +39,13 @@ class DatasetName:
         """Arguments of the class that follow from the name."""
         given = {"data_dir": self.data_dir, "table": self.table}
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def arguments_to_clear(self) -> dict[str, str]:
+        """Arguments that would be left from other data, with what they are without them, as on a command line."""
+        if self.class_name in ("ImageFolder", "ImageTable"):
+            return {"data_dir": "null", "manifest": "null"}
+        return {"data_dir": "null" if self.class_name in WITHOUT_FILES else "data"}
 
 
 def find_dataset(name: str) -> DatasetName:

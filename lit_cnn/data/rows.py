@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 def is_table(path: Path) -> bool:
     """Whether this is a file with one of :data:`SUFFIXES`."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def as_path(cell: str) -> str:
+    """The path in a cell, with ``/`` and without ``.`` and ``..`` where they can be left out."""
+    return posixpath.normpath(cell.replace("\\", "/")) if cell else ""
 
 
 def read_table(

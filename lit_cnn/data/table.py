@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lit_cnn.data.image_files import ImageFiles
-from lit_cnn.data.listing import ListedImage
-from lit_cnn.data.rows import read_table
+from lit_cnn.data.listing import ListedImage, Listing
+from lit_cnn.data.rows import as_path, read_table
 from lit_cnn.data.splits import Split
 from lit_cnn.system.paths import expand
 
@@ -48,7 +48,7 @@ class ImageTable(ImageFiles):
         self.hparams["table"], self.hparams["data_dir"] = str(table), data_dir
         self.name = self.table.stem
 
-    def _list(self) -> list[ListedImage]:
+    def _list(self) -> Listing:
         rows = list(read_table(self.table, ("path", "label"), ("split", "group")))
         if self.group_by is not None and any("group" in row for _, row in rows):
             raise ValueError(f"{self.table} has a column group: remove group_by or the column")
@@ -65,11 +65,11 @@ class ImageTable(ImageFiles):
             raise ValueError(f"{self.table} has no line whose split is train")
         if len({image.class_name for image in images}) < 2:
             raise ValueError(f"{self.table} has {len({i.class_name for i in images})} labels, but a classifier needs two")
-        return images
+        return Listing(images, frozenset(split for split in given if split))
 
     def _listed_image(self, line: int, row: dict[str, str]) -> ListedImage:
         place = f"{self.table}, line {line}"
-        path = row["path"].replace("\\", "/")
+        path = as_path(row["path"])
         for column in ("path", "label"):
             if not row[column]:
                 raise ValueError(f"{place}: no {column}")
@@ -82,8 +82,10 @@ class ImageTable(ImageFiles):
             raise ValueError(f"{place}: the split must be train, val or test, got {split!r}")
         return ListedImage(path, row["label"], SPLIT_NAMES[split.lower()] if split else None, row.get("group") or None)
 
-    def _classes_by_path(self) -> dict[str, str | None]:
-        rows = [
-            (row["path"].replace("\\", "/"), row.get("label")) for _, row in read_table(self.table, ("path",), ("label",))
-        ]
-        return {path: label or None for path, label in rows if (self.data_dir / path).is_file()}
+    def _list_rest(self) -> list[ListedImage]:
+        images: dict[str, ListedImage] = {}
+        for _, row in read_table(self.table, ("path", "label"), ("split",)):
+            path = as_path(row["path"])
+            if (self.data_dir / path).is_file():
+                images[path] = ListedImage(path, row["label"], SPLIT_NAMES.get(row.get("split", "").lower()))
+        return list(images.values())

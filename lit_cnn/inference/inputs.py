@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lit_cnn.data.files import SUFFIXES, find_images
 from lit_cnn.data.preprocess import central_square, decode, read_image
-from lit_cnn.data.rows import is_table, read_table
+from lit_cnn.data.rows import as_path, is_table, read_table
 
 OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
@@ -80,7 +80,7 @@ def _list_images(images: Any) -> tuple[list[Any], bool]:
     if isinstance(images, (str, os.PathLike)):
         path = Path(images)
         if is_table(path):
-            return _listed_in(path), False
+            return list_table(path), False
         if path.is_file():
             return [path], True
         if not path.is_dir():
@@ -96,9 +96,18 @@ def _list_images(images: Any) -> tuple[list[Any], bool]:
     return [images], True
 
 
-def _listed_in(table: Path) -> list[Path]:
-    """The files that a table lists; their paths are relative to its folder."""
-    files = [(line, table.parent / row["path"]) for line, row in read_table(table, ("path",))]
+def list_table(table: Path, data_dir: Path | None = None) -> list[Path]:
+    """The files that a table lists.
+
+    Args:
+        table: A CSV or Parquet file with a column ``path``.
+        data_dir: Folder that the paths are relative to; that of the table if not given.
+
+    Raises:
+        ValueError: If the table cannot be read, or a file is missing; names the line.
+    """
+    root = table.parent if data_dir is None else data_dir
+    files = [(line, root / as_path(row["path"])) for line, row in read_table(table, ("path",))]
     missing = next(((line, file) for line, file in files if not file.is_file()), None)
     if missing:
         raise ValueError(f"{table}, line {missing[0]}: there is no file {missing[1]}")

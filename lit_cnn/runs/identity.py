@@ -25,7 +25,7 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
             lr lrn num_classes optimizer optimizer_args pooling schedule variant warmup_ratio weight_decay weights
             zero_init_residual""",
         "data": """
-            augmentation_seed batch_size channels crop_padding flip fold group_by image_size native_size num_classes
+            augmentation_seed batch_size channels crop_padding flip fold group_by image_size manifest native_size num_classes
             num_folds num_images seed split_seed test_fraction val_fraction""",
         "trainer": """
             accumulate_grad_batches callbacks check_val_every_n_epoch gradient_clip_algorithm gradient_clip_val
@@ -35,7 +35,7 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
         "": """
             ckpt_path compile config name run runs_dir save_every_minutes save_every_steps test_after_fit""",
         # The images are compared by their content.
-        "data": "cache_dir data_dir manifest memory_gb num_workers on_bad_image table",
+        "data": "cache_dir data_dir memory_gb num_workers on_bad_image table",
         "trainer": """
             accelerator barebones benchmark default_root_dir detect_anomaly deterministic devices enable_autolog_hparams
             enable_checkpointing enable_model_summary enable_progress_bar fast_dev_run inference_mode limit_predict_batches

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_info
+from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, SumMetric
@@ -26,7 +26,7 @@ from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
-from lit_cnn.training.origin import Origin, data_of
+from lit_cnn.training.origin import Origin, data_of, follow_run
 from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
@@ -233,6 +233,8 @@ class LitClassifier(pl.LightningModule):
         """Compares the data with those that the network was trained on, if a checkpoint was loaded."""
         if self.origin is not None:
             self.origin.check(data_of(self.trainer), str(self.trainer.state.fn.value))
+            if self.trainer.evaluating and (difference := self.origin.describe_evaluation(data_of(self.trainer))):
+                rank_zero_warn(difference)
 
     def on_validation_epoch_start(self) -> None:
         self.metrics["val"].reset()
@@ -294,6 +296,8 @@ class LitClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trainer = getattr(self, "_trainer", None)  # None for load_from_checkpoint
         self.origin = Origin.of(checkpoint, trainer.ckpt_path if trainer else None)
+        if trainer:
+            follow_run(data_of(trainer), trainer.ckpt_path)
         if trainer and type(data_of(trainer)).__qualname__ != self.origin.data_key:
             self._check_data()  # Lightning gives the state to data of the same class alone, which compare it first
         compare_checkpoint(self, checkpoint)

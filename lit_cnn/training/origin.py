@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 
+from lit_cnn.data.manifest import FILE_NAME, beside
 from lit_cnn.runs.format import CHECKPOINT_KEY, RUN_KEY
+from lit_cnn.runs.search import run_of_checkpoint
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,14 @@ class Origin:
     def _other(self, data: Any) -> str:
         name = name_of(data)
         return f"other images of {name}" if name == self.dataset else str(name)
+
+
+def follow_run(data: Any, checkpoint: str | Path | None) -> None:
+    """Uses the images and the splits of the run that saved a copied checkpoint; beside others, the data find them."""
+    if checkpoint and hasattr(data, "set_up_for_run") and beside(checkpoint) is None:
+        run = run_of_checkpoint(checkpoint)
+        if run and (run.path / FILE_NAME).is_file():
+            data.set_up_for_run(run.path / FILE_NAME)
 
 
 def name_of(data: Any) -> str | None:

@@ -110,7 +110,7 @@ def test_bad_folders_are_refused(tmp_path: Path, photos: Path):
 def test_a_level_too_many_is_not_taken_for_classes(tmp_path: Path):
     write_photos(tmp_path / "a" / "val", ("x", "y"), 5)
     write_photos(tmp_path / "a" / "test", ("x", "y"), 5)
-    with pytest.raises(ValueError, match="holds test and val but no train"):
+    with pytest.raises(ValueError, match="holds val and test but no train"):
         ImageFolder(str(tmp_path / "a")).setup("fit")
     write_photos(tmp_path / "b" / "training", ("x", "y"), 5)
     write_photos(tmp_path / "b" / "validation", ("x", "y"), 5)

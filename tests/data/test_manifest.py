@@ -2,14 +2,19 @@
 
 import json
 import re
+import shutil
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Command, write_photos
 from PIL import Image
+from pytorch_lightning import Trainer
 
 from lit_cnn import LitLeNet
 from lit_cnn.data import FakeImages, ImageFolder
+from lit_cnn.data.contents import following_run
 from lit_cnn.data.manifest import Manifest
 
 
@@ -117,11 +122,77 @@ def test_only_the_images_of_the_split_in_use_need_be_there(photos: Path, manifes
 
 def test_another_folder_is_told_from_a_changed_one(photos: Path, manifest: Path, tmp_path: Path):
     write_photos(tmp_path / "others", ("ant", "bee", "cat"), 10)
-    assert folder_of(tmp_path / "others", manifest=str(manifest)).is_other_data
+    (tmp_path / "others" / "ant" / "shared.png").write_bytes((photos / "ant" / "0.png").read_bytes())
+    with following_run(manifest):
+        assert folder_of(tmp_path / "others").is_other_data
+    with pytest.raises(ValueError, match=r"the images of data\.manifest=.*data\.json are not in .*others"):
+        folder_of(tmp_path / "others", manifest=str(manifest)).setup("fit")
     photos.rename(tmp_path / "moved")
     moved = folder_of(tmp_path / "moved", manifest=str(manifest))
     assert not moved.is_other_data
     moved.setup("test")
+
+
+def test_the_splits_of_a_manifest_are_not_drawn_otherwise(photos: Path, manifest: Path):
+    for arguments in ({"num_folds": 3, "fold": 0}, {"group_by": "(.)"}, {"val_fraction": 0.3}, {"split_seed": 4}):
+        with pytest.raises(ValueError, match="the splits are those of the manifest: remove "):
+            folder_of(photos, manifest=str(manifest), **arguments)
+
+
+def test_links_to_folders_are_followed_in_every_command(photos: Path, manifest: Path, tmp_path: Path):
+    (tmp_path / "links").mkdir()
+    for name in ("ant", "bee", "cat"):
+        (tmp_path / "links" / name).symlink_to(photos / name)
+    linked = folder_of(tmp_path / "links", manifest=str(manifest))
+    assert linked.manifest.contents() == Manifest.read(manifest).contents()
+    linked.setup("test")
+
+
+def test_images_that_were_moved_to_another_split_are_named(tmp_path: Path):
+    photos = tmp_path / "split"
+    for split, number in (("train", 12), ("test", 4)):
+        write_photos(photos / split, ("a", "b"), number)
+    folder_of(photos).write_manifest(tmp_path / "data.json")
+    before = names_in(folder_of(photos), "test")["test"]
+    (photos / "train" / "a" / "0.png").rename(photos / "test" / "a" / "moved.png")
+    said = r"1 image moved to another split; the run keeps its own: test/a/moved\.png \((train|val), now in test\)"
+    with pytest.warns(UserWarning, match=said):
+        assert names_in(folder_of(photos, manifest=str(tmp_path / "data.json")), "test")["test"] == before
+
+
+def test_a_deleted_copy_of_another_class_is_missing(photos: Path, tmp_path: Path):
+    copy = photos / "bee" / "copy.png"
+    copy.write_bytes((photos / "ant" / "0.png").read_bytes())
+    folder_of(photos).write_manifest(tmp_path / "data.json")
+    copy.unlink()
+    with pytest.raises(ValueError, match=r"bee/copy\.png \(missing\)"):
+        folder_of(photos, manifest=str(tmp_path / "data.json")).contents.usable("train", "val", "test", may_skip=False)
+
+
+def test_files_that_were_left_out_are_not_new(photos: Path, tmp_path: Path):
+    (photos / "ant" / "bad.jpg").write_bytes(b"no image")
+    with pytest.warns(UserWarning, match="1 of 61 files cannot be decoded"):
+        folder_of(photos, on_bad_image="skip").write_manifest(tmp_path / "data.json")
+    assert folder_of(photos, manifest=str(tmp_path / "data.json")).contents.match.new == []
+
+
+def test_a_class_without_a_readable_image_is_named(photos: Path):
+    for file in (photos / "bee").iterdir():
+        file.write_bytes(b"no image " + file.name.encode())
+    with (
+        pytest.warns(UserWarning, match="20 of 60 files cannot be decoded"),
+        pytest.raises(ValueError, match="no image of the class bee can be decoded"),
+    ):
+        folder_of(photos, on_bad_image="skip").setup("fit")
+
+
+def test_validation_needs_the_validation_images_alone(photos: Path, manifest: Path, trainer: Callable[..., Trainer]):
+    victim = photos / Manifest.read(manifest).of("train")[0].path
+    victim.unlink()
+    data = ImageFolder(str(photos), image_size=28, cache_dir=None, manifest=str(manifest))
+    with pytest.warns(UserWarning, match="images differ"):
+        trainer().validate(LitLeNet(3, 3), datamodule=data, verbose=False)
+    assert len(data.splits["val"].labels) == len(Manifest.read(manifest).of("val"))
 
 
 def test_images_in_two_splits_chosen_by_hand_are_reported(tmp_path: Path):
@@ -228,6 +299,54 @@ def test_a_trainer_keeps_the_splits_of_a_checkpoint(lit_cnn: Command, photos: Pa
     assert {tests.name(i) for i in range(len(tests.labels))} == own
 
 
+def test_a_data_module_follows_the_run_of_each_checkpoint(lit_cnn: Command, photos: Path, tmp_path: Path, trainer):
+    shutil.copytree(photos, tmp_path / "few" / "photos")
+    for file in (tmp_path / "few" / "photos").rglob("1*.*"):
+        file.unlink()
+    for folder, name in ((tmp_path / "few" / "photos", "few"), (photos, "many")):
+        done = lit_cnn("fit", *FIT, "--data", folder, "--name", name)
+        assert done.returncode == 0, done.stderr
+    runs = {name: tmp_path / "runs" / "photos" / "lenet" / name for name in ("few", "many")}
+    numbers = {name: len(Manifest.read(run / "data.json").of("test")) for name, run in runs.items()}
+    assert numbers["few"] < numbers["many"]
+    data = ImageFolder(str(photos), image_size=28)
+    model = LitLeNet(3, 3)
+    for name, run in runs.items():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*left out")
+            trainer().test(model, datamodule=data, ckpt_path=run / "checkpoints" / "best.ckpt", weights_only=True)
+        assert len(data.splits["test"].labels) == numbers[name]
+    shutil.copy(runs["few"] / "checkpoints" / "best.ckpt", tmp_path / "copy.ckpt")
+    with pytest.warns(UserWarning, match="left out"):
+        trainer().test(model, datamodule=data, ckpt_path=tmp_path / "copy.ckpt", weights_only=True)
+    assert len(data.splits["test"].labels) == numbers["few"]
+    trainer().fit(LitLeNet(3, 3), datamodule=data)
+    assert sum(map(sum, data.counts().values())) == 60
+
+
+def test_a_manifest_takes_no_run_away_from_its_own(lit_cnn: Command, photos: Path, tmp_path: Path):
+    done = lit_cnn("fit", *FIT, "--data", photos, "--name", "run")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "photos" / "lenet" / "run"
+    swapped = json.loads((run / "data.json").read_text())
+    for row in swapped["files"]:
+        row[5] = {"train": "test", "test": "train"}.get(row[5], row[5])
+    (tmp_path / "other.json").write_text(json.dumps(swapped))
+    for command in ("resume", "test", "validate"):
+        words = (command, run) if command == "resume" else (command, "--run", run)
+        refused = lit_cnn(*words, "--data.manifest", tmp_path / "other.json")
+        assert refused.returncode == 2
+        assert "manifest" in refused.stderr
+    # A run that began with a manifest has a copy of it.
+    shutil.copy(run / "data.json", tmp_path / "given.json")
+    done = lit_cnn("fit", *FIT, "--data", photos, "--name", "second", "--data.manifest", tmp_path / "given.json")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "given.json").unlink()
+    for words in (("test", "--run"), ("resume",)):
+        done = lit_cnn(*words, run.with_name("second"))
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_missing_training_image_stops_a_resumed_run(lit_cnn: Command, photos: Path, tmp_path: Path):
     done = lit_cnn("fit", *FIT, "--data", photos, "--name", "run")
     assert done.returncode == 0, done.stderr
@@ -238,3 +357,19 @@ def test_a_missing_training_image_stops_a_resumed_run(lit_cnn: Command, photos: 
         assert resumed.returncode == 2
         assert "training and validation images differ" in resumed.stderr
         assert resumed.stderr.count("\n") <= 2
+        assert "resume with" not in resumed.stdout
+    assert len(list(run.glob("events*"))) == 1
+
+
+def test_what_a_test_after_training_needs_is_checked_before(lit_cnn: Command, tmp_path: Path):
+    write_photos(tmp_path / "split" / "train", ("a", "b"), 12)
+    write_photos(tmp_path / "split" / "test", ("unknown",), 3)
+    refused = lit_cnn("fit", *FIT, "--data", tmp_path / "split", "--test_after_fit")
+    assert refused.returncode == 2
+    assert "test holds 1 class folders" in refused.stderr
+    assert not (tmp_path / "runs").exists()
+    done = lit_cnn("fit", *FIT, "--data", tmp_path / "split", "--name", "run")
+    assert done.returncode == 0, done.stderr
+    tested = lit_cnn("test", "--run", tmp_path / "runs" / "split" / "lenet" / "run")
+    assert tested.returncode == 2
+    assert "there are no test images with labels" in tested.stderr

@@ -76,6 +76,12 @@ def test_a_wrong_row_is_named(photos: Path, line: tuple[str, ...], told: str):
         table_of(write_table(photos / "list.csv", change(rows_of(photos), 4, *line))).setup("fit")
 
 
+def test_a_file_is_listed_once_however_its_path_is_written(photos: Path):
+    rows = [*rows_of(photos), (".\\ant\\0.png", "ANT")]
+    with pytest.raises(ValueError, match=r"line 62: ant/0\.png is in line 2 already"):
+        table_of(write_table(photos / "list.csv", rows)).setup("fit")
+
+
 @pytest.mark.parametrize(
     ("split", "told"),
     [("", "line 3: no split, although other lines have one"), ("exam", "line 3: the split must be train, val or test, got")],
@@ -131,6 +137,13 @@ def test_the_commands_take_a_table(lit_cnn: Command, photos: Path, tmp_path: Pat
     done = lit_cnn(*fit, "--name", "run")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "runs" / "list" / "lenet" / "run"
+    elsewhere = write_table(tmp_path / "elsewhere.csv", [(path.replace("/", "\\"), label) for path, label in rows])
+    predict = ("predict", "--run", run, "--images", elsewhere)
+    assert lit_cnn(*predict, "--data_dir", photos).returncode == 0
+    assert "elsewhere.csv, line 2: there is no file" in lit_cnn(*predict).stderr
+    assert "would replace the images" in lit_cnn(*predict, "--output", elsewhere).stderr
+    tested = lit_cnn("test", "--run", run, "--data", photos)  # the same images in a folder, with other names of classes
+    assert "differ" in tested.stderr
     training = Manifest.read(run / "data.json").of("train")[0]
     write_table(photos / "list.csv", [row for row in rows if row[0] != training.path])
     with pytest.warns(UserWarning, match=rf"1 of the run's .* images differ: {re.escape(training.path)} \(missing\)"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ class LookRecorder(Callback):
 
     Args:
         run: The tested run; None to find it by the checkpoint.
+        root: Folder of all runs, in which it is looked for.
     """
 
-    def __init__(self, run: Run | None = None) -> None:
+    def __init__(self, run: Run | None = None, root: str = "runs") -> None:
         self.run = run
+        self.root = root
         self.looks: Looks | None = None  # after a test of a known run
         self.problem: str | None = None  # why the last look was not entered
 
@@ -50,7 +53,7 @@ class LookRecorder(Callback):
         scores = with_interval(scores)
         images = ImageSet(name_of(data), getattr(data, "test_digest", None))
         look = f"this look at {scores.get('test/images', 0):,.0f} test images{f' of {images.name}' if images.name else ''}"
-        run = self.run or _find_run(origin)
+        run = self.run or _find_run(origin, self.root)
         if run is None:
             tested = origin.path if origin and origin.path else "the network"
             self._warn(f"{look} is in no ledger: {tested} belongs to no known run")
@@ -88,6 +91,8 @@ class LookRecorder(Callback):
         size = getattr(data, "image_size", None)
         if origin and size not in (None, origin.data.get("image_size", size)):
             name += f" at {size}×{size}"
+        if _is_partial(data, scores):
+            name += f", {scores['test/images']:,.0f} of {data.num_test_images:,} images"
         if name in others and others[name].get("test/digest") != images.digest:
             name += f" ({str(images.digest)[:8]})"
         run.add_results({OTHER_DATA: others | {name: results}})
@@ -98,13 +103,21 @@ def _difference(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | Non
     data, origin = data_of(trainer), pl_module.origin
     if data is None:
         return "on data that are not known"
+    if _is_partial(data, trainer.callback_metrics):
+        return "on some of the images"
     return origin.describe_evaluation(data) if origin else None
 
 
-def _find_run(origin: Origin | None) -> Run | None:
+def _is_partial(data: Any, scores: Mapping[str, Any]) -> bool:
+    """Whether a test has seen less than all test images."""
+    total = getattr(data, "num_test_images", None)
+    return total is not None and "test/images" in scores and round(float(scores["test/images"])) < total
+
+
+def _find_run(origin: Origin | None, root: str) -> Run | None:
     if origin and origin.path:
-        return run_of_checkpoint(origin.path)
-    return find_by_id(origin.run) if origin and origin.run else None
+        return run_of_checkpoint(origin.path, root)
+    return find_by_id(origin.run, root=root) if origin and origin.run else None
 
 
 def _relative(path: str, run: Run) -> str:

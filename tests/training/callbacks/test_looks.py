@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -180,7 +181,8 @@ def test_averaged_weights_are_tested_after_training_as_later(trainer: MakeTraine
 def test_another_dataset_of_the_same_classes_is_kept_apart(run: Run, trainer: MakeTrainer, tmp_path: Path):
     evaluate(trainer(), digits(), run.best)
     before, data = run.read_results(), MNIST(data_dir=write_mnist(tmp_path))
-    with torch.no_grad():
+    said = "cross-dataset evaluation: the network was trained on digits, evaluated on mnist"
+    with torch.no_grad(), pytest.warns(UserWarning, match=said):
         evaluate(trainer(), data, run.best)
     assert data.preprocessing.mean == Digits.mean  # that of the run
     results = run.read_results()
@@ -193,9 +195,20 @@ def test_another_dataset_of_the_same_classes_is_kept_apart(run: Run, trainer: Ma
 def test_another_size_of_the_images_is_kept_apart(run: Run, trainer: MakeTrainer):
     evaluate(trainer(), digits(), run.best)
     before = run.read_results()
-    evaluate(trainer(), Digits(image_size=30, seed=0), run.best)
+    with pytest.warns(UserWarning, match="the network was trained on images of 28×28, evaluated on 30×30"):
+        evaluate(trainer(), Digits(image_size=30, seed=0), run.best)
     results = run.read_results()
     assert results.pop("other_data").keys() == {"digits at 30×30"}
+    assert results == before
+
+
+def test_a_test_of_some_images_replaces_no_score(run: Run, trainer: MakeTrainer):
+    evaluate(trainer(), digits(), run.best)
+    before = run.read_results()
+    evaluate(trainer(limit_test_batches=1), digits(), run.best)
+    results = run.read_results()
+    (name,) = results.pop("other_data")
+    assert re.fullmatch(r"digits, \d+ of 360 images", name)
     assert results == before
 
 
