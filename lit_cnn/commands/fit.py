@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
+from inspect import signature
 from typing import Any
 
 from pytorch_lightning.callbacks import Callback, ProgressBar
@@ -20,7 +20,7 @@ from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import Run
-from lit_cnn.runs.identity import Change, Rule, find_changes
+from lit_cnn.runs.identity import RULES, Change, Rule, find_changes
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, started_by_a_launcher
@@ -32,10 +32,12 @@ from lit_cnn.training.callbacks.introduction import Introduction
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
+from lit_cnn.training.callbacks.resume import was_stopped_early
+from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.origin import Origin
 from lit_cnn.training.schedule import DEFAULT_SCHEDULE, depends_on_length
 
-LENGTH_ARGUMENTS = ("max_epochs", "max_steps", "min_epochs", "min_steps")
+LENGTH_ARGUMENTS = [setting.removeprefix("trainer.") for setting, rule in RULES.items() if rule is Rule.LENGTH]
 FINDER_NAMES = {cls.__name__ for cls in FINDERS}
 
 
@@ -98,6 +100,8 @@ class Training(CLI):
         if not (self.config.run and self.config.ckpt_path):
             return
         run = Run.open(self.config.run)
+        if self.config.trainer.fast_dev_run:
+            parser.error("fast_dev_run trains a new network for a few batches and resumes no run: leave it out")
         self.own_settings = configuration.parse(parser, run.config.read_text(encoding="utf-8"))
         own_trainer = self.own_settings["trainer"]
         if self.config.trainer.precision == "auto":
@@ -107,10 +111,18 @@ class Training(CLI):
         for change in sorted(self.changes, key=lambda change: change.rule is not Rule.EQUAL):
             if change.rule is Rule.EQUAL or (change.rule is Rule.LENGTH and self._schedule_of_its_length()):
                 self._refuse(parser, run, change)
+        self._refuse_a_shorter_training(parser)
         if self._keeps_its_length:
             self.changes = [change for change in self.changes if change.rule is not Rule.LENGTH]
             for name in LENGTH_ARGUMENTS:
                 self.config.trainer[name] = own_trainer[name]
+
+    def _refuse_a_shorter_training(self, parser: LightningArgumentParser) -> None:
+        epochs, steps = self._done()
+        for name, done in (("max_epochs", epochs), ("max_steps", steps)):
+            limit = self.config.trainer[name]
+            if limit not in (None, -1) and limit < done and limit != self.own_settings["trainer"][name]:
+                parser.error(f"trainer.{name} cannot become {limit}: {done} are done already")
 
     def _schedule_of_its_length(self) -> str | None:
         """The run's schedule, if it depends on the length of the training."""
@@ -123,11 +135,14 @@ class Training(CLI):
     def _refuse(self, parser: LightningArgumentParser, run: Run, change: Change) -> None:
         schedule = self._schedule_of_its_length()
         anew = f"start a new run from its weights: --config {run.config} --model.weights {run.path}"
+        group, _, name = change.setting.partition(".")
+        if group == "model" and name not in signature(LitClassifier.__init__).parameters:
+            anew = f"start a new run: --config {run.config}"  # its weights do not fit another network
         if change.rule is Rule.EQUAL:
             reason = "leave it out to resume the run, or"
         else:
             reason = f"the schedule {schedule} depends on the length of the training;"
-        message = f"{change.setting} of {run.path} is {change.own} and cannot become {change.given}: {reason} {anew}"
+        message = f"{change.setting} of {run.path} {change}: {reason} {anew}"
         if change.rule is Rule.LENGTH and schedule == DEFAULT_SCHEDULE and self._is_finished():
             # Nobody may have chosen it. The run is complete, and stays as it is.
             if not self._keeps_its_length:
@@ -137,10 +152,14 @@ class Training(CLI):
         parser.error(message)
 
     def _is_finished(self) -> bool:
-        checkpoint, length = read_checkpoint(self.config.ckpt_path), self.own_settings["trainer"]
-        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        pairs = ((epochs, length["max_epochs"]), (checkpoint["global_step"], length["max_steps"]))
+        length = self.own_settings["trainer"]
+        pairs = zip(self._done(), (length["max_epochs"], length["max_steps"]), strict=True)
         return any(limit not in (None, -1) and done >= limit for done, limit in pairs)
+
+    def _done(self) -> tuple[int, int]:
+        """Epochs and steps that are done, according to the checkpoint."""
+        checkpoint = read_checkpoint(self.config.ckpt_path)
+        return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"], checkpoint["global_step"]
 
     # Folder
 
@@ -267,13 +286,16 @@ class Training(CLI):
                 print(f"stopped; resume with: lit-cnn resume {self.run.path}", flush=True)
             raise
         if self.trainer.is_global_zero and self.config.run and not self.recorder.trained:
-            schedule = self._schedule_of_its_length()
-            more = (
-                f"the schedule {schedule} has ended; train further in a new run: --model.weights {self.run.path}"
-                if schedule
-                else f"max_epochs is {self.trainer.max_epochs}; raise --trainer.max_epochs (make: EPOCHS)"
-            )
-            print(f"nothing left to train: {more}")
+            print(f"nothing left to train: {self._why_nothing_is_left()}")
+
+    def _why_nothing_is_left(self) -> str:
+        if stopped := was_stopped_early(self.trainer):
+            return f"{stopped} has ended the training"
+        if not self._is_finished():
+            return "the time limit is used up; --trainer.max_time null lifts it"
+        if schedule := self._schedule_of_its_length():
+            return f"the schedule {schedule} has ended; train further in a new run: --model.weights {self.run.path}"
+        return f"max_epochs is {self.trainer.max_epochs}; raise --trainer.max_epochs (make: EPOCHS)"
 
     def _ignore_own_warnings(self) -> None:
         """Silences what Lightning warns of because of this command, not because of what the user gave."""
@@ -283,8 +305,7 @@ class Training(CLI):
                 r"The number of training batches \(\d+\) is smaller than the logging interval Trainer\(log_every_n_steps="
             )
         if self.config.run:
-            folder = re.escape(str(self.run.checkpoints.resolve()))
-            ignore_warnings(rf"Checkpoint directory {folder} exists and is not empty")
+            ignore_warnings(r"Checkpoint directory .* exists and is not empty")
 
     def test(self) -> dict[str, float]:
         """Looks at the test images once, as ``lit-cnn test`` would, with the best checkpoint, else with the last.

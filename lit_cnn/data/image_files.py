@@ -186,6 +186,11 @@ class ImageFiles(ImageDataModule):
         checkpoint = self.trainer.ckpt_path if self.trainer is not None else None
         if checkpoint and (manifest := beside(checkpoint)):
             self.set_up_for_run(manifest)
+        if "digest" not in state_dict and not self.is_pinned:
+            raise ValueError(
+                f"{checkpoint or 'the checkpoint'} was written by an earlier version, which drew the splits otherwise: "
+                f"which images it was trained on is not known; train again"
+            )
         super().load_state_dict(state_dict)
 
     def set_up_for_run(self, manifest: Path) -> None:

@@ -16,6 +16,22 @@ class Rule(Enum):
     LENGTH = "may change if the schedule does not depend on the length of the training"
 
 
+# So many characters of a value are shown in a message.
+MAX_SHOWN = 40
+# Values of the Trainer that mean the same.
+_SAME: dict[str, dict[Any, Any]] = {
+    "trainer.precision": {
+        "32": "32-true",
+        32: "32-true",
+        "64": "64-true",
+        64: "64-true",
+        "16": "16-mixed",
+        "bf16": "bf16-mixed",
+    },
+    "trainer.limit_train_batches": {None: 1.0},
+    "trainer.limit_val_batches": {None: 1.0},
+    "trainer.val_check_interval": {None: 1.0},
+}
 # Every argument of every model, every dataset, the Trainer and the command. One that is missing here must be equal.
 _SETTINGS: dict[Rule, dict[str, str]] = {
     Rule.EQUAL: {
@@ -28,8 +44,9 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
             augmentation_seed batch_size channels crop_padding flip fold group_by image_size manifest native_size num_classes
             num_folds num_images seed split_seed test_fraction val_fraction""",
         "trainer": """
-            accumulate_grad_batches callbacks check_val_every_n_epoch gradient_clip_algorithm gradient_clip_val
-            limit_train_batches limit_val_batches overfit_batches plugins precision sync_batchnorm val_check_interval""",
+            accumulate_grad_batches callbacks check_val_every_n_epoch enable_checkpointing gradient_clip_algorithm
+            gradient_clip_val limit_train_batches limit_val_batches overfit_batches plugins precision sync_batchnorm
+            val_check_interval""",
     },
     Rule.FREE: {
         "": """
@@ -38,7 +55,7 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
         "data": "cache_dir data_dir memory_gb num_workers on_bad_image table",
         "trainer": """
             accelerator barebones benchmark default_root_dir detect_anomaly deterministic devices enable_autolog_hparams
-            enable_checkpointing enable_model_summary enable_progress_bar fast_dev_run inference_mode limit_predict_batches
+            enable_model_summary enable_progress_bar fast_dev_run inference_mode limit_predict_batches
             limit_test_batches log_every_n_steps logger max_time model_registry num_nodes num_sanity_val_steps profiler
             reload_dataloaders_every_n_epochs strategy use_distributed_sampler""",
     },
@@ -83,6 +100,14 @@ class Change:
     given: Any
     rule: Rule
 
+    def __str__(self) -> str:
+        """Both values in a few words: of classes the names, and only the arguments that differ."""
+        own, given = _listed(self.own), _listed(self.given)
+        if not any(isinstance(value, Mapping) and "class_path" in value for value in (*own, *given)):
+            return f"is {_shown(self.own)} and cannot become {_shown(self.given)}"
+        before, after = [[_describe(value, others) for value in values] for values, others in ((own, given), (given, own))]
+        return f"is {', '.join(before) or 'null'} and cannot become {', '.join(after) or 'null'}"
+
 
 def rule_of(setting: str) -> Rule:
     """Whether a setting may change, for example ``model.lr``; an unknown one must be equal."""
@@ -100,13 +125,21 @@ def find_changes(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[Chang
     changes = []
     for setting in [*before, *(after.keys() - before.keys())]:
         old, new = before.get(setting), after.get(setting)
-        if old == new:
+        if old == new or _canonical(setting, old) == _canonical(setting, new):
             continue
         rule = rule_of(setting)
         if setting == "trainer.callbacks" and _without_observers(old) == _without_observers(new):
             rule = Rule.FREE
         changes.append(Change(setting, old, new, rule))
     return changes
+
+
+def _canonical(setting: str, value: Any) -> Any:
+    """The value by which others of the same meaning are known. A whole number counts batches and is no share."""
+    same = _SAME.get(setting, {})
+    hashable = value is None or isinstance(value, int | float | str)
+    value = same.get(value, value) if hashable else value
+    return type(value).__name__, value
 
 
 def _flatten(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -125,9 +158,30 @@ def _flatten(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield f"{group}.{name}", argument
 
 
+def _shown(value: Any) -> str:
+    text = "null" if value is None else str(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+def _describe(value: Any, others: list[Any]) -> str:
+    """A class with the arguments that another object of this class, among others, does not have."""
+    if not isinstance(value, Mapping):
+        return _shown(value)
+    name, arguments = _class_name(value), value.get("init_args") or {}
+    same = next((other for other in others if isinstance(other, Mapping) and _class_name(other) == name), None)
+    if same is None:
+        return name
+    rest = same.get("init_args") or {}
+    differing = [f"{key}={_shown(arguments.get(key))}" for key in arguments if arguments.get(key) != rest.get(key)]
+    return f"{name}({', '.join(differing)})" if differing else name
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 def _without_observers(callbacks: Any) -> list[Any]:
-    listed = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
-    return [one for one in listed if not (isinstance(one, Mapping) and _class_name(one) in OBSERVERS)]
+    return [one for one in _listed(callbacks) if not (isinstance(one, Mapping) and _class_name(one) in OBSERVERS)]
 
 
 def _class_name(settings: Mapping[str, Any]) -> str:

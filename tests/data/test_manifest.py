@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Command, write_photos
 from PIL import Image
 from pytorch_lightning import Trainer
@@ -345,6 +346,22 @@ def test_a_manifest_takes_no_run_away_from_its_own(lit_cnn: Command, photos: Pat
     for words in (("test", "--run"), ("resume",)):
         done = lit_cnn(*words, run.with_name("second"))
         assert done.returncode == 0, done.stderr
+
+
+def test_a_checkpoint_that_does_not_say_its_images_is_refused(lit_cnn: Command, photos: Path, tmp_path: Path):
+    done = lit_cnn("fit", *FIT, "--data", photos, "--name", "run")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / "photos" / "lenet" / "run"
+    (run / "data.json").unlink()
+    for name in ("best", "last"):
+        path = run / "checkpoints" / f"{name}.ckpt"
+        checkpoint = torch.load(path, weights_only=True)
+        del checkpoint["ImageFolder"]["digest"]  # as an earlier version wrote it
+        torch.save(checkpoint, path)
+    for words in (("test", "--run"), ("resume",)):
+        refused = lit_cnn(*words, run)
+        assert refused.returncode == 2
+        assert "which images it was trained on is not known; train again" in refused.stderr
 
 
 def test_a_missing_training_image_stops_a_resumed_run(lit_cnn: Command, photos: Path, tmp_path: Path):

@@ -55,6 +55,16 @@ def test_another_setting_is_refused(fit: Callable[..., Trainer], model: dict, da
         fit(CONSTANT | model, data, max_epochs=2)
 
 
+@pytest.mark.parametrize(
+    "setting", [{"accumulate_grad_batches": 2}, {"gradient_clip_val": 0.1}, {"precision": "bf16-mixed"}], ids=str
+)
+def test_another_setting_of_the_trainer_is_refused(fit: Callable[..., Trainer], setting: dict[str, Any]):
+    fit(CONSTANT, {})
+    (name,) = setting
+    with pytest.raises(ValueError, match=f"began with {name}=.* and cannot be resumed with {setting[name]}"):
+        fit(CONSTANT, {}, max_epochs=2, **setting)
+
+
 def test_another_seed_is_refused(fit: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch):
     fit(CONSTANT, {"split_seed": 0})
     monkeypatch.setenv("PL_GLOBAL_SEED", "5")

@@ -45,6 +45,7 @@ class Recorder(Callback):
         self._batch_ended = 0.0
         self._started: float | None = None  # when training began; earlier by the time that it took before a resume
         self._validated = False
+        self._validation: dict[str, float] = {}  # values of the last one in this epoch
         self._resumed = True  # whether the loaded checkpoint is one of this run
         self._lr = float("nan")
         self._unfinished = (0, 0.0, self._lr)  # images, seconds and learning rate of an epoch that was stopped
@@ -69,7 +70,7 @@ class Recorder(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_images = 0
-        self._validated = False
+        self._validated, self._validation = False, {}
         self._epoch_started = self._batch_ended = time.perf_counter()
 
     def on_train_batch_end(
@@ -96,6 +97,8 @@ class Recorder(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = True
+        values = trainer.callback_metrics.items()
+        self._validation = {name: float(value) for name, value in values if name.startswith("val/")}
         # The validation does not count: as if no time had passed since the last training batch.
         pause = time.perf_counter() - self._batch_ended
         self._epoch_started += pause
@@ -114,8 +117,9 @@ class Recorder(Callback):
         row["seconds"] = round(self._count_wall_seconds(), 3)
         row["lr"] = self._lr  # of the last step
         for name, value in trainer.callback_metrics.items():
-            if (name.startswith("train/") and name not in STEP_METRICS) or (name.startswith("val/") and self._validated):
+            if name.startswith("train/") and name not in STEP_METRICS:
                 row[name] = float(value)
+        row |= self._validation
         # A resumed run replaces the rows of the epochs that it repeats.
         earlier = [old for old in self.run.read_metrics() if int(old["epoch"]) < trainer.current_epoch]
         self.run.write_metrics([*earlier, row])
@@ -149,7 +153,8 @@ class Recorder(Callback):
     def state_dict(self) -> dict[str, Any]:
         wall_seconds = self._count_wall_seconds()
         unfinished = (self._epoch_images, self._batch_ended - self._epoch_started, self._lr)
-        return {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
+        own = {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
+        return own | {"validation": self._validation}
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.run and trainer.is_global_zero and self.run.id:
@@ -165,3 +170,4 @@ class Recorder(Callback):
         self.images, self.seconds = state_dict["images"], state_dict["seconds"]
         self.wall_seconds = state_dict["wall_seconds"]
         self._unfinished = state_dict["unfinished"]
+        self._validation = state_dict.get("validation", {})

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler
+from pytorch_lightning.callbacks import Callback, EarlyStopping, GradientAccumulationScheduler
 from torch import Tensor
 from torchmetrics import Metric
 
 from lit_cnn.training.schedule import planned_length
+from lit_cnn.training.trainer_settings import compare_trainer, trainer_settings
 
 # Separates the random numbers of training steps from others that are derived from the same seed.
 STEP_STREAM = 0x57E9
@@ -30,7 +31,7 @@ class ExactResume(Callback):
     - Each step seeds torch's generators from (seed, epoch, batch). Their state need not be saved. The order of the images is
       derived in the same way, see :class:`lit_cnn.data.loader.Loader`. All processes have the same random numbers, so that
       they can draw as one would, see :class:`lit_cnn.layers.Dropout`.
-    - A checkpoint holds the planned length of the training, on which a schedule may depend.
+    - A checkpoint holds the planned length of the training, on which a schedule may depend, and the Trainer's settings.
     - A checkpoint holds the sums of the training metrics in this epoch, for each process.
     - Lightning's counters depend on the hook in which a checkpoint is saved. They are changed to one of three states: some
       batches are done; some batches are done and a validation is due; the epoch is over.
@@ -42,10 +43,13 @@ class ExactResume(Callback):
     def __init__(self) -> None:
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
         self._length: dict[str, Any] = {}
+        self._trainer_settings: dict[str, Any] = {}
+        self._resumes = False
         self._sums: list[dict[str, dict[str, Tensor]]] = []  # by process: metric sums of an unfinished epoch
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        self._length = planned_length(trainer)  # before a callback changes it
+        # Before a callback changes them.
+        self._length, self._trainer_settings = planned_length(trainer), trainer_settings(trainer)
         if trainer.precision == "64-true":
             # Lightning converts the module after it has loaded the weights, which would be rounded to float32.
             pl_module.double()
@@ -62,7 +66,8 @@ class ExactResume(Callback):
         if unfinished and trainer.world_size > 1:
             sums = [{}] * trainer.world_size
             torch.distributed.all_gather_object(sums, own)
-        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums, "length": self._length}
+        checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums}
+        checkpoint["lit_cnn_resume"] |= {"length": self._length, "trainer": self._trainer_settings}
         loops = checkpoint["loops"]["fit_loop"]
         if unfinished:
             _within_epoch(loops, validation_due=_validation_is_due(trainer))
@@ -77,12 +82,17 @@ class ExactResume(Callback):
                 f"call seed_everything({saved['seed']}) first"
             )
         self.seed, self._sums = saved["seed"], saved["sums"]
+        if trainer.state.fn == "fit":
+            compare_trainer(saved.get("trainer", {}), self._trainer_settings, trainer.ckpt_path)
+            self._resumes = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for callback in trainer.callbacks:
             if isinstance(callback, GradientAccumulationScheduler):
                 # It sets this when an epoch starts, which a resumed one does not.
                 trainer.accumulate_grad_batches = callback.get_accumulate_grad_batches(trainer.current_epoch)
+        if self._resumes and was_stopped_early(trainer):
+            trainer.should_stop = True  # as it was when the training ended
         sums, self._sums = self._sums, []
         metrics = _training_metrics(pl_module)
         if len(sums) == trainer.world_size:
@@ -92,6 +102,11 @@ class ExactResume(Callback):
             for share in sums:
                 for name, state in share.items():
                     _add_state(metrics[name], state)
+
+
+def was_stopped_early(trainer: pl.Trainer) -> str | None:
+    """Name of the callback that has ended a training before its length; None if none has."""
+    return next((type(c).__name__ for c in trainer.callbacks if isinstance(c, EarlyStopping) and c.stopped_epoch), None)
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -1,6 +1,8 @@
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -63,6 +65,38 @@ def test_nothing_left_to_train_takes_no_time(trainer: Callable[..., Trainer], tm
             seconds = torch.load(run.last, weights_only=True)["callbacks"]["Recorder"]["wall_seconds"]
     assert not recorder.trained
     assert recorder.wall_seconds == seconds
+
+
+class StopAt(Callback):
+    """Saves and ends the training after a number of batches in an epoch."""
+
+    def __init__(self, last: Last, batch: int) -> None:
+        self.last, self.batch = last, batch
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx + 1 == self.batch:
+            self.last.save(trainer)
+            raise KeyboardInterrupt
+
+
+def test_a_validation_before_a_stop_counts_for_the_epoch(trainer: Callable[..., Trainer], tmp_path: Path):
+    rows = []
+    for name, stop in (("whole", 0), ("stopped", 7)):
+        run = Run(tmp_path / name)
+        run.path.mkdir()
+        for batch in [stop, 0] if stop else [0]:
+            last = Last(run)
+            callbacks = [Recorder(run), last, *([StopAt(last, batch)] if batch else [])]
+            fitting = trainer(callbacks=callbacks, enable_checkpointing=True, val_check_interval=3)
+            torch.manual_seed(0)
+            classifier, data = LitLeNet(), FakeImages(num_images=88, batch_size=8)
+            path = run.last if run.last.is_file() else None
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                fitting.fit(classifier, datamodule=data, ckpt_path=path, weights_only=True)
+        rows.append([{key: row[key] for key in row if key.startswith("val/")} for row in run.read_metrics()])
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 1
+    assert rows[0][0]["val/acc"]
 
 
 class Scripted(LitLeNet):

@@ -1,0 +1,30 @@
+"""Settings of the Trainer that a resumed training keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+
+# Settings on which every step depends.
+SETTINGS = ("accumulate_grad_batches", "gradient_clip_algorithm", "gradient_clip_val", "precision")
+
+
+def trainer_settings(trainer: pl.Trainer) -> dict[str, Any]:
+    """The settings of a Trainer that a resumed training keeps, for its checkpoints."""
+    return {name: getattr(trainer, name) for name in SETTINGS}
+
+
+def compare_trainer(saved: Mapping[str, Any], current: Mapping[str, Any], path: Any) -> None:
+    """Refuses to resume a training with other settings of the Trainer.
+
+    Raises:
+        ValueError: At the first difference.
+    """
+    for name in saved.keys() & current.keys():
+        if saved[name] != current[name]:
+            raise ValueError(
+                f"the training of {path} began with {name}={saved[name]} and cannot be resumed with {current[name]}: "
+                f"give its own value, or start a new run from its weights (--model.weights {path})"
+            )
