@@ -185,14 +185,18 @@ def whole(workplace: Path, lit_cnn: Command, of_the_whole: list) -> tuple[str, l
     return of_the_whole[0]
 
 
-def check(run: Run, whole: tuple[str, list[dict[str, str]]], resumed: subprocess.CompletedProcess[str]) -> None:
+def check(
+    run: Run, whole: tuple[str, list[dict[str, str]]], resumed: subprocess.CompletedProcess[str], lost_points: int = 0
+) -> None:
     assert resumed.returncode == 0, resumed.stderr
     assert metrics(run) == whole[1]
     assert digest(run) == whole[0]
-    assert shown_steps(run) == list(range(STEPS))
+    shown = shown_steps(run)
+    assert sorted(set(shown)) == shown
+    assert len(set(range(STEPS)) - set(shown)) <= lost_points
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_amid_an_epoch(workplace: Path, lit_cnn: Command, whole: tuple, workers: int):
     process = start(workplace, *FIT, "--data.num_workers", str(workers))
     run = wait_for_step(workplace, 16)
@@ -200,7 +204,8 @@ def test_killed_amid_an_epoch(workplace: Path, lit_cnn: Command, whole: tuple, w
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert 16 <= torch.load(run.last, weights_only=True)["global_step"] < STEPS
-    check(run, whole, lit_cnn("fit", "--run", run.path))
+    # The dashboard gets the point of a step after the step is saved.
+    check(run, whole, lit_cnn("fit", "--run", run.path), lost_points=1)
 
 
 @pytest.mark.slow

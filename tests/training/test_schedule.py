@@ -150,6 +150,7 @@ def test_a_found_rate_is_the_highest_of_the_schedule(trainer: MakeTrainer):
     assert [group["initial_lr"] for group in fitted.optimizers[0].param_groups] == [found * 0.5, found]
 
 
+@pytest.mark.slow
 def test_a_found_batch_size_changes_the_number_of_steps(trainer: MakeTrainer):
     finder, rates = BatchSizeFinder(), Rates()
     data = FakeImages(num_images=60, batch_size=4, val_fraction=0.2)

@@ -42,7 +42,7 @@ def test_speed_leaves_validation_out(trainer: Callable[..., Trainer]):
     assert recorder.seconds < recorder.wall_seconds - 0.25
 
 
-@pytest.mark.parametrize("finder", [LearningRateFinder, BatchSizeFinder])
+@pytest.mark.parametrize("finder", [LearningRateFinder, pytest.param(BatchSizeFinder, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("recorder_first", [False, True])
 def test_the_search_of_a_finder_is_no_training(trainer: Callable[..., Trainer], finder: type, recorder_first: bool):
     search = finder()
