@@ -55,6 +55,8 @@ def prepare(command: str, *words: str) -> list[str]:
         return [command, *arguments.words()]
     configurations = [_read_configuration(value) for value in arguments.values("--config", "-c")]
     _refuse_linked_options(arguments)
+    for group in ("model", "data"):
+        arguments.put_behind_class(group)
     name_classes(arguments)
     classes = {group: arguments.last(f"--{group}") or _class_in(configurations, group) for group in ("model", "data")}
     check_options(arguments.names, classes["model"], classes["data"])

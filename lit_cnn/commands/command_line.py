@@ -56,5 +56,14 @@ class Arguments:
             changed += replacements.items() if option[0] == name else [option]
         self.options = changed
 
+    def put_behind_class(self, group: str) -> None:
+        """Moves the arguments of a class behind the option that names it, which would reset them."""
+        named = [number for number, (name, _) in enumerate(self.options) if name == f"--{group}"]
+        if not named:
+            return
+        before, behind = self.options[: named[-1] + 1], self.options[named[-1] + 1 :]
+        arguments = [option for option in before if option[0].startswith(f"--{group}.")]
+        self.options = [option for option in before if option not in arguments] + arguments + behind
+
     def words(self) -> list[str]:
         return [name if value is None else f"{name}={value}" for name, value in self.options]

@@ -34,6 +34,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--batch_size", "--data.batch_size", type=int, default=32, help="images in a training step (default: %(default)s)"
     )
+    parser.add_argument(
+        "--group_by", "--data.group_by", help="regular expression that finds the group of an image in its path"
+    )
     parser.add_argument("--runs_dir", default="runs", help="where runs will be saved (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON, for programs")
     return parser.parse_args(arguments)
@@ -71,6 +74,8 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments[1:])
     try:
         dataset = dataset_of(options)
+        if options.group_by and not dataset.arguments:
+            raise ValueError(f"--group_by is for folders and tables of images, not for {options.data}")
     except ValueError as error:
         return report([Finding("error", "data", str(error))], options.json)
     # These import torch, which takes seconds: help and errors in the options come first.
@@ -79,5 +84,5 @@ def main(arguments: list[str]) -> int:
 
     quiet()
     keep_freed_memory()
-    findings = examine(dataset, options.model, options.image_size, options.batch_size, options.runs_dir)
+    findings = examine(dataset, options.model, options.image_size, options.batch_size, options.runs_dir, options.group_by)
     return report(findings, options.json)

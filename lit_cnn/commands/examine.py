@@ -39,7 +39,12 @@ MEASURED_STEPS = 3
 
 
 def examine(
-    dataset: DatasetName, model: str, image_size: int | None = None, batch_size: int = 32, runs_dir: str = "runs"
+    dataset: DatasetName,
+    model: str,
+    image_size: int | None = None,
+    batch_size: int = 32,
+    runs_dir: str = "runs",
+    group_by: str | None = None,
 ) -> Iterator[Finding]:
     """Checks a dataset, a network and this machine.
 
@@ -49,6 +54,7 @@ def examine(
         image_size: Height and width that the network sees, in pixels; the variant's own if not given.
         batch_size: Images in a training step.
         runs_dir: Where runs will be saved.
+        group_by: Regular expression that finds the group of an image in its path, for folders and tables.
 
     Yields:
         One finding for each check, passed or failed. After an error in data or network, the other checks are left out.
@@ -60,10 +66,11 @@ def examine(
     size = models.describe(variant).image_size if image_size is None else image_size
     memory_before = free_memory()
     try:
-        data = _data_module(dataset, image_size=size, batch_size=batch_size)
+        grouped = {} if group_by is None else {"group_by": group_by}
+        data = _data_module(dataset, image_size=size, batch_size=batch_size, **grouped)
         if isinstance(data, ImageFiles):
             # In colour, because finding out whether all images are grey fails at the first file that is no image.
-            files = list(scan(_data_module(dataset, image_size=size, batch_size=batch_size, channels=3)))
+            files = list(scan(_data_module(dataset, image_size=size, batch_size=batch_size, channels=3, **grouped)))
             yield from check_files(files, data.class_names, size)
             if any(file.problem for file in files):
                 return
@@ -100,8 +107,7 @@ def _data_module(dataset: DatasetName, **arguments: Any) -> ImageDataModule:
 
 
 def _check_splits(data: ImageDataModule) -> Iterator[Finding]:
-    for split, images in data.splits.items():
-        counts = torch.bincount(images.labels, minlength=data.num_classes).tolist()
+    for split, counts in data.counts().items():
         by_class = dict(zip(data.class_names, counts, strict=True))
         rarest, commonest = min(by_class, key=by_class.__getitem__), max(by_class, key=by_class.__getitem__)
         fewest, most = by_class[rarest], by_class[commonest]

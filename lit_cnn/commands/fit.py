@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from inspect import signature
 from typing import Any
@@ -283,10 +284,17 @@ class Training(CLI):
             if isinstance(error, Interrupted) and self.started_by_peer:
                 sys.exit(0)  # the first process gives the exit status; it would take another for a crash of this one
             if self.recorder.trained and self.trainer.is_global_zero and self.run and self.run.last.is_file():
-                print(f"stopped; resume with: lit-cnn resume {self.run.path}", flush=True)
+                print(f"stopped; resume with: lit-cnn resume {self.run.path}{self._options_again()}", flush=True)
             raise
         if self.trainer.is_global_zero and self.config.run and not self.recorder.trained:
             print(f"nothing left to train: {self._why_nothing_is_left()}")
+
+    def _options_again(self) -> str:
+        """Options of a resumed run that its configuration does not have."""
+        free = [
+            change for change in self.changes if change.rule is Rule.FREE and isinstance(change.given, str | int | float)
+        ]
+        return "".join(f" --{change.setting} {shlex.quote(str(change.given))}" for change in free)
 
     def _why_nothing_is_left(self) -> str:
         if stopped := was_stopped_early(self.trainer):

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.index import FileFacts, FileIndex
 from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, draw_entries, group_images
-from lit_cnn.data.manifest import Found, Manifest, Match, first, match
+from lit_cnn.data.manifest import Entry, Found, Manifest, Match, first, match
 from lit_cnn.data.splits import SPLITS, Split
 
 # The manifest of the run that new datasets of files follow, see following_run().
@@ -108,13 +108,15 @@ class Contents:
     @cached_property
     def manifest(self) -> Manifest:
         """All images with their classes and splits; of a run also those that are not there any more."""
-        return self._draw() if self.match is None or self.match.is_other_data else self.match.manifest
+        if self.match is None:
+            return self._draw()
+        return self._take_all() if self.match.is_other_data else self.match.manifest
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
         if self.followed is not None and not self.is_other_data:
             return self.followed.class_names
-        return classes_of(self._listing.images)
+        return self.manifest.class_names if self.is_other_data else classes_of(self._listing.images)
 
     def usable(self, *splits: Split, may_skip: bool) -> Manifest:
         """The images that are there as they were; images of other splits may be lost.
@@ -147,6 +149,22 @@ class Contents:
     def _facts_of(self, images: list[ListedImage]) -> dict[str, FileFacts]:
         index = FileIndex(self.wanted.root, self.wanted.cache_dir)
         return index.facts([image.path for image in images], decode=self.wanted.skip_bad)
+
+    def _take_all(self) -> Manifest:
+        """The images of another dataset than that of the run: none of them has trained it, so that all test it.
+
+        Where there is a test set that is chosen by hand, its images do.
+        """
+        listed = self._list_rest()
+        images = [image for image in listed if image.split == "test"] or listed
+        if not images:
+            raise ValueError(f"{self.wanted.root} holds no images in class folders")
+        facts = self._facts_of(images)
+        images = [replace(image, split=None) for image in images if not (self.wanted.skip_bad and facts[image.path].problem)]
+        names = tuple(sorted({image.class_name for image in images}))
+        channels = self.wanted.channels or channels_of(images, facts, self.wanted.root)
+        entries = (Entry(i.path, facts[i.path].stamp[0], facts[i.path].digest, i.class_name, None, "test") for i in images)
+        return Manifest(self.wanted.name, names, channels, tuple(entries), self.wanted.split)
 
     def _draw(self) -> Manifest:
         """The manifest of all listed images; splits that are not given by hand are drawn."""

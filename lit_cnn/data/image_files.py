@@ -201,6 +201,8 @@ class ImageFiles(ImageDataModule):
             super().setup(self.trainer.state.fn)
 
     def check_images(self, stage: str) -> None:
+        if self.is_other_data and stage != "test":
+            raise ValueError(f"{self.data_dir} holds other images than the run: they can test it, not {stage} it")
         self._usable(stage)
 
     def _usable(self, stage: str) -> Manifest:
@@ -281,6 +283,8 @@ class ImageFiles(ImageDataModule):
 
     def _set_up_training_splits(self) -> None:
         if "train" not in self.splits:
+            if self.is_other_data:
+                self.check_images("validate")
             for leak in self.manifest.leaks():
                 rank_zero_warn(leak)
         super()._set_up_training_splits()

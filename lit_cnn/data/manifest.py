@@ -89,7 +89,8 @@ class Manifest:
             for entry in self.entries:
                 if (value := getattr(entry, key)) is not None:
                     found[value].setdefault(entry.split, entry.path)
-            shared = [joined.join(places.values()) for places in found.values() if len(places) > 1]
+            crossing = {value: joined.join(places.values()) for value, places in found.items() if len(places) > 1}
+            shared = [places if key == "digest" else f"{value}: {places}" for value, places in crossing.items()]
             if shared:
                 messages.append(
                     f"{count(len(shared), what)} in more than one split ({first(shared)}): "

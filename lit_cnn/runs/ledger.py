@@ -102,7 +102,8 @@ def count_looks(images: ImageSet, of_run: Ledger, of_all: Ledger) -> Looks:
     """Looks at some images in the ledger of a run and in that of all runs."""
     # Where an entry does not name its data, they may have been these.
     own = [look for look in of_run.entries() if images.are_in(look) or look.get("data") is None]
-    looks = [look for look in of_all.entries() if images.are_in(look)] or own
+    looks = [look for look in of_all.entries() if images.are_in(look)]
+    looks += [look for look in own if look not in looks]  # of a run that was made elsewhere
     runs = {look.get("run") or look.get("path") for look in looks}
     current = Path.cwd()
     shown = of_all.path.relative_to(current) if of_all.path.is_relative_to(current) else of_all.path

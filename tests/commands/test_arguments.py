@@ -150,6 +150,26 @@ def test_options_are_known_without_the_parser():
     assert {name for name in trainer if "." not in name} - {"help"} == options_by_class()["AutoTrainer"]
 
 
+def test_the_order_of_options_changes_no_setting(photos: Path):
+    words = [
+        "--data.image_size",
+        "32",
+        "--model.lr",
+        "0.1",
+        "--data",
+        str(photos),
+        "--model",
+        "resnet20",
+        "--data.flip",
+        "false",
+    ]
+    prepared = prepare("fit", *words)
+    assert (
+        prepared.index("--data=ImageFolder") < prepared.index("--data.image_size=32") < prepared.index("--data.flip=false")
+    )
+    assert prepared.index("--model=LitResNet") < prepared.index("--model.lr=0.1")
+
+
 def test_options_of_classes_are_those_of_their_signatures():
     import inspect
 

@@ -197,7 +197,19 @@ def test_a_folder_too_many_or_too_few(photos: Path, lit_cnn: Command, data: str,
     assert message in findings(lit_cnn, data, *options, status=1)["data"]["text"]
 
 
-SUBJECTS = ["files", "duplicates", "lookalikes", "modes", "sizes", "train", "val", "precision", "cost", "checkpoints"]
+SUBJECTS = [
+    "files",
+    "duplicates",
+    "lookalikes",
+    "modes",
+    "sizes",
+    "train",
+    "val",
+    "test",
+    "precision",
+    "cost",
+    "checkpoints",
+]
 
 
 def test_for_people(photos: Path, lit_cnn: Command):

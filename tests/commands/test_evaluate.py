@@ -116,8 +116,18 @@ def test_other_photos_of_the_same_classes_are_an_entry_of_their_own(lit_cnn: Com
     assert done.returncode == 0, done.stderr
     assert f"{run.path} was trained on photos, evaluated on grey" in done.stdout
     results = run.read_results()
-    assert results.pop("other_data").keys() == {"grey"}
+    others = results.pop("other_data")
+    assert others.keys() == {"grey"}
+    assert others["grey"]["test/images"] == 60  # none of them has trained the network
     assert results == before
+    (tmp_path / "only_a_test").mkdir()
+    (tmp_path / "grey").rename(tmp_path / "only_a_test" / "test")
+    done = lit_cnn("test", "--run", run.path, "--data", "only_a_test")
+    assert done.returncode == 0, done.stderr
+    assert "60 images" in done.stdout
+    refused = lit_cnn("validate", "--run", run.path, "--data", "only_a_test")
+    assert refused.returncode == 2
+    assert "holds other images than the run" in refused.stderr
     assert "cannot be resumed on other" in lit_cnn("fit", "--run", run.path, "--data", "other").stderr.splitlines()[-1]
     # The same photos by another name.
     (tmp_path / "photos").rename(tmp_path / "renamed")
