@@ -1,14 +1,22 @@
 """Architectures, one file each: table of variants, network, LightningModule.
 
-Every file here is imported. Its ``Lit…`` class can be imported from this package, and :func:`build` knows its variants.
+Every file here is imported, so that :func:`build` knows its variants. Add its ``Lit…`` class to the imports below.
 """
 
 import importlib
 import inspect
 import pkgutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lit_cnn.models.alexnet import LitAlexNet
+from lit_cnn.models.densenet import LitDenseNet
+from lit_cnn.models.googlenet import LitGoogLeNet
+from lit_cnn.models.lenet import LitLeNet
+from lit_cnn.models.mlp import LitMLP
+from lit_cnn.models.nin import LitNiN
+from lit_cnn.models.resnet import LitResNet
+from lit_cnn.models.vgg import LitVGG
 from lit_cnn.network.base import Network, Variant, Variants
 from lit_cnn.network.names import resolve_variant
 from lit_cnn.training.classifier import LitClassifier
@@ -16,17 +24,22 @@ from lit_cnn.training.compatibility import find_difference
 from lit_cnn.weights.adapt import load_torchvision_weights, start_from
 from lit_cnn.weights.sources import find_weights
 
-if TYPE_CHECKING:  # for editors and type checkers; the loop below offers the same names, and a test compares them
-    from lit_cnn.models.alexnet import LitAlexNet as LitAlexNet
-    from lit_cnn.models.densenet import LitDenseNet as LitDenseNet
-    from lit_cnn.models.googlenet import LitGoogLeNet as LitGoogLeNet
-    from lit_cnn.models.lenet import LitLeNet as LitLeNet
-    from lit_cnn.models.mlp import LitMLP as LitMLP
-    from lit_cnn.models.nin import LitNiN as LitNiN
-    from lit_cnn.models.resnet import LitResNet as LitResNet
-    from lit_cnn.models.vgg import LitVGG as LitVGG
-
-__all__ = ["build", "describe", "find_variant", "lightning_module_of", "list_variants", "load_torchvision_weights"]
+__all__ = [
+    "LitAlexNet",
+    "LitDenseNet",
+    "LitGoogLeNet",
+    "LitLeNet",
+    "LitMLP",
+    "LitNiN",
+    "LitResNet",
+    "LitVGG",
+    "build",
+    "describe",
+    "find_variant",
+    "lightning_module_of",
+    "list_variants",
+    "load_torchvision_weights",
+]
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
 ARCHITECTURES: dict[str, type[LitClassifier]] = {}
 _VARIANTS: Variants[tuple[type[Network], Variant, type[LitClassifier]]] = Variants()
@@ -35,8 +48,6 @@ for _info in pkgutil.iter_modules(__path__):
     _module = importlib.import_module(f"{__name__}.{_info.name}")
     for _name, _value in list(vars(_module).items()):
         if _name.startswith("Lit") and getattr(_value, "__module__", None) == _module.__name__:
-            globals()[_name] = _value
-            __all__.append(_name)
             ARCHITECTURES[_info.name] = _value
             # LitVGG trains VGG.
             _network_name, _file = _name.removeprefix("Lit"), _module.__file__
