@@ -71,7 +71,7 @@ def ignore_evaluation_warnings() -> None:
     """Silences what Lightning warns of in every evaluation of a checkpoint, and what the command says itself."""
     ignore_warnings("this look at ")
     ignore_warnings("cross-dataset evaluation: ")
-    ignore_warnings(".* was trained on images of ")
+    ignore_warnings(r".+ was trained on images of \d+×\d+, evaluated on \d+×\d+$")
     # The callbacks that trained are not wanted in an evaluation.
     ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided")
     # What a checkpoint holds are the averaged weights, which are to be evaluated.

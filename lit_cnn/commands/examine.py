@@ -76,7 +76,8 @@ def examine(
                 return
         data.prepare_data()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about images in several splits, which were reported above
+            # Reported above, as leakage.
+            warnings.filterwarnings("ignore", r"[\d,]+ images? in more than one split \(", UserWarning)
             data.setup("fit")
         channels, num_classes = data.channels, data.num_classes
     except (ValueError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from inspect import signature
@@ -313,7 +314,8 @@ class Training(CLI):
                 r"The number of training batches \(\d+\) is smaller than the logging interval Trainer\(log_every_n_steps="
             )
         if self.config.run:
-            ignore_warnings(r"Checkpoint directory .* exists and is not empty")
+            folders = "|".join(re.escape(str(path)) for path in (self.run.checkpoints, self.run.checkpoints.resolve()))
+            ignore_warnings(rf"Checkpoint directory ({folders}) exists and is not empty")
 
     def test(self) -> dict[str, float]:
         """Looks at the test images once, as ``lit-cnn test`` would, with the best checkpoint, else with the last.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
@@ -23,7 +24,7 @@ from lit_cnn.data.splits import ArrayImages, Split, Subset
 from lit_cnn.system.paths import expand
 
 
-class ImageFiles(ImageDataModule):
+class ImageFiles(ImageDataModule, ABC):
     """Images in files, of a folder or a table.
 
     A missing validation or test set is drawn by the content of each image: adding, removing or renaming images moves no
@@ -126,13 +127,13 @@ class ImageFiles(ImageDataModule):
 
     # What a subclass knows
 
+    @abstractmethod
     def _list(self) -> Listing:
         """All images in order, with their classes; checks them."""
-        raise NotImplementedError(f"{type(self).__name__} must implement _list()")
 
+    @abstractmethod
     def _list_rest(self) -> list[ListedImage]:
         """The images of an earlier run that are there, and others, without a check."""
-        raise NotImplementedError(f"{type(self).__name__} must implement _list_rest()")
 
     # Which images
 

@@ -314,7 +314,7 @@ def test_a_data_module_follows_the_run_of_each_checkpoint(lit_cnn: Command, phot
     model = LitLeNet(3, 3)
     for name, run in runs.items():
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*left out")
+            warnings.filterwarnings("ignore", r"\d+ images? added after the run began, left out: ", UserWarning)
             trainer().test(model, datamodule=data, ckpt_path=run / "checkpoints" / "best.ckpt", weights_only=True)
         assert len(data.splits["test"].labels) == numbers[name]
     shutil.copy(runs["few"] / "checkpoints" / "best.ckpt", tmp_path / "copy.ckpt")

@@ -20,8 +20,8 @@ from lit_cnn.training.origin import Origin, data_of, name_of
 class LookRecorder(Callback):
     """Enters a look at test images into the ledger of the run and that of all runs, and writes ``results.json``.
 
-    Every Trainer that tests a :class:`lit_cnn.training.classifier.LitClassifier` has this callback. A look at the images by
-    a network of no known run is said in a warning. A test that was interrupted gives no scores and is not entered.
+    Every Trainer that tests a :class:`lit_cnn.training.classifier.LitClassifier` has this callback. If the run of the
+    network is not known, a warning says that the look is not entered. An interrupted test has no scores and is not entered.
 
     Scores on other data than those of the run, or in another size, are kept apart in ``results.json``.
 

@@ -23,6 +23,9 @@ from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.record import Recorder
 
 MakeTrainer = Callable[..., Trainer]
+# Lightning says these in every evaluation of a checkpoint that was trained with other callbacks.
+CALLBACKS_NEEDED = r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided"
+AVERAGED_WEIGHTS = r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage\. The "
 
 
 def digits(**arguments: object) -> Digits:
@@ -92,7 +95,7 @@ def test_a_test_by_a_trainer_of_ones_own_is_entered(run: Run, trainer: MakeTrain
 def test_a_copied_checkpoint_finds_its_run(run: Run, trainer: MakeTrainer):
     shutil.copy(run.last, "copy.ckpt")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+        warnings.filterwarnings("ignore", CALLBACKS_NEEDED, UserWarning)
         evaluate(trainer(), digits(), Path("copy.ckpt"))
     assert [entry["checkpoint"] for entry in run.ledger.entries()] == ["copy.ckpt"]
 
@@ -167,10 +170,10 @@ def test_averaged_weights_are_tested_after_training_as_later(trainer: MakeTraine
     fitted = fit(trainer, run, callbacks=(EMAWeightAveraging(decay=0.9),), max_epochs=2)
     checkpoint = run.checkpoints / f"{name}.ckpt"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "You're using the WeightAveraging callback, but loading")
+        warnings.filterwarnings("ignore", AVERAGED_WEIGHTS, UserWarning)
         after = evaluate(fitted, digits(), checkpoint, fitted.lightning_module)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`")
+        warnings.filterwarnings("ignore", CALLBACKS_NEEDED, UserWarning)
         later = evaluate(trainer(), digits(), checkpoint)
     assert after == pytest.approx(later, rel=1e-6)
 
