@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import sys
-from inspect import signature
 from typing import Any
 
 from pytorch_lightning.callbacks import Callback, ProgressBar
@@ -17,12 +15,12 @@ from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI, PRECISION, as_list
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import Run
-from lit_cnn.runs.identity import RULES, Change, Rule, find_changes
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, started_by_a_launcher
@@ -35,11 +33,8 @@ from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.callbacks.resume import was_stopped_early
-from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.origin import Origin
-from lit_cnn.training.schedule import DEFAULT_SCHEDULE, depends_on_length
 
-LENGTH_ARGUMENTS = [setting.removeprefix("trainer.") for setting, rule in RULES.items() if rule is Rule.LENGTH]
 FINDER_NAMES = {cls.__name__ for cls in FINDERS}
 
 
@@ -70,9 +65,7 @@ class Training(CLI):
         self.started_by_peer = LAUNCHER in os.environ
         if self.started_by_peer:
             end_with_parent(int(os.environ[LAUNCHER]))
-        self.own_settings: dict[str, Any] | None = None  # with which a resumed run began
-        self.changes: list[Change] = []  # of a resumed run
-        self._keeps_its_length = False  # although another was given
+        self.resumed: ResumedRun | None = None
         super().__init__("fit", arguments)
         if checkpoint := self.config.ckpt_path:
             # The Trainer compares them too, but not before its logger has written.
@@ -87,7 +80,7 @@ class Training(CLI):
         try:
             if self.run and is_first_process():
                 self.lock = RunLock(self.run.path)
-            self.recorder = Recorder(self.run, self._describe, self.changes)
+            self.recorder = Recorder(self.run, self._describe, self.resumed.changes if self.resumed else ())
             self.trainer = self.make_trainer(self._make_callbacks(), **self._make_settings())
         except BaseException:  # Ctrl-C too must leave no empty folder
             self._discard_folder()
@@ -99,69 +92,8 @@ class Training(CLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Refuses, in a resumed run, settings that cannot change."""
         super().parse_arguments(parser, args)
-        if not (self.config.run and self.config.ckpt_path):
-            return
-        run = Run.open(self.config.run)
-        if self.config.trainer.fast_dev_run:
-            parser.error("fast_dev_run trains a new network for a few batches and resumes no run: leave it out")
-        self.own_settings = configuration.parse(parser, run.config.read_text(encoding="utf-8"))
-        own_trainer = self.own_settings["trainer"]
-        if self.config.trainer.precision == "auto":
-            self.config.trainer.precision = own_trainer["precision"]
-        self.changes = find_changes(self.own_settings, configuration.describe(self.config))
-        # First what no run may change.
-        for change in sorted(self.changes, key=lambda change: change.rule is not Rule.EQUAL):
-            if change.rule is Rule.EQUAL or (change.rule is Rule.LENGTH and self._schedule_of_its_length()):
-                self._refuse(parser, run, change)
-        self._refuse_a_shorter_training(parser)
-        if self._keeps_its_length:
-            self.changes = [change for change in self.changes if change.rule is not Rule.LENGTH]
-            for name in LENGTH_ARGUMENTS:
-                self.config.trainer[name] = own_trainer[name]
-
-    def _refuse_a_shorter_training(self, parser: LightningArgumentParser) -> None:
-        epochs, steps = self._done()
-        for name, done in (("max_epochs", epochs), ("max_steps", steps)):
-            limit = self.config.trainer[name]
-            if limit not in (None, -1) and limit < done and limit != self.own_settings["trainer"][name]:
-                parser.error(f"trainer.{name} cannot become {limit}: {done} are done already")
-
-    def _schedule_of_its_length(self) -> str | None:
-        """The run's schedule, if it depends on the length of the training."""
-        model = (self.own_settings or configuration.describe(self.config))["model"].get("init_args", {})
-        schedule, warmup_ratio = model.get("schedule", "constant"), model.get("warmup_ratio", 0.0)
-        if not depends_on_length(schedule, warmup_ratio):
-            return None
-        return f"{schedule} with warm-up" if warmup_ratio else schedule
-
-    def _refuse(self, parser: LightningArgumentParser, run: Run, change: Change) -> None:
-        schedule = self._schedule_of_its_length()
-        anew = f"start a new run from its weights: --config {run.config} --model.weights {run.path}"
-        group, _, name = change.setting.partition(".")
-        if group == "model" and name not in signature(LitClassifier.__init__).parameters:
-            anew = f"start a new run: --config {run.config}"  # its weights do not fit another network
-        if change.rule is Rule.EQUAL:
-            reason = "leave it out to resume the run, or"
-        else:
-            reason = f"the schedule {schedule} depends on the length of the training;"
-        message = f"{change.setting} of {run.path} {change}: {reason} {anew}"
-        if change.rule is Rule.LENGTH and schedule == DEFAULT_SCHEDULE and self._is_finished():
-            # Nobody may have chosen it. The run is complete, and stays as it is.
-            if not self._keeps_its_length:
-                warn(message)
-            self._keeps_its_length = True
-            return
-        parser.error(message)
-
-    def _is_finished(self) -> bool:
-        length = self.own_settings["trainer"]
-        pairs = zip(self._done(), (length["max_epochs"], length["max_steps"]), strict=True)
-        return any(limit not in (None, -1) and done >= limit for done, limit in pairs)
-
-    def _done(self) -> tuple[int, int]:
-        """Epochs and steps that are done, according to the checkpoint."""
-        checkpoint = read_checkpoint(self.config.ckpt_path)
-        return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"], checkpoint["global_step"]
+        if self.config.run and self.config.ckpt_path:
+            self.resumed = ResumedRun(parser, self.config)
 
     # Folder
 
@@ -205,16 +137,13 @@ class Training(CLI):
 
     def _save_config(self) -> None:
         """Writes ``config.yaml``, whole or not at all. It describes the training from its first step to its last."""
-        if self.own_settings is None:
+        if self.resumed is None:
             self._use_findings()
             settings = configuration.describe(self.config)
         else:
-            longer = [change for change in self.changes if change.rule is Rule.LENGTH]
-            if not longer:
-                return
-            settings = self.own_settings
-            for change in longer:
-                settings["trainer"][change.setting.removeprefix("trainer.")] = change.given
+            settings = self.resumed.describe_longer()
+        if settings is None:
+            return
         partial = self.run.config.with_suffix(".partial")
         partial.write_text(configuration.write(self.parser, settings), encoding="utf-8")
         partial.replace(self.run.config)
@@ -285,26 +214,13 @@ class Training(CLI):
             if isinstance(error, Interrupted) and self.started_by_peer:
                 sys.exit(0)  # the first process gives the exit status; it would take another for a crash of this one
             if self.recorder.trained and self.trainer.is_global_zero and self.run and self.run.last.is_file():
-                print(f"stopped; resume with: lit-cnn resume {self.run.path}{self._options_again()}", flush=True)
+                options = self.resumed.options() if self.resumed else ""
+                print(f"stopped; resume with: lit-cnn resume {self.run.path}{options}", flush=True)
             raise
-        if self.trainer.is_global_zero and self.config.run and not self.recorder.trained:
-            print(f"nothing left to train: {self._why_nothing_is_left()}")
-
-    def _options_again(self) -> str:
-        """Options of a resumed run that its configuration does not have."""
-        free = [
-            change for change in self.changes if change.rule is Rule.FREE and isinstance(change.given, str | int | float)
-        ]
-        return "".join(f" --{change.setting} {shlex.quote(str(change.given))}" for change in free)
-
-    def _why_nothing_is_left(self) -> str:
-        if stopped := was_stopped_early(self.trainer):
-            return f"{stopped} has ended the training"
-        if not self._is_finished():
-            return "the time limit is used up; --trainer.max_time null lifts it"
-        if schedule := self._schedule_of_its_length():
-            return f"the schedule {schedule} has ended; train further in a new run: --model.weights {self.run.path}"
-        return f"max_epochs is {self.trainer.max_epochs}; raise --trainer.max_epochs (make: EPOCHS)"
+        if self.trainer.is_global_zero and self.resumed and not self.recorder.trained:
+            stopped = was_stopped_early(self.trainer)
+            reason = f"{stopped} has ended the training" if stopped else self.resumed.why_finished()
+            print(f"nothing left to train: {reason}")
 
     def _ignore_own_warnings(self) -> None:
         """Silences what Lightning warns of because of this command, not because of what the user gave."""
