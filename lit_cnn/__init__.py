@@ -39,17 +39,15 @@ if TYPE_CHECKING:
 if not TYPE_CHECKING:
     _MODULES = {
         "lit_cnn.data": (
-            *(
-                "CIFAR10",
-                "CIFAR100",
-                "Digits",
-                "FakeImages",
-                "FashionMNIST",
-                "ImageDataModule",
-                "ImageFolder",
-                "ImageTable",
-                "MNIST",
-            ),
+            "CIFAR10",
+            "CIFAR100",
+            "Digits",
+            "FakeImages",
+            "FashionMNIST",
+            "ImageDataModule",
+            "ImageFolder",
+            "ImageTable",
+            "MNIST",
         ),
         "lit_cnn.inference.trained": ("load_run",),
         "lit_cnn.models": (

@@ -1,5 +1,7 @@
 """Made-up images, for tests and measurements of speed."""
 
+from typing import Any
+
 import torch
 
 from lit_cnn.data.module import ImageDataModule
@@ -15,6 +17,8 @@ class FakeImages(ImageDataModule):
         num_classes: Number of classes.
         channels: Channels of an image.
         native_size: Height and width of an image, in pixels.
+        batch_size: Images in a training step, over all devices together.
+        val_fraction: Share of the training images that becomes the validation set.
     """
 
     name = "fake_images"
@@ -27,33 +31,12 @@ class FakeImages(ImageDataModule):
         num_classes: int = 10,
         channels: int = 1,
         native_size: int = 28,
-        image_size: int | None = None,
         batch_size: int = 32,
         val_fraction: float = 0.25,
-        crop_padding: int = 0,
-        flip: bool = False,
-        num_workers: int = 0,
-        seed: int | None = None,
-        augmentation_seed: int | None = None,
-        split_seed: int | None = None,
-        num_folds: int | None = None,
-        fold: int | None = None,
+        **kwargs: Any,
     ) -> None:
         self.native_size = native_size
-        super().__init__(
-            data_dir,
-            image_size,
-            batch_size,
-            val_fraction,
-            crop_padding,
-            flip,
-            num_workers,
-            seed,
-            augmentation_seed,
-            split_seed,
-            num_folds,
-            fold,
-        )
+        super().__init__(data_dir, batch_size=batch_size, val_fraction=val_fraction, **kwargs)
         self.channels = channels
         self.class_names = tuple(f"class {i}" for i in range(num_classes))
         self.num_images = num_images

@@ -35,22 +35,19 @@ class ImageFiles(ImageDataModule, ABC):
     Mean and standard deviation are measured on the training images and saved with the run.
 
     An image's shorter side is resized to ``image_size`` and the central square is used, in training and in prediction.
-    Images are decoded once, into a file in ``cache_dir``. Later runs use that file again while the images are the same.
+    If ``image_size`` is not given, it is 224, and on the command line the size that the network was made for. Images are
+    decoded once, into a file in ``cache_dir``. Later runs use that file again while the images are the same.
+
+    The other arguments are those of :class:`lit_cnn.data.module.ImageDataModule`.
 
     Args:
         data_dir: Folder of the images.
-        image_size: Height and width that the network sees, in pixels; 224 if not given, on the command line the size that
-            the network was made for.
         batch_size: Images in a training step, over all devices together.
-        val_fraction: Share of the training images that becomes the validation set if there is none.
         test_fraction: Share of the images that becomes the test set if there is none.
         group_by: Regular expression on the path of an image; its first group names what must not be divided between splits,
             for example a patient, a scene or a video.
-        num_folds: Divides the training images into so many folds, one of which is the validation set.
-        fold: Number of that fold, from 0.
         manifest: The ``data.json`` of an earlier run, whose images and splits are used.
         channels: 1 reads every image as grey, 3 as colour. If not given, 1 if all training images are grey, else 3.
-        crop_padding: Training shifts an image by up to this many pixels; 0 for none.
         flip: Whether training mirrors an image with probability one half.
         memory_gb: Memory that decoded images may take if there is no room in ``cache_dir``, in 10⁹ bytes for each process.
         cache_dir: Folder for decoded images, for unpacked archives, and for what is known of each file. None to save
@@ -58,9 +55,6 @@ class ImageFiles(ImageDataModule, ABC):
         on_bad_image: What to do with a file that cannot be decoded: ``error`` names it and ends, ``skip`` leaves it out and
             warns. ``skip`` decodes every new file a second time.
         num_workers: Threads that prepare batches in advance; one for each processor if not given.
-        seed: Seed of order, augmentation and validation split. If not given, that of ``seed_everything``, or 0.
-        augmentation_seed: Seed of the augmentation only, in place of ``seed``.
-        split_seed: Seed of the validation split only, in place of ``seed``.
 
     Raises:
         ValueError: If an argument is out of its range, or the images do not give three splits with all classes.
@@ -71,39 +65,20 @@ class ImageFiles(ImageDataModule, ABC):
     def __init__(
         self,
         data_dir: str,
-        image_size: int | None = None,
         batch_size: int = 32,
-        val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         group_by: str | None = None,
-        num_folds: int | None = None,
-        fold: int | None = None,
         manifest: str | None = None,
         channels: Literal[1, 3] | None = None,
-        crop_padding: int = 0,
         flip: bool = True,
         memory_gb: float = 2.0,
         cache_dir: str | None = "~/.cache/lit_cnn",
         on_bad_image: Literal["error", "skip"] = "error",
         num_workers: int | None = None,
-        seed: int | None = None,
-        augmentation_seed: int | None = None,
-        split_seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            data_dir,
-            image_size,
-            batch_size,
-            val_fraction,
-            crop_padding,
-            flip,
-            (os.cpu_count() or 1) if num_workers is None else num_workers,
-            seed,
-            augmentation_seed,
-            split_seed,
-            num_folds,
-            fold,
-        )
+        workers = (os.cpu_count() or 1) if num_workers is None else num_workers
+        super().__init__(data_dir, batch_size=batch_size, flip=flip, num_workers=workers, **kwargs)
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
         self.native_size = self.image_size  # files are decoded to the size that the network sees
@@ -212,7 +187,7 @@ class ImageFiles(ImageDataModule, ABC):
 
     def _check_split_arguments(self, manifest: Manifest) -> None:
         """Refuses arguments that draw splits, if the splits are those of a manifest."""
-        defaults = signature(ImageFiles.__init__).parameters
+        defaults = {**signature(ImageDataModule.__init__).parameters, **signature(ImageFiles.__init__).parameters}
         for name in ("val_fraction", "test_fraction", "group_by", "num_folds", "fold", "split_seed"):
             value = self.hparams[name]
             if value != defaults[name].default and value != manifest.split.get(name):

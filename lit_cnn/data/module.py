@@ -15,12 +15,15 @@ from lit_cnn.data.augment import crop_and_flip
 from lit_cnn.data.loader import Batch, Images, Loader
 from lit_cnn.data.manifest import description
 from lit_cnn.data.preprocess import Preprocessing, measure
-from lit_cnn.data.splits import Split, Subset, digest_of_images, on_device, stratified_fold, stratified_split
-
-
-def room_for_images(device: torch.device) -> int:
-    """Bytes that the images of a split may take on a device: a quarter of a GPU's free memory, zero elsewhere."""
-    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
+from lit_cnn.data.splits import (
+    Split,
+    Subset,
+    digest_of_images,
+    on_device,
+    room_for_images,
+    stratified_fold,
+    stratified_split,
+)
 
 
 class ImageDataModule(pl.LightningDataModule):

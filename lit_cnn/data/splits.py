@@ -50,6 +50,11 @@ class Subset:
         return self.images.name(int(self.index[position]))
 
 
+def room_for_images(device: torch.device) -> int:
+    """Bytes that the images of a split may take on a device: a quarter of a GPU's free memory, zero elsewhere."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else 0
+
+
 def on_device(sets: Sequence[Images], device: torch.device, room: int) -> list[Images]:
     """Moves images in memory to a device if they fit. What several sets share is moved once.
 

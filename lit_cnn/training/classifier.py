@@ -27,7 +27,7 @@ from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.origin import Origin, data_of, follow_run
-from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor
+from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor, start_schedules
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
 
@@ -187,11 +187,9 @@ class LitClassifier(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.origin = None
-        for config in self.trainer.lr_scheduler_configs:
-            if isinstance(config.scheduler, ProgressLR):
-                # Not earlier: the number of batches is known only now, and a callback may have found a better rate.
-                groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
-                config.scheduler.start([group["lr"] for group in groups] if searches_rate(self.trainer) else None)
+        # Not earlier: the number of batches is known only now, and a callback may have found a better rate.
+        groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
+        start_schedules(self.trainer, [group["lr"] for group in groups] if searches_rate(self.trainer) else None)
         # A resumed epoch may have no batches left.
         if self.trainer.fit_loop.restarted_mid_epoch:
             self._name_training_metrics()

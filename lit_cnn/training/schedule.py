@@ -138,6 +138,13 @@ class ProgressLR(LambdaLR):
         return {key: value for key, value in super().state_dict().items() if key not in own}
 
 
+def start_schedules(trainer: pl.Trainer, rates: Iterable[float] | None) -> None:
+    """Calls :meth:`ProgressLR.start` of each schedule."""
+    for config in trainer.lr_scheduler_configs:
+        if isinstance(config.scheduler, ProgressLR):
+            config.scheduler.start(rates)
+
+
 def _constant(_: float) -> float:
     return 1.0
 

@@ -133,21 +133,17 @@ def test_a_stopped_run_in_float64_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_from_one_process_to_two_and_back(workplace: Path, never_stopped: Callable[[list[str]], Run]):
-    train(workplace, *FIT, *WITH_DROPOUT, *ONE, stop_at=IN_FIRST_EPOCH)
+@pytest.mark.parametrize(
+    ("network", "first", "second"), [(WITH_DROPOUT, ONE, TWO), (LENET, TWO, ONE)], ids=["1→2→1", "2→1→2"]
+)
+def test_to_another_number_of_processes_and_back(
+    workplace: Path, never_stopped: Callable[[list[str]], Run], network: list[str], first: list[str], second: list[str]
+):
+    train(workplace, *FIT, *network, *first, stop_at=IN_FIRST_EPOCH)
     run = only_run(workplace)
-    train(workplace, "resume", run.path, *TWO, stop_at=IN_SECOND_EPOCH)
-    train(workplace, "resume", run.path, *ONE)
-    same(run, never_stopped(WITH_DROPOUT))
-
-
-@pytest.mark.slow
-def test_from_two_processes_to_one_and_back(workplace: Path, never_stopped: Callable[[list[str]], Run]):
-    train(workplace, *FIT, *LENET, *TWO, stop_at=IN_FIRST_EPOCH)
-    run = only_run(workplace)
-    train(workplace, "resume", run.path, *ONE, stop_at=IN_SECOND_EPOCH)
-    train(workplace, "resume", run.path, *TWO)
-    same(run, never_stopped(LENET))
+    train(workplace, "resume", run.path, *second, stop_at=IN_SECOND_EPOCH)
+    train(workplace, "resume", run.path, *first)
+    same(run, never_stopped(network))
 
 
 @pytest.mark.slow
