@@ -30,7 +30,7 @@ OTHER_DATA = "other_data"
 
 class Run:
     """A folder with ``config.yaml``, ``environment.json``, ``metrics.csv``, ``checkpoints/``, ``results.json`` and
-    ``ledger.jsonl``, which has one line for each look at the test set.
+    ``ledger.jsonl``, which has one line for each look at the test set; ``test/`` and ``validation/`` after an evaluation.
 
     Args:
         path: The folder.
@@ -46,6 +46,8 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
+        # Folders of what evaluations say of classes and images.
+        self.evaluations = {"test": self.path / "test", "val": self.path / "validation"}
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -65,7 +67,7 @@ class Run:
         Raises:
             ValueError: If the name is no plain folder name, or a folder of that name exists already.
         """
-        parent = Path(root, _as_folder_name(dataset), _as_folder_name(variant))
+        parent = Path(root, as_folder_name(dataset), as_folder_name(variant))
         if name is not None and not re.fullmatch(r"\w[\w .,+=@-]{,99}(?<! )", name):
             raise ValueError(f"the name of a run must be letters, digits, spaces or any of . , + = @ _ -, got {name!r}")
         parent.mkdir(parents=True, exist_ok=True)
@@ -114,7 +116,7 @@ class Run:
         """The folder of runs in which this run lies: that of :meth:`create`; for any other run, the folder above it."""
         path, environment = self.path.absolute(), self.read_environment()
         for known in (environment, *environment.get("earlier", [])):  # a folder of images may have been renamed since
-            if [path.parent.name, path.parent.parent.name] == [_as_folder_name(str(known.get(k))) for k in LEVELS]:
+            if [path.parent.name, path.parent.parent.name] == [as_folder_name(str(known.get(k))) for k in LEVELS]:
                 return path.parents[2]
         return path.parent
 
@@ -222,5 +224,6 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _as_folder_name(name: str) -> str:
+def as_folder_name(name: str) -> str:
+    """A name with ``_`` for all but letters, digits and ``-``."""
     return re.sub(r"[^\w-]+", "_", name).strip("_") or "unnamed"
