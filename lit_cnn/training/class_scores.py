@@ -10,11 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_cnn.data.module import ImageDataModule
 from lit_cnn.system.text import printable, shorten
 
 # Classes whose numbers of images differ by this factor are unequal: then the accuracy alone says too little.
 UNEQUAL = 3
 NORMAL_95 = 1.959963984540054  # of 95 % of a normal distribution, in standard deviations
+
+
+def names_of_classes(data: Any, num_classes: int) -> list[str]:
+    """Names of the classes of a data module; numbers if it has no name for each."""
+    names = [str(name) for name in getattr(data, "class_names", None) or ()]
+    return names if len(names) == num_classes else [str(number) for number in range(num_classes)]
 
 
 class Answers:
@@ -82,11 +89,8 @@ class ClassScores:
     def of(cls, counts: Tensor | Sequence[Sequence[int]], data: Any) -> ClassScores:
         """The scores of the images of a data module; None for images without one."""
         array = np.asarray(counts.tolist() if isinstance(counts, Tensor) else counts, dtype=np.int64)
-        names = [str(name) for name in getattr(data, "class_names", ())]
-        if len(names) != array.shape[1]:
-            names = [str(number) for number in range(array.shape[1])]
-        known = data.counts() if hasattr(data, "counts") else {}
-        return cls(names, array, known.get("train", ()))
+        known = data.counts() if isinstance(data, ImageDataModule) else {}
+        return cls(names_of_classes(data, array.shape[1]), array, known.get("train", ()))
 
     @property
     def are_unequal(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ def draw_worst(worst: Tensor, images: Any, names: Sequence[str]) -> np.ndarray:
     """
     from matplotlib.figure import Figure
 
-    columns, cell = 4, 2.6
+    columns, cell = min(8, len(worst)), 2.6
     rows = math.ceil(len(worst) / columns)
     files = [Path(images.name(int(row[4]))).name for row in worst.tolist()]
     with lettering([*names, *files]) as show:
@@ -88,9 +89,15 @@ def draw_worst(worst: Tensor, images: Any, names: Sequence[str]) -> np.ndarray:
 
 def _describe(names: Sequence[str], label: int, predicted: int, confidence: float, show: Callable[[str], str]) -> str:
     """``called 8, is 4, 94 %``, in two lines if the names are long."""
-    called, true = (shorten(show(names[number]), NAME_WIDTH) for number in (predicted, label))
+    called, true = (_isolate(shorten(show(names[number]), NAME_WIDTH)) for number in (predicted, label))
     whole = f"called {called}, is {true}, {100 * confidence:.0f} %"
     return whole if width(whole) <= TITLE_WIDTH else f"called {called},\nis {true}, {100 * confidence:.0f} %"
+
+
+def _isolate(name: str) -> str:
+    """A name after which the text goes on from left to right, whatever its script is."""
+    is_reversed = any(unicodedata.bidirectional(character) in ("R", "AL") for character in name)
+    return f"{name}\N{LEFT-TO-RIGHT MARK}" if is_reversed else name
 
 
 def draw_filters(network: nn.Module) -> np.ndarray | None:

@@ -78,7 +78,9 @@ class RunLogger(TensorBoardLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Adds a point to each chart."""
         with self.tolerating():
-            super().log_metrics(dict(metrics), step if self.step is None else self.step)
+            # Lightning adds the number of the epoch, which would be the first chart but one.
+            shown = {name: value for name, value in metrics.items() if name != "epoch"}
+            super().log_metrics(shown, step if self.step is None else self.step)
             if self.step is None:
                 for name in CURVES.keys() & metrics.keys():
                     folder, chart = CURVES[name]

@@ -19,6 +19,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from lit_cnn.data.loader import Batch
 from lit_cnn.network.base import evaluating
 from lit_cnn.system.text import printable
+from lit_cnn.training.class_scores import names_of_classes
 from lit_cnn.training.figures import draw_confusion, draw_filters, draw_worst
 from lit_cnn.training.metrics import is_log_step
 from lit_cnn.training.run_logger import RunLogger
@@ -120,7 +121,7 @@ class Dashboard(Callback):
         # All processes call these two, which gather from all of them.
         confusion = self._confusion.compute().cpu()
         worst = self._gather_worst() if self._worst else None
-        names = [str(name) for name in getattr(trainer.datamodule, "class_names", range(pl_module.num_classes))]
+        names = names_of_classes(trainer.datamodule, pl_module.num_classes)
         step = trainer.global_step
         with _drawing(trainer) as writer:
             if writer is not None:

@@ -98,13 +98,12 @@ class LookRecorder(Callback):
         run, answers, self._answers = self._evaluated, self._answers, None
         if run is None or answers is None:
             return
-        folder = _folder_for(run, trainer, pl_module, split, len(answers))
-        images = getattr(data, "splits", {}).get(split)
         try:
-            name_of_image = str if images is None else images.name
-            write_evaluation(folder, answers, self.scores[split], name_of_image)
-        except (OSError, ValueError) as error:
-            self._warn(f"{folder} is not written: {error}")
+            folder = _folder_for(run, trainer, pl_module, split, len(answers))
+            images = getattr(data, "splits", {}).get(split)
+            write_evaluation(folder, answers, self.scores[split], str if images is None else images.name)
+        except Exception as error:  # a full disk, or data of a user's own: the scores are there all the same
+            self._warn(f"the tables of this evaluation are not written into {run.path}: {error}")
 
     # A look at test images
 

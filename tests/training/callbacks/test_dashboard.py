@@ -41,6 +41,7 @@ def test_every_tab_has_something_to_show(events: EventAccumulator):
     scalars = {"train/loss_step", "train/loss", "train/acc", "val/loss", "val/acc", "train/lr", "train/gradient_norm"}
     assert scalars | {"train/images_per_s"} <= set(tags["scalars"])
     assert set(tags["images"]) == IMAGES
+    assert {name.partition("/")[0] for name in tags["scalars"]} == {"train", "val"}
     assert {"weights/features.0.weight", "weights/features.3.weight"} <= set(tags["histograms"])
     assert tags["graph"]
     assert "_hparams_/session_start_info" in events.summary_metadata
