@@ -228,6 +228,17 @@ def test_unequal_photos_are_said_at_the_end(lit_cnn: Command, tmp_path: Path):
         assert f"{split} lowest recall" in done.stdout
 
 
+def test_tables_that_cannot_be_written_end_no_test(lit_cnn: Command):
+    run = fit(lit_cnn)
+    (run.path / "test").write_text("in the way")
+    with pytest.warns(UserWarning, match=f"^the tables of classes and mistakes are not written into {run.path}: "):
+        done = lit_cnn("test", "--run", run.path)
+    assert done.returncode == 0
+    assert "test accuracy" in done.stdout
+    assert len(run.ledger) == 1
+    assert not list(run.path.glob("*.partial"))
+
+
 @pytest.mark.slow
 def test_several_processes_write_each_image_once(lit_cnn: Command, tmp_path: Path):
     run = fit(lit_cnn, "--test_after_fit", "--trainer.precision", "32-true")

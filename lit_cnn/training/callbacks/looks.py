@@ -103,7 +103,8 @@ class LookRecorder(Callback):
             images = getattr(data, "splits", {}).get(split)
             write_evaluation(folder, answers, self.scores[split], str if images is None else images.name)
         except Exception as error:  # a full disk, or data of a user's own: the scores are there all the same
-            self._warn(f"the tables of this evaluation are not written into {run.path}: {error}")
+            reason = " ".join(str(error).split())[:200]
+            rank_zero_warn(f"the tables of classes and mistakes are not written into {run.path}: {reason}")
 
     # A look at test images
 
