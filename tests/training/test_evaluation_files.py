@@ -206,13 +206,6 @@ def test_a_test_leaves_its_files_in_the_run_and_others_replace_none(lit_cnn: Com
     assert len(run.ledger) == 4
 
 
-def test_a_network_that_is_trained_further_loses_the_files_of_its_earlier_tests(lit_cnn: Command):
-    constant = ["--model.schedule", "constant"]
-    run = fit(lit_cnn, "--test_after_fit", *constant)
-    assert lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "2", *constant).returncode == 0
-    assert contents(run.path / "test") == {}
-
-
 def test_unequal_photos_are_said_at_the_end(lit_cnn: Command, tmp_path: Path):
     random = np.random.default_rng(0)
     for name, number in (("ant", 60), ("bee", 12)):

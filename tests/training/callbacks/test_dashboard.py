@@ -27,13 +27,22 @@ def images(**arguments: int) -> FakeImages:
     return FakeImages(num_images=80, batch_size=20, seed=0, **arguments)
 
 
-@pytest.fixture
-def events(trainer: Callable[..., Trainer], tmp_path: Path) -> EventAccumulator:
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> EventAccumulator:
     """What TensorBoard reads of a run of five epochs."""
-    callbacks = [Recorder(None), Dashboard(num_pictures=3)]
-    trainer(max_epochs=5, logger=RunLogger(tmp_path), callbacks=callbacks).fit(LitLeNet(), datamodule=images())
-    accumulator = EventAccumulator(str(tmp_path), size_guidance={"images": 0, "scalars": 0, "histograms": 0})
-    return accumulator.Reload()
+    folder = tmp_path_factory.mktemp("run")
+    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    ours = Trainer(
+        max_epochs=5,
+        accelerator="cpu",
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        logger=RunLogger(folder),
+        callbacks=[Recorder(None), Dashboard(num_pictures=3)],
+        **quiet,
+    )
+    ours.fit(LitLeNet(), datamodule=images())
+    return EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "histograms": 0}).Reload()
 
 
 def test_every_tab_has_something_to_show(events: EventAccumulator):
@@ -101,15 +110,13 @@ def test_what_goes_on_within_the_second_is_shown_after_what_it_goes_on_from(tmp_
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(0, 1), (1, 1), (2, 2), (3, 2), (4, 2)]
 
 
-def test_training_and_validation_are_curves_of_the_same_charts(trainer: Callable[..., Trainer], tmp_path: Path):
-    trainer(max_epochs=2, logger=RunLogger(tmp_path), callbacks=[Dashboard()]).fit(LitLeNet(), datamodule=images())
-    run = EventAccumulator(str(tmp_path)).Reload()
+def test_training_and_validation_are_curves_of_the_same_charts(events: EventAccumulator):
     for curve, split in (("training", "train"), ("validation", "val")):
-        events = EventAccumulator(str(tmp_path / "curves" / curve)).Reload()
+        of_curve = EventAccumulator(str(Path(events.path, "curves", curve))).Reload()
         for chart, name in (("loss", "loss"), ("accuracy", "acc")):
-            drawn = [(event.step, event.value) for event in events.Scalars(f"curves/{chart}")]
-            assert drawn == [(event.step, event.value) for event in run.Scalars(f"{split}/{name}")]
-            assert len(drawn) == 2
+            drawn = [(event.step, event.value) for event in of_curve.Scalars(f"curves/{chart}")]
+            assert drawn == [(event.step, event.value) for event in events.Scalars(f"{split}/{name}")]
+            assert len(drawn) == 5
 
 
 def test_a_deep_network_gets_few_histograms(trainer: Callable[..., Trainer], tmp_path: Path):
@@ -133,10 +140,8 @@ def fail(*_: object, **__: object) -> None:
     "place",
     [
         "lit_cnn.training.callbacks.dashboard.draw_confusion",
-        "lit_cnn.training.callbacks.dashboard.draw_worst",
         "lit_cnn.training.callbacks.dashboard._add_graph",
         "torch.utils.tensorboard.SummaryWriter.__init__",
-        "torch.utils.tensorboard.SummaryWriter.add_histogram",
     ],
 )
 def test_a_failure_of_the_dashboard_is_one_warning(
