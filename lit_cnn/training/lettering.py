@@ -17,6 +17,13 @@ BASE_FONT = "DejaVu Sans"  # comes with matplotlib
 STYLES = re.compile(r"bold|italic|oblique|light|thin|black|medium|condensed|demi|heavy", re.I)
 EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "FULLWIDTH", "BOPOMOFO")
 
+# Packages of fonts in Debian and Ubuntu.
+CONTENTS = {
+    "fonts-noto-cjk": "Chinese characters",
+    "fonts-noto-core": "the letters of your names",
+    "fonts-symbola": "symbols",
+}
+
 
 @contextmanager
 def lettering(texts: Iterable[str]) -> Iterator[Callable[[str], str]]:
@@ -84,14 +91,14 @@ def _use_font(file: str) -> str | None:
 
 
 def _package_for(character: str) -> str:
-    name = unicodedata.name(character, "")
-    return "fonts-noto-cjk" if name.startswith(EAST_ASIAN) else "fonts-noto-core"
+    if unicodedata.name(character, "").startswith(EAST_ASIAN):
+        return "fonts-noto-cjk"
+    return "fonts-symbola" if unicodedata.category(character)[0] == "S" else "fonts-noto-core"
 
 
 @functools.cache  # once
 def _advise(package: str) -> None:
-    script = "Chinese characters" if package == "fonts-noto-cjk" else "the characters of your names"
     rank_zero_warn(
         f"no installed font has some characters of the names in pictures, which show their numbers instead: "
-        f"install a font with {script}, for example {package}"
+        f"install a font with {CONTENTS[package]}, for example {package}"
     )

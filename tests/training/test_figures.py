@@ -113,9 +113,12 @@ def test_without_a_font_names_differ_and_one_line_says_what_is_missing(monkeypat
         with lettering.lettering(names) as show:
             return [show(name) for name in names]
 
-    with pytest.warns(UserWarning, match="^no installed font has .*, for example fonts-noto-cjk$"):
+    said = "^no installed font has .*: install a font with {}, for example {}$"
+    with pytest.warns(UserWarning, match=said.format("Chinese characters", "fonts-noto-cjk")):
         assert shown("猫", "犬") == [r"\u732b", r"\u72ac"]
     assert shown("ねこ", "犬")[1] == r"\u72ac"  # without another warning
+    with pytest.warns(UserWarning, match=said.format("symbols", "fonts-symbola")):
+        assert shown("🦊") == [r"\U0001f98a"]
 
 
 def test_no_font_is_looked_for_without_need(monkeypatch: pytest.MonkeyPatch):

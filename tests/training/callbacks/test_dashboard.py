@@ -99,15 +99,15 @@ def test_what_goes_on_within_the_second_is_shown_after_what_it_goes_on_from(tmp_
         patched.setattr(os, "getpid", lambda: 999_999_999)
         first = RunLogger(tmp_path)
         for step in range(4):
-            first.log_metrics({"loss": 1.0}, step)
+            first.log_metrics({"train/loss": 1.0}, step)
         first.save()
     second = RunLogger(tmp_path, purge_step=2)
     for step in (2, 3, 4):
-        second.log_metrics({"loss": 2.0}, step)
+        second.log_metrics({"train/loss": 2.0}, step)
     second.save()
-    events = EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(0, 1), (1, 1), (2, 2), (3, 2), (4, 2)]
+    for folder, name in ((tmp_path, "train/loss"), (tmp_path / "curves" / "training", "curves/loss")):
+        events = EventAccumulator(str(folder)).Reload().Scalars(name)
+        assert [(event.step, event.value) for event in events] == [(0, 1), (1, 1), (2, 2), (3, 2), (4, 2)]
 
 
 def test_training_and_validation_are_curves_of_the_same_charts(events: EventAccumulator):
