@@ -13,7 +13,8 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(DEVICES),--trainer.devices $(DEVICES)) \
           $(if $(PRECISION),--trainer.precision $(PRECISION)) \
           $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
-          $(if $(SEED),--seed_everything $(SEED))
+          $(if $(SEED),--seed_everything $(SEED)) \
+          $(if $(THREADS),--threads $(THREADS))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train evaluate resume predict runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
@@ -28,6 +29,7 @@ help: ## Show this help
 	@echo "  DATA_DIR=path            where the dataset's files are, or are downloaded to (default: data)"
 	@echo "  DEVICES=2                how many processors or GPUs"
 	@echo "  PRECISION=32-true        32-true, bf16-mixed, 16-mixed (default: auto, by device and size of the network)"
+	@echo "  THREADS=2                threads that compute on the processor (default: auto, without busy processors)"
 	@echo "  EPOCHS=3   SEED=1        instead of the recipe's"
 	@echo "  RUN_NAME=first           name of the run's folder (default: time and a short id)"
 	@echo '  ARGS="--model.lr 0.02"   passed to lit-cnn as it is (also by the other commands)'

@@ -50,7 +50,9 @@ examples:
 def main() -> int:
     """Runs the command line and returns its exit status."""
     from lit_cnn.commands.messages import one_line_errors
+    from lit_cnn.system.processors import wait_asleep
 
+    wait_asleep()
     with one_line_errors():
         status = run(sys.argv[1:])
         sys.stdout.flush()

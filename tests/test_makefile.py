@@ -21,7 +21,7 @@ def test_help_documents_every_target_and_variable():
         "lint",
         "clean",
     } <= targets
-    for variable in ("MODEL", "DATA", "DATA_DIR", "DEVICES", "PRECISION", "EPOCHS", "SEED", "RUN_NAME", "ARGS"):
+    for variable in ("MODEL", "DATA", "DATA_DIR", "DEVICES", "PRECISION", "EPOCHS", "SEED", "THREADS", "RUN_NAME", "ARGS"):
         assert f"{variable}=" in done.stdout
     assert make().stdout == done.stdout
 
@@ -66,12 +66,31 @@ def call(tmp_path: Path) -> Callable[..., list[str]]:
 def test_variables_become_options(call: Callable[..., list[str]]):
     recipe = "experiments/digits/googlenet.yaml"
     assert call("train", "MODEL=googlenet") == ["fit", "--config", recipe, "--test_after_fit"]
-    given = ["DATA=fashion_mnist", "DATA_DIR=my 'files'", "DEVICES=2", "PRECISION=bf16-mixed", "EPOCHS=3", "SEED=7"]
+    given = [
+        "DATA=fashion_mnist",
+        "DATA_DIR=my 'files'",
+        "DEVICES=2",
+        "PRECISION=bf16-mixed",
+        "EPOCHS=3",
+        "SEED=7",
+        "THREADS=1",
+    ]
     words = call("train", "MODEL=lenet", *given, "RUN_NAME=a b", "ARGS=--trainer.gradient_clip_val 1 --model.lr 0.5")
     assert words == [
         *["fit", "--config", "experiments/fashion_mnist/lenet.yaml", "--test_after_fit", "--name", "a b"],
         *["--data.data_dir", "my 'files'", "--trainer.devices", "2", "--trainer.precision", "bf16-mixed"],
-        *["--trainer.max_epochs", "3", "--seed_everything", "7", "--trainer.gradient_clip_val", "1", "--model.lr", "0.5"],
+        *[
+            "--trainer.max_epochs",
+            "3",
+            "--seed_everything",
+            "7",
+            "--threads",
+            "1",
+            "--trainer.gradient_clip_val",
+            "1",
+            "--model.lr",
+            "0.5",
+        ],
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 import yaml
@@ -31,6 +31,8 @@ from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import run_of_checkpoint
+from lit_cnn.system.processes import started_by_a_launcher
+from lit_cnn.system.processors import NUM_THREADS, OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 from lit_cnn.training.callbacks.compile import Compile, Mode
 from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
 from lit_cnn.training.class_scores import ClassScores
@@ -117,6 +119,12 @@ class CLI(LightningCLI):
             default=None,
             help="Compile the network with torch.compile; reduce-overhead, on a GPU, is for small networks.",
         )
+        add(
+            "--threads",
+            type=Literal["auto"] | int,
+            default="auto",
+            help="Threads of each process that compute on the processor; auto leaves out processors that are busy now.",
+        )
         for target, source in LINKED.items():
             parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
 
@@ -132,6 +140,9 @@ class CLI(LightningCLI):
                 )
         if self.config.name and (self.config.run or self.command != "fit"):
             parser.error(f"name: {self.config.name} is the name of a new run: a run that there is keeps its own")
+        threads = self.config.threads
+        if threads != "auto" and threads < 1:
+            parser.error(f"threads: expected auto or a number of at least 1, got {threads}")
         data, model = self.config.data, self.config.model
         if data.class_path.rpartition(".")[2] in ("ImageFolder", "ImageTable") and data.init_args.image_size is None:
             network = read_catalogue().get(model.init_args.get("variant"))
@@ -198,9 +209,29 @@ class CLI(LightningCLI):
             # Lightning would resume from any hpc_ckpt_….ckpt that lies in the current folder.
             settings["default_root_dir"] = self.run.path
         try:
-            return super().instantiate_trainer(**settings)
+            trainer = super().instantiate_trainer(**settings)
         except TypeError as error:
             raise ValueError(f"the Trainer cannot be made with devices={given.devices}: {error}") from error
+        if trainer.strategy.root_device.type == "cpu":
+            self._use_threads(trainer.num_devices)
+        return trainer
+
+    def _use_threads(self, num_processes: int) -> None:
+        """Sets the threads of this process. Their number is saved with the run: it decides how sums are rounded."""
+        threads = self.config.threads
+        if threads == "auto":
+            threads = torch.get_num_threads()
+            # Who starts several processes, or sets this variable, has shared the processors out.
+            if NUM_THREADS not in os.environ and not started_by_a_launcher():
+                usable, busy = usable_processors(), OTHER_PROGRAMS.busy_processors()
+                threads = share_of_threads(usable, busy, num_processes)
+                if threads < share_of_threads(usable, 0, num_processes):
+                    warn(
+                        f"{describe_load(usable, busy)}: {self.command} uses {threads} of {usable} threads; "
+                        f"--threads {usable // num_processes} uses all"
+                    )
+        torch.set_num_threads(threads)
+        self.config.threads = threads
 
     def _choose_precision(self, accelerator: Any) -> str:
         if PRECISION in os.environ:

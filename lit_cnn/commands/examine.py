@@ -27,6 +27,7 @@ from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.system.memory import format_bytes, free_memory, peak_memory
+from lit_cnn.system.processors import OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes, needed_bytes
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import choose_precision
@@ -90,6 +91,7 @@ def examine(
         text = f"{variant} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}"
         yield Finding("error", "network", text)
         return
+    yield _check_processors()
     precision, finding = _check_precision(classifier, channels, size, batch_size)
     yield finding
     yield _check_cost(classifier, data, size, batch_size, precision, memory_before)
@@ -122,6 +124,14 @@ def _check_splits(data: ImageDataModule) -> Iterator[Finding]:
 
 
 # Machine
+
+
+def _check_processors() -> Finding:
+    usable, busy = usable_processors(), OTHER_PROGRAMS.busy_processors()
+    threads = share_of_threads(usable, busy)
+    text = f"{describe_load(usable, busy)}: training uses {threads} thread{'s' if threads > 1 else ''}"
+    details = {"processors": usable, "busy": round(busy, 2), "threads": threads}
+    return Finding("ok" if threads == usable else "warning", "processors", text, details)
 
 
 def _check_precision(classifier: LitClassifier, channels: int, size: int, batch_size: int) -> tuple[str, Finding]:

@@ -24,6 +24,7 @@ from lit_cnn.runs.folder import Run
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, started_by_a_launcher
+from lit_cnn.system.processors import NUM_THREADS
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard
 from lit_cnn.training.callbacks.finders import FINDERS
@@ -202,6 +203,8 @@ class Training(CLI):
         """
         self._ignore_own_warnings()
         for_peers = {PRECISION: str(self.config.trainer.precision), LAUNCHER: str(os.getpid())}
+        if self.config.threads != "auto":
+            for_peers[NUM_THREADS] = str(self.config.threads)
         if self.run:
             for_peers[RUN_FOLDER] = str(self.run.path)
         if self.made_folder and SLURMEnvironment.detect():

@@ -29,6 +29,7 @@ COMMAND_OPTIONS = (
     "save_every_steps",
     "seed_everything",
     "test_after_fit",
+    "threads",
     "trainer",
 )
 # What jsonargparse adds below --model, --data and --trainer.

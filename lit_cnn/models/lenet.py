@@ -6,7 +6,9 @@ Source: LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch.fx
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lit_cnn import layers
 from lit_cnn.layers.checks import require_choice
@@ -18,20 +20,20 @@ from lit_cnn.training.classifier import LitClassifier
 class Layout(Variant):
     """What differs between variants of LeNet."""
 
-    padding: int  # of the first convolution
+    border: bool  # around images that are smaller than the paper's
     batch_norm: bool
 
 
 VARIANTS = Variants(
-    # The paper's 32×32 input: 28×28 with a border of two pixels.
+    # The paper's 32×32 input, or 28×28 with a border of two pixels.
     lenet=Layout(
-        paper="LeCun et al. 1998", image_size=28, min_size=28, max_size=31, in_channels=1, num_classes=10,
-        padding=2, batch_norm=False, accuracy="77.9 % Fashion-MNIST (d2l.ai)",
+        paper="LeCun et al. 1998", image_size=28, min_size=28, max_size=35, in_channels=1, num_classes=10,
+        border=True, batch_norm=False, accuracy="77.9 % Fashion-MNIST (d2l.ai)",
     ),
     # d2l.ai, Sec. 8.5: BatchNorm before each activation, no border.
     lenet_bn=Layout(
         paper="Ioffe and Szegedy 2015", image_size=28, min_size=28, max_size=31, in_channels=1, num_classes=10,
-        padding=0, batch_norm=True, accuracy="80.7 % Fashion-MNIST (d2l.ai)",
+        border=False, batch_norm=True, accuracy="80.7 % Fashion-MNIST (d2l.ai)",
     ),
 )  # fmt: skip
 
@@ -45,7 +47,7 @@ BATCH_NORMS = {
 
 
 class LeNet(Network):
-    """LeNet for 28×28 images.
+    """LeNet for images of 32×32, or of 28×28, which get a border of two black pixels.
 
     Deviates from the paper, as most implementations do: pooling has no coefficients, the second convolution reads all maps
     of the first, and a linear layer replaces the radial basis functions.
@@ -58,7 +60,8 @@ class LeNet(Network):
         pooling: Name of the pooling.
         batch_norm: Which BatchNorm a variant with BatchNorm uses.
     Shape:
-        Input (N, in_channels, 28, 28); output (N, num_classes).
+        Input (N, in_channels, 32, 32) or (N, in_channels, 28, 28), the latter alone with ``lenet_bn``; output
+        (N, num_classes).
     Raises:
         ValueError: If a count is below 1, a name is unknown, or ``batch_norm`` is given for a variant without BatchNorm.
     """
@@ -85,9 +88,10 @@ class LeNet(Network):
             return [layer(num_features)] if layout.batch_norm else []
 
         # Shapes: with the border (lenet), or without (lenet_bn).
-        size = 5 if layout.padding else 4
+        self.border = layout.border
+        size = 5 if layout.border else 4
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, 6, kernel_size=5, padding=layout.padding),  # (N, 6, 28, 28) or (N, 6, 24, 24)
+            nn.Conv2d(in_channels, 6, kernel_size=5),  # (N, 6, 28, 28) or (N, 6, 24, 24)
             *norm(norm_2d, 6),
             act(),
             pool(kernel_size=2, stride=2),  # (N, 6, 14, 14) or (N, 6, 12, 12)
@@ -109,11 +113,21 @@ class LeNet(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         self.check(x)
+        if self.border:
+            x = widen(x)
         return self.classifier(self.features(x))
 
 
+# torch.fx does not look inside: its symbolic images have no shape.
+@torch.fx.wrap
+def widen(images: Tensor) -> Tensor:
+    """Puts a border of two zeros around images that are smaller than 32×32."""
+    vertical, horizontal = (2 if size < 32 else 0 for size in images.shape[2:])
+    return F.pad(images, (horizontal, horizontal, vertical, vertical)) if horizontal or vertical else images
+
+
 class LitLeNet(LitClassifier):
-    """Trains a LeNet. It takes 28×28 images.
+    """Trains a LeNet. It takes images of 32×32 as the paper's does, and of 28×28.
 
     Args:
         num_classes: Outputs.

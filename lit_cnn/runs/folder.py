@@ -67,7 +67,7 @@ class Run:
         Raises:
             ValueError: If the name is no plain folder name, or a folder of that name exists already.
         """
-        parent = Path(root, as_folder_name(dataset), as_folder_name(variant))
+        parent = Path(root, _as_folder_name(dataset), _as_folder_name(variant))
         if name is not None and not re.fullmatch(r"\w[\w .,+=@-]{,99}(?<! )", name):
             raise ValueError(f"the name of a run must be letters, digits, spaces or any of . , + = @ _ -, got {name!r}")
         parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class Run:
         """The folder of runs in which this run lies: that of :meth:`create`; for any other run, the folder above it."""
         path, environment = self.path.absolute(), self.read_environment()
         for known in (environment, *environment.get("earlier", [])):  # a folder of images may have been renamed since
-            if [path.parent.name, path.parent.parent.name] == [as_folder_name(str(known.get(k))) for k in LEVELS]:
+            if [path.parent.name, path.parent.parent.name] == [_as_folder_name(str(known.get(k))) for k in LEVELS]:
                 return path.parents[2]
         return path.parent
 
@@ -136,6 +136,11 @@ class Run:
     def checkpoint(self) -> Path | None:
         """The best checkpoint, else the last, else None. A run that never validated has no best."""
         return next((path for path in (self.best, self.last) if path.is_file()), None)
+
+    def evaluation_folder(self, split: str, name: str | None = None) -> Path:
+        """Folder of what an evaluation says of classes and images; a name sets it apart from the usual one."""
+        folder = self.evaluations[split]
+        return folder / _as_folder_name(name) if name else folder
 
     def add_results(self, results: dict[str, Any], without: tuple[str, ...] = ()) -> None:
         """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with one of ``without``."""
@@ -224,6 +229,5 @@ def _write(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def as_folder_name(name: str) -> str:
-    """A name with ``_`` for all but letters, digits and ``-``."""
+def _as_folder_name(name: str) -> str:
     return re.sub(r"[^\w-]+", "_", name).strip("_") or "unnamed"

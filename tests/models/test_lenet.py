@@ -39,6 +39,22 @@ def test_the_batch_norm_that_is_written_out_trains_to_the_same_curve():
     torch.testing.assert_close(torch.tensor(curve), torch.tensor(train("torch")), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (28, 32), (31, 28)])
+def test_a_small_image_counts_as_one_of_32x32_with_a_border_of_zeros(shape: tuple[int, int]):
+    network = LitLeNet().eval()
+    small = torch.randn(2, 1, *shape)
+    widths = [2 if size < 32 else 0 for size in shape]
+    large = nn.functional.pad(small, (widths[1], widths[1], widths[0], widths[0]))
+    assert min(large.shape[2:]) == 32
+    torch.testing.assert_close(network(large), network(small))
+
+
+def test_the_margin_of_an_image_of_32x32_counts():
+    images = torch.randn(2, 1, 32, 32)
+    network = LitLeNet().eval()
+    assert not torch.allclose(network(images), network(images[..., 2:-2, 2:-2]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [

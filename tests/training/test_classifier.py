@@ -275,7 +275,7 @@ def test_arguments_out_of_range_are_refused(arguments: dict, message: str):
 @pytest.mark.parametrize(
     ("classifier", "data", "message"),
     [
-        (LitLeNet(), Digits(), r"LitLeNet cannot take images of 8×8; it takes images of 28×28 to 31×31"),
+        (LitLeNet(), Digits(), r"LitLeNet cannot take images of 8×8; it takes images of 28×28 to 35×35"),
         (LitGoogLeNet(in_channels=1), FakeImages(native_size=9), r"images of 9×9; it takes images of at least 15×15"),
         (
             LitGoogLeNet(),

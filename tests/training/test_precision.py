@@ -59,7 +59,7 @@ def test_the_choice_is_printed_and_recorded_and_kept(
     have(monkeypatch, "avx512_bf16")
     done = lit_cnn(*FAKE, "--data.batch_size", batch_size, "--trainer.accelerator", "cpu")
     assert done.returncode == 0, done.stderr
-    assert f"1 × cpu, {expected}; seed 0" in done.stdout
+    assert f", {expected}; seed 0" in done.stdout
     (run,) = tmp_path.glob("runs/*/*/*")
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"] == expected
     assert json.loads((run / "environment.json").read_text())["precision"] == expected

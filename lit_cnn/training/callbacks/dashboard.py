@@ -174,6 +174,8 @@ def _add_graph(writer: SummaryWriter, trainer: pl.Trainer, pl_module: pl.Lightni
     with evaluating(network), warnings.catch_warnings():
         # TensorBoard draws graphs with torch.jit.trace, which torch deprecates; there is no other way.
         warnings.filterwarnings("ignore", r"`torch\.jit\.trace\w*` is deprecated", FutureWarning)
+        # A network may decide by the size of its images, which is the same in all graphs of a run.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean", torch.jit.TracerWarning)
         writer.add_graph(network, images)
 
 

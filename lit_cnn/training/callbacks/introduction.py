@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
+
+from lit_cnn.data.manifest import count
 
 # So many classes are listed with their images.
 NUM_LISTED = 10
@@ -27,10 +30,11 @@ class Introduction(Callback):
         data = trainer.datamodule
         num_parameters = sum(parameter.numel() for parameter in pl_module.network.parameters())
         device = trainer.strategy.root_device.type
+        threads = f" with {count(torch.get_num_threads(), 'thread')}" if device == "cpu" else ""
         print(
             f"{type(pl_module).__name__} ({pl_module.hparams.get('variant', 'no variants')}, {num_parameters:,} parameters) "
             f"on {data.name} at {data.image_size}×{data.image_size}; "
-            f"{trainer.world_size} × {device}, {trainer.precision}; seed {self.seed}"
+            f"{trainer.world_size} × {device}{threads}, {trainer.precision}; seed {self.seed}"
         )
         print(describe_settings(trainer, pl_module))
         for line in describe_splits(data):

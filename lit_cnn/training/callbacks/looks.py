@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from scipy.stats import binomtest
 
-from lit_cnn.runs.folder import OTHER_DATA, Run, as_folder_name
+from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
 from lit_cnn.runs.search import find_by_id, run_of_checkpoint
 from lit_cnn.training.class_scores import Answers, ClassScores
@@ -189,8 +189,7 @@ def _folder_for(run: Run, trainer: pl.Trainer, pl_module: pl.LightningModule, sp
     usual = run.checkpoint.stem if run.checkpoint else None
     parts = [others] if others else []
     parts += [checkpoint] if checkpoint not in (None, usual) else []
-    folder = run.evaluations[split]
-    return folder / as_folder_name("_".join(parts)) if parts else folder
+    return run.evaluation_folder(split, "_".join(parts))
 
 
 def _find_run(origin: Origin | None, root: str) -> Run | None:

@@ -1,0 +1,90 @@
+"""Processors: how many this program may use, how many others use, and how threads wait for each other."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+
+# Variables by which the user decides on threads; torch and its OpenMP read them.
+NUM_THREADS = "OMP_NUM_THREADS"
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+# Linux tells here how much time on processors a container gets: microseconds used, of so many.
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# So many rounds, some microseconds, a thread waits awake: to fall asleep and to be woken takes longer.
+SPINS = "1000"
+# A shorter time tells nothing: the kernel counts in hundredths of a second.
+SHORTEST = 0.2
+
+
+class OtherPrograms:
+    """Measures the processors that other programs use, from the moment when it is made."""
+
+    def __init__(self) -> None:
+        self._start = self._read()
+
+    def busy_processors(self) -> float:
+        """How many processors they used, on average."""
+        if time.perf_counter() - self._start[0] < SHORTEST:
+            time.sleep(SHORTEST)
+        seconds, all_programs, own = (now - before for now, before in zip(self._read(), self._start, strict=True))
+        return max(0.0, (all_programs - own) / seconds)
+
+    def _read(self) -> tuple[float, float, float]:
+        """The time, the seconds that all programs have used on the processors of this one, and its own seconds."""
+        each = psutil.cpu_times(percpu=True)
+        usable = _affinity()
+        used = sum(cpu.user + cpu.system for number, cpu in enumerate(each) if not usable or number in usable)
+        return time.perf_counter(), used, sum(psutil.Process().cpu_times()[:4])
+
+
+def usable_processors(quota: Path = QUOTA) -> int:
+    """How many processors this process may use.
+
+    Args:
+        quota: File in which Linux tells the share of a container.
+    """
+    number = len(_affinity()) or os.cpu_count() or 1
+    try:
+        used, period = quota.read_text(encoding="ascii").split()
+        number = min(number, round(int(used) / int(period)))
+    except (OSError, ValueError):
+        pass  # no container, or one without a limit: "max 100000"
+    return max(1, number)
+
+
+def describe_load(usable: int, busy: float) -> str:
+    """What other programs leave of the processors, in words."""
+    return f"other programs keep {busy:.1f} of {usable} processor{'s' if usable > 1 else ''} busy"
+
+
+def share_of_threads(usable: int, busy: float, num_processes: int = 1) -> int:
+    """Threads for each process of a training, so that no two threads share a processor.
+
+    Args:
+        usable: Processors that may be used.
+        busy: How many of them other programs use.
+        num_processes: Processes on this machine.
+    """
+    return max(1, (usable - round(busy)) // num_processes)
+
+
+def wait_asleep() -> None:
+    """Lets threads that wait for others give up their processor. To be called before torch is imported.
+
+    Otherwise OpenMP keeps it busy for milliseconds. Where another program wants it too, all threads then wait for the one
+    that it has stopped, hundreds of times a step.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+def _affinity() -> set[int]:
+    """Numbers of the processors that this process may run on; empty where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+
+
+# Measures since this module was imported: the command line imports it before all that takes time.
+OTHER_PROGRAMS = OtherPrograms()

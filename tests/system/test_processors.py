@@ -1,0 +1,58 @@
+"""Processors that other programs use, and what is left of them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lit_cnn.system.processors import OtherPrograms, share_of_threads, usable_processors, wait_asleep
+
+
+def test_a_busy_program_is_noticed():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        others = OtherPrograms()
+        time.sleep(1)
+        busy.kill()
+    assert 0.3 < others.busy_processors() <= psutil.cpu_count() + 0.1
+
+
+def test_the_own_work_is_not_that_of_others():
+    others, began, worked = OtherPrograms(), time.perf_counter(), time.process_time()
+    while time.perf_counter() - began < 0.5:
+        pass
+    own = (time.process_time() - worked) / (time.perf_counter() - began)
+    assert others.busy_processors() + own <= psutil.cpu_count() + 0.15
+
+
+@pytest.mark.parametrize(
+    ("usable", "busy", "num_processes", "threads"),
+    [(2, 0.2, 1, 2), (2, 0.9, 1, 1), (2, 2.0, 1, 1), (16, 3.4, 1, 13), (16, 3.4, 4, 3), (2, 0.0, 4, 1)],
+)
+def test_busy_processors_are_left_out(usable: int, busy: float, num_processes: int, threads: int):
+    assert share_of_threads(usable, busy, num_processes) == threads
+
+
+@pytest.mark.parametrize("quota", ["max 100000\n", "", "a b"])
+def test_without_a_limit_all_processors_of_the_process_are_usable(tmp_path: Path, quota: str):
+    (tmp_path / "cpu.max").write_text(quota)
+    assert usable_processors(tmp_path / "cpu.max") == usable_processors(tmp_path / "missing") >= 1
+
+
+@pytest.mark.parametrize("quota", ["100000 100000", "20000 100000"])
+def test_the_limit_of_a_container_counts(tmp_path: Path, quota: str):
+    (tmp_path / "cpu.max").write_text(quota)
+    assert usable_processors(tmp_path / "cpu.max") == 1
+
+
+@pytest.mark.parametrize("chosen", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
+def test_how_threads_wait_can_be_chosen(monkeypatch: pytest.MonkeyPatch, chosen: str):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(chosen, "7")
+    before = dict(os.environ)
+    wait_asleep()
+    assert dict(os.environ) == before
