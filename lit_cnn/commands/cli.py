@@ -35,6 +35,7 @@ from lit_cnn.system.processes import started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS, OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 from lit_cnn.training.callbacks.compile import Compile, Mode
 from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
+from lit_cnn.training.class_scores import ClassScores
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import AutoTrainer, choose_precision
 
@@ -251,13 +252,18 @@ class CLI(LightningCLI):
         scores = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         return with_interval(scores)
 
+    def scores_of_best(self) -> dict[str, ClassScores]:
+        """Scores of the classes in the best validation of a training, by split."""
+        return {}
+
     def report(self, results: dict[str, float], checkpoint: str | Path | None) -> None:
         """Prints the table at the end of a command."""
         if self.trainer.is_global_zero:
             recorder = next(callback for callback in self.trainer.callbacks if isinstance(callback, LookRecorder))
             if recorder.problem:
                 warn(recorder.problem)
-            print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks)
+            of_classes = {**self.scores_of_best(), **recorder.scores}
+            print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks, of_classes)
 
 
 def as_list(value: Any) -> list[Any]:

@@ -11,10 +11,10 @@ from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
-from lit_cnn.training.callbacks.dashboard import RunLogger
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.origin import Origin
+from lit_cnn.training.run_logger import RunLogger
 
 
 class Evaluation(CLI):

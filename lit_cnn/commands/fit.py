@@ -26,7 +26,7 @@ from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS
 from lit_cnn.training.callbacks.checkpointing import Best, Last
-from lit_cnn.training.callbacks.dashboard import Dashboard, RunLogger
+from lit_cnn.training.callbacks.dashboard import Dashboard
 from lit_cnn.training.callbacks.finders import FINDERS
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.introduction import Introduction
@@ -34,7 +34,9 @@ from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.callbacks.resume import was_stopped_early
+from lit_cnn.training.class_scores import ClassScores
 from lit_cnn.training.origin import Origin
+from lit_cnn.training.run_logger import RunLogger
 
 FINDER_NAMES = {cls.__name__ for cls in FINDERS}
 
@@ -235,6 +237,9 @@ class Training(CLI):
         if self.config.run:
             folders = "|".join(re.escape(str(path)) for path in (self.run.checkpoints, self.run.checkpoints.resolve()))
             ignore_warnings(rf"Checkpoint directory ({folders}) exists and is not empty")
+
+    def scores_of_best(self) -> dict[str, ClassScores]:
+        return self.recorder.class_scores(self.trainer)
 
     def test(self) -> dict[str, float]:
         """Looks at the test images once, as ``lit-cnn test`` would, with the best checkpoint, else with the last.

@@ -167,6 +167,8 @@ def quiet() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # torch.compile without a GPU, on a machine that has CUDA's compiler.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    # "Matplotlib is building the font cache".
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # Lightning 2.6.6 asks torch whether a tree's node is a leaf in a way that torch is about to drop.
     ignore_warnings(r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lit_cnn.runs.ledger import Looks
+
+if TYPE_CHECKING:
+    from lit_cnn.training.class_scores import ClassScores
 
 # Wide enough for any row: a file or a pipe gets one line for each row.
 WIDTH_OF_FILES = 10_000
@@ -38,9 +42,22 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right:
 
 
 def print_results(
-    results: dict[str, float], checkpoint: str | Path | None, folder: Path | None, looks: Looks | None = None
+    results: dict[str, float],
+    checkpoint: str | Path | None,
+    folder: Path | None,
+    looks: Looks | None = None,
+    scores: Mapping[str, ClassScores] | None = None,
 ) -> None:
-    """The table at the end of a command."""
+    """The table at the end of a command.
+
+    Args:
+        results: Values by name, as in ``test/acc``.
+        checkpoint: The checkpoint that they are of.
+        folder: Folder of the run.
+        looks: Looks at the test images.
+        scores: Numbers of images by class, by split; shown if the classes are unequal.
+    """
+    scores = scores or {}
 
     def share(name: str) -> str:
         return f"{results[name]:.2%}"
@@ -49,10 +66,14 @@ def print_results(
     if "test/acc" in results:
         interval = f"95 % interval {share('test/acc_low')} to {share('test/acc_high')}"
         rows.append(("test accuracy", f"{share('test/acc')} ({interval}, {results['test/images']:,.0f} images)"))
+    if "test" in scores:
+        rows += scores["test"].describe("test")
     if looks:
         rows.append(("looks at the test set", str(looks)))
     if "val/acc" in results:
         rows.append(("validation accuracy", share("val/acc")))
+    if "val" in scores:
+        rows += scores["val"].describe("validation")
     for split, title in (("test", "test"), ("val", "validation")):
         for name, metric in (
             ("loss", "loss"),

@@ -30,7 +30,7 @@ OTHER_DATA = "other_data"
 
 class Run:
     """A folder with ``config.yaml``, ``environment.json``, ``metrics.csv``, ``checkpoints/``, ``results.json`` and
-    ``ledger.jsonl``, which has one line for each look at the test set.
+    ``ledger.jsonl``, which has one line for each look at the test set; ``test/`` and ``validation/`` after an evaluation.
 
     Args:
         path: The folder.
@@ -46,6 +46,8 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
+        # Folders of what evaluations say of classes and images.
+        self.evaluations = {"test": self.path / "test", "val": self.path / "validation"}
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -134,6 +136,11 @@ class Run:
     def checkpoint(self) -> Path | None:
         """The best checkpoint, else the last, else None. A run that never validated has no best."""
         return next((path for path in (self.best, self.last) if path.is_file()), None)
+
+    def evaluation_folder(self, split: str, name: str | None = None) -> Path:
+        """Folder of what an evaluation says of classes and images; a name sets it apart from the usual one."""
+        folder = self.evaluations[split]
+        return folder / _as_folder_name(name) if name else folder
 
     def add_results(self, results: dict[str, Any], without: tuple[str, ...] = ()) -> None:
         """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with one of ``without``."""

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from lit_cnn.data.loader import Batch
 from lit_cnn.errors import TrainingError
 from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
@@ -217,7 +218,7 @@ class LitClassifier(pl.LightningModule):
         images, labels = float_images(batch, self.dtype), batch[1]
         # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
         logits = self(images).to(torch.float32, copy=True)
-        self.metrics[split].update(logits, labels)
+        self.metrics[split].update(logits, labels, batch.positions if isinstance(batch, Batch) else None)
         return logits
 
     def on_validation_start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
+
+from lit_cnn.training.class_scores import Answers
 
 # Number of logits that are collected before one update of the metrics: one update for many batches is quicker.
 NUM_PENDING_LOGITS = 2**20
@@ -40,7 +43,7 @@ class EvaluationMetrics(nn.Module):
         common = partial(dict, num_classes=num_classes, validate_args=False)
         metrics: dict[str, Metric] = {
             "acc": MulticlassAccuracy(average="micro", **common()),
-            "f1": MulticlassF1Score(average="macro", **common()),
+            "f1": ClassF1(average="macro", **common()),
             "ece": MulticlassCalibrationError(n_bins=15, **common()),
         }
         if num_classes > 5:
@@ -50,18 +53,25 @@ class EvaluationMetrics(nn.Module):
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.loss = MeanMetric(nan_strategy="disable")
         self.name_of_loss = f"{split}/loss"
-        self._pending: list[tuple[Tensor, Tensor]] = []  # logits and labels of the last batches
+        self.answers: Answers | None = None  # set it before an evaluation to keep what is said of each image
+        self._pending: list[tuple[Tensor, Tensor, Tensor | None]] = []  # of the last batches
 
-    def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Adds a batch. The logits are used later: pass a copy if they will be overwritten."""
-        self._pending.append((logits, labels))
+    def update(self, logits: Tensor, labels: Tensor, positions: Tensor | None = None) -> None:
+        """Adds a batch. The logits are used later: pass a copy if they will be overwritten.
+
+        ``positions`` (N,) are those of the images in their split, if they are known.
+        """
+        self._pending.append((logits, labels, positions))
         if len(self._pending) * self._pending[0][0].numel() >= NUM_PENDING_LOGITS:
             self._update_with_pending()
 
     def _update_with_pending(self) -> None:
         if self._pending:
-            logits, labels = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
+            all_logits, all_labels, positions = zip(*self._pending, strict=True)
+            logits, labels = torch.cat(all_logits), torch.cat(all_labels)
             self._pending.clear()
+            if self.answers is not None:
+                self.answers.add(logits, labels, None if positions[0] is None else torch.cat(positions))
             self.loss.update(F.cross_entropy(logits, labels, reduction="none"))
             self.of_logits.update(logits, labels)
 
@@ -69,6 +79,20 @@ class EvaluationMetrics(nn.Module):
         """All metrics by name, over the images of all processes."""
         self._update_with_pending()
         return {self.name_of_loss: self.loss.compute(), **self.of_logits.compute()}
+
+    @property
+    def class_counts(self) -> Tensor | None:
+        """Images of each class that were recognised, that were taken for it, and that are there: (3, num_classes) int64.
+
+        They are of the last :meth:`compute`, over the images of all processes.
+        """
+        return self.of_logits["f1"].class_counts
+
+    def gather_answers(self) -> Answers | None:
+        """The answers of all processes, which all must call this; they are kept no longer."""
+        self._update_with_pending()
+        answers, self.answers = self.answers, None
+        return None if answers is None else answers.gathered()
 
     def reset(self) -> None:
         """Forgets all images.
@@ -79,6 +103,22 @@ class EvaluationMetrics(nn.Module):
         self._pending.clear()
         self.loss.reset()
         self.of_logits.reset()
+
+
+class ClassF1(MulticlassF1Score):
+    """torchmetrics' F1 score, which also gives the counts that it is made of.
+
+    The mean is over the classes that occur among the labels or the predictions, as in scikit-learn.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.class_counts: Tensor | None = None
+
+    def compute(self) -> Tensor:
+        hits, others_taken, _, missed = self._final_state()
+        self.class_counts = torch.stack([hits, hits + others_taken, hits + missed])
+        return super().compute()
 
 
 class TopKAccuracy(Metric):

@@ -3,46 +3,32 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from lit_cnn.data.loader import Batch
 from lit_cnn.network.base import evaluating
+from lit_cnn.system.text import printable
+from lit_cnn.training.class_scores import names_of_classes
+from lit_cnn.training.figures import draw_confusion, draw_filters, draw_worst
 from lit_cnn.training.metrics import is_log_step
+from lit_cnn.training.run_logger import RunLogger
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
 # Metrics that the HParams tab shows beside the hyper-parameters.
 SCORES = ("test/acc", "val/acc", "val/loss", "train/images_per_s")
-
-
-class RunLogger(TensorBoardLogger):
-    """Writes TensorBoard's event files directly into the run's folder.
-
-    Args:
-        run_folder: The folder.
-        purge_step: Step from which a run is resumed: TensorBoard hides what was logged earlier for this and later steps.
-    """
-
-    def __init__(self, run_folder: str | Path, purge_step: int | None = None) -> None:
-        super().__init__(save_dir=run_folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
-        if purge_step is not None:
-            _wait_for_next_second(Path(run_folder))
-
-    def save(self) -> None:
-        """Writes the events, but no hparams.yaml: the run has a config.yaml."""
-        self.experiment.flush()
 
 
 class Dashboard(Callback):
@@ -50,47 +36,42 @@ class Dashboard(Callback):
 
     - Every ``trainer.log_every_n_steps`` steps: learning rate and gradient norm (L2, before clipping).
     - Once: the graph, the hyper-parameters, and a training batch as the network sees it.
-    - About ``num_pictures`` times: the validation images with the highest loss, the confusion matrix, the filters of the
-      first convolution, histograms of the weights.
+    - About ``num_pictures`` times: the confusion matrix, the validation images with the highest loss, the filters of the
+      first convolution, histograms of the weights of some layers.
+
+    The logger draws training and validation in the same charts. What cannot be drawn does not end a training.
 
     Args:
         num_pictures: Number of drawings over ``max_epochs``, with the first and the last epoch.
         num_worst: Number of validation images with the highest loss.
+        num_layers: Number of layers with histograms of their weights, from the first to the last.
     """
 
-    def __init__(self, num_pictures: int = 4, num_worst: int = 16) -> None:
+    def __init__(self, num_pictures: int = 4, num_worst: int = 16, num_layers: int = 5) -> None:
         self.num_pictures = num_pictures
         self.num_worst = num_worst
+        self.num_layers = num_layers
         self._confusion: MulticlassConfusionMatrix | None = None
         self._worst: list[Tensor] = []
 
     # Once a run
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        writer = _writer(trainer)
-        if writer is None:
-            return
-        _add_hyper_parameters(writer, trainer, pl_module)
-        size, channels = getattr(trainer.datamodule, "image_size", None), pl_module.in_channels
-        if size is not None:
-            network = pl_module.network
-            images = torch.zeros(1, channels, size, size, device=pl_module.device, dtype=pl_module.dtype)
-            with evaluating(network), warnings.catch_warnings():
-                # TensorBoard draws graphs with torch.jit.trace, which torch deprecates; there is no other way.
-                warnings.filterwarnings("ignore", r"`torch\.jit\.trace\w*` is deprecated", FutureWarning)
-                # A network may decide by the size of its images, which is the same in all graphs of a run.
-                warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean", torch.jit.TracerWarning)
-                writer.add_graph(network, images)
+        with _drawing(trainer) as writer:
+            if writer is not None:
+                _add_hyper_parameters(writer, trainer, pl_module)
+                _add_graph(writer, trainer, pl_module)
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        writer = _writer(trainer)
-        if batch_idx or trainer.current_epoch or writer is None:
+        if batch_idx or trainer.current_epoch:
             return
-        preprocessing = getattr(trainer.datamodule, "preprocessing", None)
-        if preprocessing is not None:
-            from torchvision.utils import make_grid
+        with _drawing(trainer) as writer:
+            preprocessing = getattr(trainer.datamodule, "preprocessing", None)
+            if writer is not None and preprocessing is not None:
+                from torchvision.utils import make_grid
 
-            writer.add_image("network/training_batch", make_grid(preprocessing.to_display(batch[0][:64]).float(), nrow=8))
+                images = preprocessing.to_display(batch[0][:64]).float()
+                writer.add_image("pictures/training_batch", make_grid(images, nrow=8))
 
     # Every log_every_n_steps
 
@@ -128,7 +109,7 @@ class Dashboard(Callback):
             return
         logits, labels = outputs.detach(), batch[1]
         self._confusion.update(logits, labels)
-        if len(batch) > 2:
+        if isinstance(batch, Batch):
             self._worst.append(self._keep_worst(_summarise(logits, labels, batch[2])))
 
     def _keep_worst(self, rows: Tensor) -> Tensor:
@@ -140,20 +121,29 @@ class Dashboard(Callback):
         # All processes call these two, which gather from all of them.
         confusion = self._confusion.compute().cpu()
         worst = self._gather_worst() if self._worst else None
-        writer = _writer(trainer)
-        if writer is None:
-            return
-        names = list(getattr(trainer.datamodule, "class_names", map(str, range(pl_module.num_classes))))
+        names = names_of_classes(trainer.datamodule, pl_module.num_classes)
         step = trainer.global_step
-        writer.add_figure("validation/confusion_matrix", _confusion_figure(confusion, names), step)
-        if worst is not None:
-            writer.add_figure("validation/worst_images", _worst_figure(worst, trainer.datamodule, names), step)
-        filters = _first_filters(pl_module.network)
+        with _drawing(trainer) as writer:
+            if writer is not None:
+                writer.add_image(
+                    "pictures/confusion_matrix", draw_confusion(confusion.numpy(), names), step, dataformats="HWC"
+                )
+        with _drawing(trainer) as writer:
+            if writer is not None and worst is not None:
+                pictures = draw_worst(worst, trainer.datamodule.splits["val"], names)
+                writer.add_image("pictures/highest_loss", pictures, step, dataformats="HWC")
+        with _drawing(trainer) as writer:
+            if writer is not None:
+                self._draw_network(writer, pl_module.network, step)
+
+    def _draw_network(self, writer: SummaryWriter, network: nn.Module, step: int) -> None:
+        filters = draw_filters(network)
         if filters is not None:
-            writer.add_image("network/first_layer_filters", filters, step)
-        for name, parameter in pl_module.network.named_parameters():
-            if parameter.ndim > 1:
-                writer.add_histogram(f"weights/{name}", parameter.detach().float(), step)
+            writer.add_image("pictures/first_layer_filters", filters, step, dataformats="HWC")
+        weights = [(name, parameter) for name, parameter in network.named_parameters() if parameter.ndim > 1]
+        for number in np.unique(np.linspace(0, len(weights) - 1, min(self.num_layers, len(weights))).round().astype(int)):
+            name, parameter = weights[number]
+            writer.add_histogram(f"weights/{name}", parameter.detach().float(), step)
 
     def _gather_worst(self) -> Tensor:
         rows = torch.cat(self._worst)
@@ -164,17 +154,29 @@ class Dashboard(Callback):
         return self._keep_worst(rows)
 
 
-def _wait_for_next_second(run_folder: Path) -> None:
-    """TensorBoard reads the files of a run in the order of their names, which begin with the second of their creation."""
-    seconds = [int(path.name.split(".")[3]) for path in run_folder.glob("events.out.tfevents.*")]
-    if max(seconds, default=0) == int(time.time()):
-        time.sleep(1)
+@contextmanager
+def _drawing(trainer: pl.Trainer) -> Iterator[SummaryWriter | None]:
+    """The writer of the first process, within a context in which errors become a warning; None if nothing is drawn."""
+    logger = trainer.logger
+    if not (trainer.is_global_zero and isinstance(logger, RunLogger)):
+        yield None
+        return
+    with logger.tolerating():
+        yield logger.writer
 
 
-def _writer(trainer: pl.Trainer) -> SummaryWriter | None:
-    if trainer.is_global_zero and isinstance(trainer.logger, RunLogger):
-        return trainer.logger.experiment
-    return None
+def _add_graph(writer: SummaryWriter, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    size = getattr(trainer.datamodule, "image_size", None)
+    if size is None:
+        return
+    network = pl_module.network
+    images = torch.zeros(1, pl_module.in_channels, size, size, device=pl_module.device, dtype=pl_module.dtype)
+    with evaluating(network), warnings.catch_warnings():
+        # TensorBoard draws graphs with torch.jit.trace, which torch deprecates; there is no other way.
+        warnings.filterwarnings("ignore", r"`torch\.jit\.trace\w*` is deprecated", FutureWarning)
+        # A network may decide by the size of its images, which is the same in all graphs of a run.
+        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean", torch.jit.TracerWarning)
+        writer.add_graph(network, images)
 
 
 def _add_hyper_parameters(writer: SummaryWriter, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -189,7 +191,7 @@ def _add_hyper_parameters(writer: SummaryWriter, trainer: pl.Trainer, pl_module:
         values |= {"data": type(trainer.datamodule).__name__, "data/seed": getattr(trainer.datamodule, "seed", None)}
     values["max_epochs"] = trainer.max_epochs
     shown = {
-        key: value if isinstance(value, bool | int | float | str) else str(value)
+        key: value if isinstance(value, bool | int | float) else printable(str(value))
         for key, value in values.items()
         if value is not None
     }
@@ -204,61 +206,3 @@ def _summarise(logits: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
     confidence, predicted = logits.softmax(dim=1).max(dim=1)
     # On the CPU as doubles, which hold each position exactly and which some accelerators lack.
     return torch.stack([column.cpu().double() for column in (loss, labels, predicted, confidence, positions)], dim=1)
-
-
-def _confusion_figure(confusion: Tensor, names: list[str]) -> Figure:
-    from matplotlib.figure import Figure
-
-    num_classes = len(names)
-    few_classes = num_classes <= 20
-    figure = Figure(figsize=(6.4, 6) if few_classes else (10, 9.4), layout="constrained")
-    axes = figure.subplots()
-    fractions = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=1)
-    axes.imshow(fractions.numpy(), cmap="Blues", vmin=0, vmax=1)
-    ticks = range(num_classes) if num_classes <= 50 else []
-    axes.set_xticks(ticks, [names[i] for i in ticks], rotation=90)
-    axes.set_yticks(ticks, [names[i] for i in ticks])
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    if few_classes:
-        for row in range(num_classes):
-            for column in range(num_classes):
-                if confusion[row, column]:
-                    colour = "white" if fractions[row, column] > 0.5 else "black"
-                    count = int(confusion[row, column])
-                    axes.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
-    return figure
-
-
-def _worst_figure(worst: Tensor, data: Any, names: list[str]) -> Figure:
-    from matplotlib.figure import Figure
-
-    columns = 4
-    rows = math.ceil(len(worst) / columns)
-    # Fixed positions: an automatic layout takes longer than all other drawing.
-    figure = Figure(figsize=(2.1 * columns, 2.4 * rows))
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.45 / (2.4 * rows), wspace=0.05, hspace=0.45)
-    images = data.splits["val"]
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.axis("off")
-    for axes, (_, label, predicted, confidence, position) in zip(figure.axes, worst.tolist(), strict=False):
-        pixels = images.fetch(torch.tensor([int(position)]))[0].permute(1, 2, 0).cpu()
-        axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-        name = Path(images.name(int(position))).name
-        title = f"{name}\nis {names[int(label)]}\n{names[int(predicted)]} {confidence:.0%}"
-        axes.set_title(title, fontsize=8, color="black" if label == predicted else "firebrick")
-    return figure
-
-
-def _first_filters(network: nn.Module) -> Tensor | None:
-    """Grid of the kernels of the first convolution, in colour if it has three channels: (3, H, W), from 0 to 1."""
-    from torchvision.utils import make_grid
-
-    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-    if first is None:
-        return None
-    kernels = first.weight.detach().float().cpu()  # (out, in, h, w)
-    if kernels.shape[1] != 3:
-        kernels = kernels.mean(dim=1, keepdim=True)
-    kernels = F.interpolate(kernels, scale_factor=max(1, 32 // kernels.shape[-1]), mode="nearest")
-    return make_grid(kernels, nrow=math.ceil(math.sqrt(len(kernels))), normalize=True, scale_each=True, padding=2)

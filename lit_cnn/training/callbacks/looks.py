@@ -1,8 +1,7 @@
-"""Enters every look at test images into the ledger of the tested run."""
+"""What an evaluation leaves in the run: a look at test images in its ledger, and files about classes and mistakes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,10 @@ from scipy.stats import binomtest
 from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
 from lit_cnn.runs.search import find_by_id, run_of_checkpoint
+from lit_cnn.training.class_scores import Answers, ClassScores
+from lit_cnn.training.evaluation_files import write_evaluation
 from lit_cnn.training.origin import Origin, data_of, name_of
+from lit_cnn.training.run_logger import RunLogger
 
 
 class LookRecorder(Callback):
@@ -24,6 +26,10 @@ class LookRecorder(Callback):
     network is not known, a warning says that the look is not entered. An interrupted test has no scores and is not entered.
 
     Scores on other data than those of the run, or in another size, are kept apart in ``results.json``.
+
+    A test also writes the files of :func:`lit_cnn.training.evaluation_files.write_evaluation` into ``test/`` of the run,
+    ``Trainer.validate`` into ``validation/``. Those of other data, and of another checkpoint than the run's best, are in a
+    folder of their own below it.
 
     Args:
         run: The tested run; None to find it by the checkpoint.
@@ -35,6 +41,9 @@ class LookRecorder(Callback):
         self.root = root
         self.looks: Looks | None = None  # after a test of a known run
         self.problem: str | None = None  # why the last look was not entered
+        self.scores: dict[str, ClassScores] = {}  # of the classes, by split, after an evaluation
+        self._evaluated: Run | None = None  # in the first process, during an evaluation
+        self._answers: Answers | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -44,16 +53,74 @@ class LookRecorder(Callback):
                 # After a training, it would replace the averaged weights of a checkpoint by those in training.
                 callback._average_model = None
 
+    # Any evaluation
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start(trainer, pl_module, "test")
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._start(trainer, pl_module, "val")
+        else:
+            pl_module.metrics["val"].answers = None
+
+    def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
+        origin = pl_module.origin
+        self.scores, self._answers, self._evaluated = {}, None, None
+        if trainer.is_global_zero:
+            self._evaluated = self.run or _find_run(origin, self.root)
+        writes_files = trainer.strategy.broadcast(self._evaluated is not None and not trainer.fast_dev_run)
+        pl_module.metrics[split].answers = Answers() if writes_files else None
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.step = origin.step if origin else None
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._answers = pl_module.metrics["test"].gather_answers()
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._answers = pl_module.metrics["val"].gather_answers()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "validate":
+            self._end(trainer, pl_module, "val")
+
+    def _end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, RunLogger):
+                logger.step = None
+        counts = pl_module.metrics[split].class_counts
+        if counts is None or not trainer.is_global_zero:
+            return
+        data = data_of(trainer)
+        self.scores = {split: ClassScores.of(counts, data)}
+        run, answers, self._answers = self._evaluated, self._answers, None
+        if run is None or answers is None:
+            return
+        try:
+            folder = _folder_for(run, trainer, pl_module, split, len(answers))
+            images = getattr(data, "splits", {}).get(split)
+            write_evaluation(folder, answers, self.scores[split], str if images is None else images.name)
+        except Exception as error:  # a full disk, or data of a user's own: the scores are there all the same
+            reason = " ".join(str(error).split())[:200]
+            rank_zero_warn(f"the tables of classes and mistakes are not written into {run.path}: {reason}")
+
+    # A look at test images
+
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.looks = self.problem = None
-        if not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            self._enter(trainer, pl_module)
+        self._end(trainer, pl_module, "test")
+
+    def _enter(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         origin, data = pl_module.origin, data_of(trainer)
         scores = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("test/")}
         scores = with_interval(scores)
         images = ImageSet(name_of(data), getattr(data, "test_digest", None))
         look = f"this look at {scores.get('test/images', 0):,.0f} test images{f' of {images.name}' if images.name else ''}"
-        run = self.run or _find_run(origin, self.root)
+        run = self._evaluated
         if run is None:
             tested = origin.path if origin and origin.path else "the network"
             self._warn(f"{look} is in no ledger: {tested} belongs to no known run")
@@ -83,35 +150,46 @@ class LookRecorder(Callback):
         assert self.looks is not None
         source = {"test/checkpoint": checkpoint, "test/data": images.name, "test/digest": images.digest}
         results = {**scores, "test/looks": self.looks.by_run, **source}
-        if not _difference(trainer, pl_module):
+        name = _name_of_others(trainer, pl_module, "test", round(scores["test/images"]))
+        if name is None:
             run.add_results(results, without=("test/",))
             return
         others = run.read_results().get(OTHER_DATA, {})
-        name, data, origin = images.name or "unknown data", data_of(trainer), pl_module.origin
-        size = getattr(data, "image_size", None)
-        if origin and size not in (None, origin.data.get("image_size", size)):
-            name += f" at {size}×{size}"
-        if _is_partial(data, scores):
-            name += f", {scores['test/images']:,.0f} of {data.num_test_images:,} images"
         if name in others and others[name].get("test/digest") != images.digest:
             name += f" ({str(images.digest)[:8]})"
         run.add_results({OTHER_DATA: others | {name: results}})
 
 
-def _difference(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | None:
-    """What sets a test apart from that of a run on its own images; None if nothing does."""
+def _name_of_others(trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> str | None:
+    """Name of the images of an evaluation that are not all and only those of the run's split; None if they are."""
     data, origin = data_of(trainer), pl_module.origin
-    if data is None:
-        return "on data that are not known"
-    if _is_partial(data, trainer.callback_metrics):
-        return "on some of the images"
-    return origin.describe_evaluation(data) if origin else None
+    total = _number_of_images(data, split)
+    is_partial = total is not None and num_images < total
+    if data is not None and not is_partial and not (origin and origin.describe_evaluation(data)):
+        return None
+    name, size = name_of(data) or "unknown data", getattr(data, "image_size", None)
+    if origin and size not in (None, origin.data.get("image_size", size)):
+        name += f" at {size}×{size}"
+    if is_partial:
+        name += f", {num_images:,} of {total:,} images"
+    return name
 
 
-def _is_partial(data: Any, scores: Mapping[str, Any]) -> bool:
-    """Whether a test has seen less than all test images."""
-    total = getattr(data, "num_test_images", None)
-    return total is not None and "test/images" in scores and round(float(scores["test/images"])) < total
+def _number_of_images(data: Any, split: str) -> int | None:
+    if split == "test":
+        return getattr(data, "num_test_images", None)
+    images = getattr(data, "splits", {}).get(split)
+    return None if images is None else len(images.labels)
+
+
+def _folder_for(run: Run, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> Path:
+    """Where the files of an evaluation lie: those of the best checkpoint on the run's own images come first."""
+    others, origin = _name_of_others(trainer, pl_module, split, num_images), pl_module.origin
+    checkpoint = Path(origin.path).stem if origin and origin.path else None
+    usual = run.checkpoint.stem if run.checkpoint else None
+    parts = [others] if others else []
+    parts += [checkpoint] if checkpoint not in (None, usual) else []
+    return run.evaluation_folder(split, "_".join(parts))
 
 
 def _find_run(origin: Origin | None, root: str) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from lit_cnn.runs.format import RUN_KEY
 from lit_cnn.runs.identity import Change
 from lit_cnn.training.callbacks.checkpointing import Best, is_saved_by
 from lit_cnn.training.callbacks.compile import Compile
+from lit_cnn.training.class_scores import ClassScores
+from lit_cnn.training.evaluation_files import remove_evaluation
 from lit_cnn.training.origin import data_of, name_of
 
 # Metrics of single steps, not of an epoch.
@@ -47,6 +50,7 @@ class Recorder(Callback):
         self._validated = False
         self._validation: dict[str, float] = {}  # values of the last one in this epoch
         self._resumed = True  # whether the loaded checkpoint is one of this run
+        self._best: tuple[float, Any] = (-1.0, None)  # highest validation accuracy, images of each class then
         self._lr = float("nan")
         self._unfinished = (0, 0.0, self._lr)  # images, seconds and learning rate of an epoch that was stopped
 
@@ -79,6 +83,9 @@ class Recorder(Callback):
         if not self.trained and self.run and trainer.is_global_zero and self.run.results.is_file():
             # Earlier test scores belong to a network that was trained less; the ledger keeps them.
             self.run.add_results({}, without=("test/", OTHER_DATA))
+            for folder in self.run.evaluations.values():
+                for evaluation in (folder, *folder.glob("*/")):
+                    remove_evaluation(evaluation)
         self.trained = True
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._batch_ended = time.perf_counter()
@@ -99,6 +106,10 @@ class Recorder(Callback):
         self._validated = True
         values = trainer.callback_metrics.items()
         self._validation = {name: float(value) for name, value in values if name.startswith("val/")}
+        counts = pl_module.metrics["val"].class_counts if hasattr(pl_module, "metrics") else None
+        accuracy = self._validation.get("val/acc", -1)
+        if counts is not None and accuracy >= self._best[0] and not trainer.sanity_checking:  # as Best keeps it
+            self._best = (accuracy, counts.tolist())
         # The validation does not count: as if no time had passed since the last training batch.
         pause = time.perf_counter() - self._batch_ended
         self._epoch_started += pause
@@ -150,11 +161,19 @@ class Recorder(Callback):
                 results["val/acc"] = float(callback.best_model_score)
         return results
 
+    def class_scores(self, trainer: pl.Trainer) -> dict[str, ClassScores]:
+        """Scores of the classes in the best validation, by split; empty if it is not known."""
+        accuracy, counts = self._best
+        best = self.training_results(trainer).get("val/acc")
+        if counts is None or best is None or not math.isclose(accuracy, best, rel_tol=1e-6):
+            return {}
+        return {"val": ClassScores.of(counts, trainer.datamodule)}
+
     def state_dict(self) -> dict[str, Any]:
         wall_seconds = self._count_wall_seconds()
         unfinished = (self._epoch_images, self._batch_ended - self._epoch_started, self._lr)
         own = {"images": self.images, "seconds": self.seconds, "wall_seconds": wall_seconds, "unfinished": unfinished}
-        return own | {"validation": self._validation}
+        return own | {"validation": self._validation, "best": self._best}
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.run and trainer.is_global_zero and self.run.id:
@@ -171,3 +190,4 @@ class Recorder(Callback):
         self.wall_seconds = state_dict["wall_seconds"]
         self._unfinished = state_dict["unfinished"]
         self._validation = state_dict.get("validation", {})
+        self._best = state_dict.get("best", self._best)

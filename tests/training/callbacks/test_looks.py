@@ -285,9 +285,11 @@ def test_test_scores_go_when_a_resumed_run_trains(run: Run, trainer: MakeTrainer
             raise RuntimeError("killed")
 
     evaluate(trainer(), digits(), run.best)
+    assert (run.path / "test" / "mistakes.csv").is_file()
     with pytest.raises(RuntimeError, match="killed"):
         fit(trainer, run, run.last, (Killed(),), max_epochs=2)
     assert not {name for name in run.read_results() if name.startswith("test/")}
+    assert list((run.path / "test").iterdir()) == []
     assert len(run.ledger) == 1
 
 

@@ -1,0 +1,134 @@
+"""What an evaluation says of each image and of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_cnn.data.module import ImageDataModule
+from lit_cnn.system.text import printable, shorten
+
+# Classes whose numbers of images differ by this factor are unequal: then the accuracy alone says too little.
+UNEQUAL = 3
+NORMAL_95 = 1.959963984540054  # of 95 % of a normal distribution, in standard deviations
+
+
+def names_of_classes(data: Any, num_classes: int) -> list[str]:
+    """Names of the classes of a data module; numbers if it has no name for each."""
+    names = [str(name) for name in getattr(data, "class_names", None) or ()]
+    return names if len(names) == num_classes else [str(number) for number in range(num_classes)]
+
+
+class Answers:
+    """What a network says of each image: its position, its class, the predicted class, the probabilities of the two.
+
+    Without positions, images are numbered in the order in which the process sees them.
+    """
+
+    def __init__(self) -> None:
+        self._whole: list[Tensor] = []
+        self._probabilities: list[Tensor] = []
+        self._num_images = 0
+
+    def add(self, logits: Tensor, labels: Tensor, positions: Tensor | None = None) -> None:
+        """Adds images: logits (N, num_classes), labels (N,), positions (N,). They stay on their device."""
+        if positions is None:
+            positions = torch.arange(self._num_images, self._num_images + len(labels), device=labels.device)
+        self._num_images += len(labels)
+        predicted = logits.argmax(dim=1)
+        both = logits.softmax(dim=1).gather(1, torch.stack([predicted, labels], dim=1))
+        self._whole.append(torch.stack([positions.to(labels.device), labels, predicted], dim=1))
+        self._probabilities.append(both)
+
+    def gathered(self) -> Answers:
+        """The answers of all processes in the order of their positions, on the CPU. All processes must call it."""
+        empty = torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 2)
+        own = (
+            torch.cat([empty[0], *(part.cpu() for part in self._whole)]).numpy(),
+            torch.cat([empty[1], *(part.cpu() for part in self._probabilities)]).numpy(),
+        )
+        parts = [own]
+        if torch.distributed.is_initialized():
+            parts = [own] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, own)
+        whole, probabilities = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        order = np.argsort(whole[:, 0], kind="stable")
+        result = Answers()
+        result._whole, result._probabilities = [torch.from_numpy(whole[order])], [torch.from_numpy(probabilities[order])]
+        result._num_images = len(whole)
+        return result
+
+    def __len__(self) -> int:
+        return self._num_images
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position, label and prediction of each image, (N, 3); probability of the prediction and the label, (N, 2)."""
+        return torch.cat(self._whole).numpy(), torch.cat(self._probabilities).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class ClassScores:
+    """Numbers of images by class.
+
+    Args:
+        names: Name of each class.
+        counts: Images of each class that were recognised, that were taken for it, and that are there: (3, num_classes).
+        num_training: Training images of each class; empty if not known.
+    """
+
+    names: Sequence[str]
+    counts: np.ndarray
+    num_training: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, counts: Tensor | Sequence[Sequence[int]], data: Any) -> ClassScores:
+        """The scores of the images of a data module; None for images without one."""
+        array = np.asarray(counts.tolist() if isinstance(counts, Tensor) else counts, dtype=np.int64)
+        known = data.counts() if isinstance(data, ImageDataModule) else {}
+        return cls(names_of_classes(data, array.shape[1]), array, known.get("train", ()))
+
+    @property
+    def are_unequal(self) -> bool:
+        """Whether the largest class has :data:`UNEQUAL` times the images of the smallest, in training or here."""
+        images = self.counts[2]
+        return any(len(of) > 1 and max(of) > 0 and max(of) >= UNEQUAL * min(of) for of in (images, self.num_training))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have images; 0 if none has."""
+        hits, _, images = self.counts
+        there = images > 0
+        return float((hits[there] / images[there]).mean()) if there.any() else 0.0
+
+    def describe(self, split: str) -> list[tuple[str, str]]:
+        """Rows of a table about unequal classes: balanced accuracy and lowest recall."""
+        hits, _, images = self.counts
+        there = np.flatnonzero(images)
+        if not self.are_unequal or not len(there):
+            return []
+        of = (
+            f"{len(there)} classes"
+            if len(there) == len(images)
+            else f"the {len(there)} of {len(images)} classes with images"
+        )
+        worst = there[np.argmin(hits[there] / images[there])]
+        name = shorten(printable(self.names[worst]), 40)
+        lowest = f"{hits[worst] / images[worst]:.2%} ({name}, {hits[worst]:,} of {images[worst]:,})"
+        return [
+            (f"{split} balanced accuracy", f"{self.balanced_accuracy:.2%} (mean recall of {of})"),
+            (f"{split} lowest recall", lowest),
+        ]
+
+
+def wilson(hits: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's 95 % intervals of shares: their lower and upper ends; NaN where there is no image."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share, square = hits / images, NORMAL_95**2
+        centre = (share + square / (2 * images)) / (1 + square / images)
+        half = NORMAL_95 / (1 + square / images) * np.sqrt(share * (1 - share) / images + square / (4 * images**2))
+    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)

@@ -1,0 +1,123 @@
+"""Pictures of an evaluation and of a network, as uint8 arrays (H, W, 3)."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lit_cnn.system.text import shorten, width
+from lit_cnn.training.lettering import lettering
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Up to so many classes, a confusion matrix shows its counts, or the names of the classes.
+MAX_COUNTED = 20
+MAX_NAMED = 100
+
+NAME_WIDTH = 22  # columns of a class's name
+TITLE_WIDTH = 30  # columns above a picture 2.1 inches wide
+
+
+def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """A confusion matrix: rows are true classes, columns predicted ones, colours the share of the true class.
+
+    Args:
+        confusion: Number of images, (num_classes, num_classes).
+        names: Name of each class.
+    """
+    from matplotlib.figure import Figure
+
+    num_classes = len(names)
+    has_names, has_counts = num_classes <= MAX_NAMED, num_classes <= MAX_COUNTED
+    with lettering(names if has_names else []) as show:
+        inches = 6.4 if has_counts else 10 if num_classes <= 50 or not has_names else 16
+        figure = Figure(figsize=(inches, inches * 0.94), layout="constrained")
+        axes = figure.subplots()
+        fractions = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
+        axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        shown = [shorten(show(name), NAME_WIDTH) for name in names] if has_names else []
+        size = min(10, 40 * inches / num_classes)
+        axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=size)
+        axes.set_yticks(range(len(shown)), shown, fontsize=size)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        if has_counts:
+            for row, column in np.argwhere(confusion):
+                colour = "white" if fractions[row, column] > 0.5 else "black"
+                axes.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=8, color=colour)
+        return _pixels_of(figure)
+
+
+def draw_worst(worst: Tensor, images: Any, names: Sequence[str]) -> np.ndarray:
+    """Images with the highest loss, each with its predicted class, its own class and its file.
+
+    Args:
+        worst: Rows of loss, label, prediction, probability of the prediction, position, (N, 5).
+        images: The images of the split.
+        names: Name of each class.
+    """
+    from matplotlib.figure import Figure
+
+    columns, cell = min(8, len(worst)), 2.6
+    rows = math.ceil(len(worst) / columns)
+    files = [Path(images.name(int(row[4]))).name for row in worst.tolist()]
+    with lettering([*names, *files]) as show:
+        # Fixed positions: an automatic layout takes longer than all other drawing.
+        figure = Figure(figsize=(2.1 * columns, cell * rows))
+        figure.subplots_adjust(
+            left=0.01, right=0.99, bottom=0.1 / (cell * rows), top=1 - 0.6 / (cell * rows), wspace=0.05, hspace=0.4
+        )
+        for axes in figure.subplots(rows, columns, squeeze=False).flat:
+            axes.axis("off")
+        for axes, file, row in zip(figure.axes, files, worst.tolist(), strict=False):
+            _, label, predicted, confidence, position = row
+            pixels = images.fetch(torch.tensor([int(position)]))[0].permute(1, 2, 0).cpu()
+            axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
+            title = f"{shorten(show(file), TITLE_WIDTH)}\n{_describe(names, int(label), int(predicted), confidence, show)}"
+            axes.set_title(title, fontsize=8, color="black" if label == predicted else "firebrick")
+        return _pixels_of(figure)
+
+
+def _describe(names: Sequence[str], label: int, predicted: int, confidence: float, show: Callable[[str], str]) -> str:
+    """``called 8, is 4, 94 %``, in two lines if the names are long."""
+    called, true = (_isolate(shorten(show(names[number]), NAME_WIDTH)) for number in (predicted, label))
+    whole = f"called {called}, is {true}, {100 * confidence:.0f} %"
+    return whole if width(whole) <= TITLE_WIDTH else f"called {called},\nis {true}, {100 * confidence:.0f} %"
+
+
+def _isolate(name: str) -> str:
+    """A name after which the text goes on from left to right, whatever its script is."""
+    is_reversed = any(unicodedata.bidirectional(character) in ("R", "AL") for character in name)
+    return f"{name}\N{LEFT-TO-RIGHT MARK}" if is_reversed else name
+
+
+def draw_filters(network: nn.Module) -> np.ndarray | None:
+    """The kernels of the first convolution, in colour if it has three channels; None if there is none."""
+    from torchvision.utils import make_grid
+
+    first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None:
+        return None
+    kernels = first.weight.detach().float().cpu()  # (out, in, h, w)
+    if kernels.shape[1] != 3:
+        kernels = kernels.mean(dim=1, keepdim=True)
+    kernels = F.interpolate(kernels, scale_factor=max(1, 32 // kernels.shape[-1]), mode="nearest")
+    grid = make_grid(kernels, nrow=math.ceil(math.sqrt(len(kernels))), normalize=True, scale_each=True, padding=2)
+    return (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def _pixels_of(figure: Figure) -> np.ndarray:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
