@@ -15,10 +15,8 @@ import torch
 from torch import Tensor
 
 from lit_cnn.data.cache import mapped
-from lit_cnn.data.preprocess import DECODING, read_image
+from lit_cnn.data.preprocess import DECODING, SUFFIXES, read_image
 from lit_cnn.data.splits import ArrayImages
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def list_images(folder: Path) -> list[str]:

@@ -13,13 +13,12 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_cnn.data.formats import FORMATS as FORMATS
+from lit_cnn.data.formats import SUFFIXES as SUFFIXES
 from lit_cnn.data.loader import Images
 
 # The Pillow modes that hold one luminance value per pixel.
 GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F"}
-# The formats that are decoded. Pillow knows others, some of which start other programs. MPO of some phones counts as JPEG.
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
-Image.init()  # loads all formats: Image.open(formats=…) does not load those that are missing
 # Largest image, after the JPEG decoder has reduced it. Decoded in colour it takes 200 MB.
 MAX_PIXELS = 2**26
 # Version of :func:`read_image`, part of the cache's digest: raise it when the same file gives other pixels.
