@@ -1,13 +1,16 @@
-"""Images with more than 8 bits a pixel: which of their values become black and white."""
+"""Images with more than 8 bits a value: which of their values become black and white."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 # The largest values of 8, 10, 12, 14 and 16 bits; and those to which fractions are usually scaled.
 WHOLE_SCALES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
@@ -16,6 +19,8 @@ FRACTION_SCALES = (1.0, 255.0, 65535.0)
 MIN_SHARE = 0.25
 # So many pixels are converted at a time, which takes little memory.
 BLOCK = 2**20
+# The last letter of Pillow's raw modes: big and little endian, and as the processor's.
+_OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 @dataclass(frozen=True)
@@ -36,16 +41,41 @@ class Values:
 
 
 def is_deep(mode: str) -> bool:
-    """Whether an image of this Pillow mode has more than 8 bits a pixel. All such modes are grey."""
+    """Whether an image of this Pillow mode has more than 8 bits a value. All such modes are grey."""
     return mode in ("I", "F") or mode.startswith("I;16")
 
 
-def values_of(image: Image.Image) -> Values:
-    """The values in a deep image; 0 if none is finite."""
-    pixels = np.asarray(image)
+def low_bytes_tiles(image: ImageFile) -> list[Any] | None:
+    """How to decode the low bytes of colours of 16 bits, as ``image.tile``; None for other images.
+
+    Pillow has no mode for such images: it takes the high bytes. In the other byte order it takes the low ones.
+    """
+    tiles = []
+    for tile in image.tile:
+        arguments = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        rawmode = arguments[0] if arguments else None
+        if not (isinstance(rawmode, str) and rawmode[:-1] in ("RGB;16", "RGBA;16", "RGBX;16")):
+            return None
+        order = _OTHER_ORDER[rawmode[-1]]
+        swapped = (f"{rawmode[:-1]}{order}", *arguments[1:])
+        tiles.append(tile._replace(args=swapped if isinstance(tile.args, tuple) else swapped[0]))
+    return tiles or None
+
+
+def colours_of(high: Image.Image, low: Image.Image) -> NDArray[np.uint16]:
+    """The colours of 16 bits, (H, W, 3), from images with the high and the low bytes."""
+    return np.asarray(high)[..., :3].astype(np.uint16) << 8 | np.asarray(low)[..., :3]
+
+
+def values_of(pixels: NDArray[Any], key: int | None = None) -> Values:
+    """The values in a deep image; 0 if none is finite.
+
+    Args:
+        pixels: The image.
+        key: A value that stands for transparent pixels.
+    """
     is_whole = pixels.dtype.kind in "iu"
     finite = pixels if is_whole else pixels[np.isfinite(pixels)]
-    key = _colour_key(image)
     if key is not None:
         finite = finite[finite != key]
     if not finite.size:
@@ -72,34 +102,24 @@ def full_scale(values: Iterable[Values]) -> tuple[float, float] | None:
     return low, high if high > low else low + 1
 
 
-def to_grey(image: Image.Image, value_range: tuple[float, float] | None, background: str) -> tuple[Image.Image, bool]:
-    """A deep image with 8 bits, and whether it has transparent pixels.
+def to_8_bits(pixels: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8]:
+    """A deep image with 8 bits a value.
 
     Args:
-        image: The image.
-        value_range: The values that become 0 and 255. Others are clipped; NaN and infinity become 0. If None, the
-            :func:`full_scale` of this image.
-        background: Colour of the pixels that are transparent: those of the file's colour key.
+        pixels: The image.
+        value_range: The values that become 0 and 255. Others are clipped; NaN and infinity become 0.
     """
-    low, high = value_range or full_scale([values_of(image)]) or (0.0, 1.0)
-    pixels = np.asarray(image)
-    grey = np.empty(pixels.shape, np.uint8)
-    rows = max(1, BLOCK // max(1, pixels.shape[1]))
+    low, high = value_range
+    scaled = np.empty(pixels.shape, np.uint8)
+    rows = max(1, BLOCK // max(1, pixels[0].size))
     for start in range(0, len(pixels), rows):
-        grey[start : start + rows] = _scaled(pixels[start : start + rows], low, high)
-    key = _colour_key(image)
-    is_transparent = key is not None and bool((pixels == key).any())
-    if is_transparent:
-        grey[pixels == key] = 255 if background == "white" else 0
-    return Image.fromarray(grey), is_transparent
+        values = pixels[start : start + rows].astype(np.float64)
+        values[~np.isfinite(values)] = low
+        scaled[start : start + rows] = (values.clip(low, high) - low) / (high - low) * 255 + 0.5
+    return scaled
 
 
-def _scaled(pixels: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    values = pixels.astype(np.float64)
-    values[~np.isfinite(values)] = low
-    return (((values.clip(low, high) - low) / (high - low)) * 255 + 0.5).astype(np.uint8)
-
-
-def _colour_key(image: Image.Image) -> int | None:
+def colour_key(image: Image.Image) -> int | None:
+    """The value of a grey image that stands for transparent pixels; None if there is none."""
     key = image.info.get("transparency")
     return key if isinstance(key, int) else None

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from lit_cnn.data.depth import Values, is_deep
-from lit_cnn.data.opening import is_grey_mode, mode_of
+from lit_cnn.data.depth import Values
+from lit_cnn.data.opening import header_of
 from lit_cnn.data.reading import DECODING, Reading, values_in
 
 # Version of the index file. Older ones are made anew.
@@ -36,7 +36,7 @@ class FileFacts:
             content is taken to be the same.
         digest: Digest of the content, hexadecimal.
         grey: Whether it has one channel, according to its header; None if it has no header of an image.
-        values: The values in it, if it has more than 8 bits a pixel and can be decoded.
+        values: The values in it, if it has more than 8 bits a value and can be decoded.
         problem: Why it cannot be decoded; empty if it can; None if nobody tried.
     """
 
@@ -98,9 +98,9 @@ class FileIndex:
         content = (self.root / path).read_bytes()
         grey = values = None
         with contextlib.suppress(ValueError):
-            mode = mode_of(self.root / path, io.BytesIO(content))
-            grey = is_grey_mode(mode)
-            values = values_in(self.root / path) if is_deep(mode) else None
+            header = header_of(self.root / path, io.BytesIO(content))
+            grey = header.is_grey
+            values = values_in(self.root / path) if header.is_deep else None
         return FileFacts(stamp, hashlib.blake2b(content, digest_size=16).hexdigest(), grey, values)
 
     def _problem(self, path: str) -> str:

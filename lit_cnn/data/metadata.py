@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 from PIL import Image
@@ -22,6 +23,8 @@ _JPEG = b"\xff\xd8\xff"
 _PNG_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}
 _JPEG_SEGMENTS = {*range(0xC0, 0xE1), 0xEE}  # frames and tables; APP0 of JFIF; APP14 of Adobe: which colours these are
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
+# The entry of an AVIF's table of contents that names its EXIF; the orientation stands elsewhere.
+_AVIF_EXIF = re.compile(rb"(infe[\2\3].{7})Exif", re.DOTALL)
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -35,7 +38,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def without_metadata(content: bytes) -> bytes | None:
-    """A PNG or JPEG file without texts, colour profiles and the like; None if it has none, or is of another format.
+    """A PNG, JPEG or AVIF file without texts, colour profiles and the like; None if it has none, or is of another format.
 
     Pillow refuses files for such parts, if they are large or damaged.
     """
@@ -44,6 +47,8 @@ def without_metadata(content: bytes) -> bytes | None:
         stripped = _strip_png(content)
     elif content.startswith(_JPEG):
         stripped = _strip_jpeg(content)
+    elif content[4:8] == b"ftyp":
+        stripped = _AVIF_EXIF.sub(rb"\1none", content)
     return None if stripped == content else stripped
 
 

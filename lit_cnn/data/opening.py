@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
-from lit_cnn.data.depth import is_deep
+from lit_cnn.data.depth import is_deep, low_bytes_tiles
 from lit_cnn.data.formats import FORMATS
 from lit_cnn.data.library_warnings import recorded_warnings
 from lit_cnn.data.metadata import without_metadata
@@ -29,7 +31,7 @@ def is_grey(path: Path, content: IO[bytes] | None = None) -> bool:
     Raises:
         ValueError: If the file is not an image; names it.
     """
-    return is_grey_mode(mode_of(path, content))
+    return header_of(path, content).is_grey
 
 
 def is_grey_mode(mode: str) -> bool:
@@ -37,26 +39,43 @@ def is_grey_mode(mode: str) -> bool:
     return mode in GREY_MODES or is_deep(mode)
 
 
-def mode_of(path: Path, content: IO[bytes] | None = None) -> str:
-    """Pillow's mode of an image file, see :func:`is_grey`."""
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file says.
+
+    Args:
+        is_grey: Whether the image has one channel.
+        is_deep: Whether it has more than 8 bits a value.
+    """
+
+    is_grey: bool
+    is_deep: bool
+
+    @classmethod
+    def read(cls, file: Path | IO[bytes]) -> Header:
+        """The header of a file, with Pillow's own errors."""
+        with open_image(file) as image:
+            return cls(is_grey_mode(image.mode), is_deep(image.mode) or low_bytes_tiles(image) is not None)
+
+
+def header_of(path: Path, content: IO[bytes] | None = None) -> Header:
+    """What the header of an image file says, see :func:`is_grey`."""
     file = content or path
     try:
         with recorded_warnings():
             try:
-                with open_image(file) as image:
-                    return image.mode
+                return Header.read(file)
             except Exception:
                 stripped = without_metadata(bytes_of(file))
                 if stripped is None:
                     raise
-                with open_image(io.BytesIO(stripped)) as image:
-                    return image.mode
+                return Header.read(io.BytesIO(stripped))
     except Exception as error:
         raise ValueError(f"{path} is not a readable image ({reason(error)})") from error
 
 
 @contextmanager
-def open_image(file: Path | IO[bytes]) -> Iterator[Image.Image]:
+def open_image(file: Path | IO[bytes]) -> Iterator[ImageFile]:
     """Opens an image without Pillow's own limit of size, which counts a JPEG before it is scaled down.
 
     ``Image.open`` has no other way to leave it out than a setting for the whole process.

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from lit_cnn.data.depth import Values, is_deep, to_grey, values_of
+from lit_cnn.data.depth import Values, colour_key, colours_of, full_scale, is_deep, low_bytes_tiles, to_8_bits, values_of
 from lit_cnn.data.library_warnings import recorded_warnings
 from lit_cnn.data.metadata import upright, without_metadata
 from lit_cnn.data.opening import bytes_of, open_image, reason
@@ -62,9 +62,9 @@ class Reading:
         resize: ``crop`` resizes the shorter side and takes the central square. ``squash`` resizes the whole image to a
             square, whatever its proportions. ``pad`` resizes the longer side and fills up with bars of the background.
         background: Colour behind transparent pixels, and of bars.
-        value_range: The values of a deep image (16 or 32 bits, or fractions) that become black and white; the full scale of
-            the file itself if None, see :func:`lit_cnn.data.depth.full_scale`. Images of 8 bits have a range of their own,
-            0 to 255, also beside deep ones.
+        value_range: The values of a deep image (16 or 32 bits a value, or fractions) that become black and white; the full
+            scale of the file itself if None, see :func:`lit_cnn.data.depth.full_scale`. Images of 8 bits have a range of
+            their own, 0 to 255, also beside deep ones.
 
     Raises:
         ValueError: If an argument is none of these.
@@ -160,14 +160,36 @@ class Reading:
             image.draft(self._mode, self._inner_size(size) if self.resize == "pad" else self._square)
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}")
+            low_bytes = low_bytes_tiles(image)
             image.load()
+            values, has_key = None, False
+            if low_bytes is not None:
+                values, has_key = self._deepen(image, file, low_bytes)
+            elif is_deep(image.mode) and count_frames:
+                values = values_of(np.asarray(image), colour_key(image))
             pixels, is_transparent = self.pixels_of(image)
-            values = values_of(image) if count_frames and is_deep(image.mode) else None
             num_frames = 1
             if count_frames:
                 with suppress(Exception):  # later ones may be broken
                     num_frames = int(getattr(image, "n_frames", 1))
-        return pixels, ImageFacts(mode, size, num_frames, is_transparent, values, tuple(dict.fromkeys(warnings)))
+        return pixels, ImageFacts(mode, size, num_frames, is_transparent or has_key, values, tuple(dict.fromkeys(warnings)))
+
+    def _deepen(self, image: Image.Image, file: Path | IO[bytes], low_bytes: list[Any]) -> tuple[Values, bool]:
+        """Replaces colours of 16 bits by 8 bits; returns their values, and whether any is the colour that is transparent."""
+        with open_image(file) as low:
+            low.tile = low_bytes
+            low.load()
+            colours = colours_of(image, low)
+        values = values_of(colours)
+        pixels = to_8_bits(colours, self.value_range or full_scale([values]) or (0.0, 65535.0))
+        key = image.info.pop("transparency", None)
+        transparent = (colours == np.array(key if isinstance(key, tuple) else -1)).all(-1)
+        pixels[transparent] = 255 if self.background == "white" else 0
+        eight = Image.fromarray(pixels)
+        if image.mode == "RGBA":
+            eight.putalpha(image.getchannel("A"))
+        image.paste(eight)
+        return values, bool(transparent.any())
 
     def pixels_of(self, image: Image.Image) -> tuple[Tensor, bool]:
         """The steps after decoding, with Pillow's own errors; and whether there are transparent pixels."""
@@ -187,8 +209,11 @@ class Reading:
     def _opaque(self, image: Image.Image) -> tuple[Image.Image, bool]:
         """The image in grey or colour with 8 bits, on the background; and whether it has transparent pixels."""
         if is_deep(image.mode):
-            grey, is_transparent = to_grey(image, self.value_range, self.background)
-            return grey.convert(self._mode), is_transparent
+            values, key = np.asarray(image), colour_key(image)
+            grey = to_8_bits(values, self.value_range or full_scale([values_of(values, key)]) or (0.0, 1.0))
+            transparent = np.zeros(grey.shape, bool) if key is None else values == key
+            grey[transparent] = 255 if self.background == "white" else 0
+            return Image.fromarray(grey).convert(self._mode), bool(transparent.any())
         if not image.has_transparency_data:
             return image.convert(self._mode), False
         if image.mode == "La":
