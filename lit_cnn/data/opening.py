@@ -98,7 +98,8 @@ def open_image(file: Path | IO[bytes]) -> Iterator[ImageFile]:
                 continue
             stream.seek(0)
             try:
-                image = factory(stream, name)
+                # With the name, Pillow 13 maps a TIFF that is turned by 90° with its sides exchanged.
+                image = factory(stream, "")
             except Exception as error:  # of many classes
                 problem = error
                 continue
