@@ -87,9 +87,9 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """Size, channels and what is not as by default, for the name of a file."""
+        """What is not as by default, size and channels, for the name of a file."""
         chosen = [one for one, usual in ((self.resize, "crop"), (self.background, "white")) if one != usual]
-        return "-".join([f"{self.image_size}x{self.channels}", *chosen])
+        return "-".join([*chosen, f"{self.image_size}x{self.channels}"])
 
     @property
     def options(self) -> dict[str, Any]:
