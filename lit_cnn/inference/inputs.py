@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
+from lit_cnn.data.depth import low_bytes_tiles
 from lit_cnn.data.files import SUFFIXES, find_images
 from lit_cnn.data.library_warnings import recorded_warnings
 from lit_cnn.data.opening import reason
@@ -66,14 +69,28 @@ class GivenImages:
             return _existing(Path(item), name)
         image = item if isinstance(item, Image.Image) else _as_pil(item, name)
         try:
-            # A JPEG that is opened but not decoded: its file is decoded as in training, at a reduced scale if it is large.
-            if isinstance(image, JpegImageFile) and image.tile and image.fp and image.tell() == 0:
-                return self.reading.decode(image.fp)[0]
+            if _is_file(image):
+                position = image.fp.tell()
+                pixels, _ = self.reading.decode(image.fp)
+                image.fp.seek(position)
+                if not isinstance(image, JpegImageFile):
+                    image.load()  # which closes the file
+                return pixels
             with recorded_warnings():
                 image.load()
                 return self.reading.pixels_of(image)[0]
         except Exception as error:  # Pillow's decoders raise many types
             raise ValueError(f"{name} cannot be decoded as an image ({reason(error)})") from error
+
+
+def _is_file(image: Image.Image) -> TypeGuard[ImageFile]:
+    """Whether an image is opened but not decoded, and its file gives more than Pillow's image.
+
+    A large JPEG is decoded at a reduced scale, colours of 16 bits keep them, and a turned TIFF keeps its sides.
+    """
+    if not isinstance(image, ImageFile) or not image.tile or not image.fp or image.tell() != 0:
+        return False
+    return isinstance(image, (JpegImageFile, TiffImageFile)) or low_bytes_tiles(image) is not None
 
 
 def _list_images(images: Any) -> tuple[list[Any], bool]:

@@ -125,7 +125,7 @@ def test_a_bright_square_is_bright_in_whatever_file(tmp_path: Path, file: tuple[
 
 
 @pytest.mark.slow
-@fuzzed(5000)
+@fuzzed(1500)
 @given(files(), READINGS)
 def test_a_bright_square_is_bright_in_very_many_files(tmp_path: Path, file: tuple[str, bytes, int], reading: Reading):
     check_that_the_square_is_there(tmp_path, file, reading)
@@ -158,7 +158,7 @@ def test_a_damaged_file_is_read_or_named(
 
 
 @pytest.mark.slow
-@fuzzed(5000)
+@fuzzed(1500)
 @given(files(), READINGS, st.data())
 def test_very_many_damaged_files_are_read_or_named(
     tmp_path: Path, file: tuple[str, bytes, int], reading: Reading, data: st.DataObject

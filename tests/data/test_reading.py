@@ -31,6 +31,20 @@ def png_of(array: np.ndarray, colour_type: int, *chunks: bytes) -> bytes:
     return PNG + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+def tiff_of(array: np.ndarray, order: str, compression: int) -> bytes:
+    """A TIFF of three channels of 16 bits."""
+    sign = "<" if order == "II" else ">"
+    pixels = array.astype(f"{sign}u2").tobytes()
+    pixels = zlib.compress(pixels) if compression == 8 else pixels
+    height, width = array.shape[:2]
+    sizes = (256, width), (257, height)
+    tags = (*sizes, (258, 122), (259, compression), (262, 2), (273, 128), (277, 3), (278, height), (279, len(pixels)))
+    file = order.encode() + struct.pack(f"{sign}HIH", 42, 8, len(tags))
+    for tag, value in tags:  # all as one number of 32 bits, but for the three numbers of bits, which follow
+        file += struct.pack(f"{sign}HHII", tag, 3 if tag == 258 else 4, 3 if tag == 258 else 1, value)
+    return file + struct.pack(f"{sign}I3H", 0, 16, 16, 16) + pixels
+
+
 # Opacity
 
 
@@ -140,6 +154,16 @@ def test_colours_of_16_bits_keep_their_levels(tmp_path: Path):
     pixels, facts = Reading(40, 3).examine(tmp_path / "c.png")
     assert facts.is_transparent
     assert pixels[:, 0, 1].eq(255).all()
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_colours_of_16_bits_in_a_tiff(tmp_path: Path, order: str, compression: int):
+    values = np.random.default_rng(0).integers(0, 4096, (30, 30, 3)).astype(np.uint16)
+    values[0, 0] = (0, 4095, 4095)
+    (tmp_path / "a.tif").write_bytes(tiff_of(values, order, compression))
+    expected = torch.from_numpy(np.rint(values / 4095 * 255)).permute(2, 0, 1)
+    assert (read_image(tmp_path / "a.tif", 30, 3) - expected).abs().max() <= 1
 
 
 def test_what_is_no_number_is_the_low_end(tmp_path: Path):

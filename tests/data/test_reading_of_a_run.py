@@ -116,6 +116,18 @@ def test_each_way_of_reading_has_its_own_decoded_file(tmp_path: Path):
     assert names == ["", "-pad", "-squash-black"]
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "gif"])
+def test_an_opened_image_is_read_as_its_file(trained: Path, tmp_path: Path, ending: str):
+    run = load_run(trained)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"turned.{ending}"
+    picture = np.random.default_rng(0).integers(0, 256, (20, 50)).astype(np.uint8)
+    Image.fromarray(picture).save(path, **({} if ending == "gif" else {"exif": exif}))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(run.predict(image).values, run.predict(path).values)
+
+
 @pytest.mark.slow
 def test_the_options_of_the_command_line_stay_with_the_run(lit_cnn: Command, tmp_path: Path):
     write_deep(tmp_path / "deep", 4095)
