@@ -46,7 +46,7 @@ def is_deep(mode: str) -> bool:
 
 
 def low_bytes_tiles(image: ImageFile) -> list[Any] | None:
-    """How to decode the low bytes of colours of 16 bits, as ``image.tile``; None for other images.
+    """How to decode the low bytes of colours, or of grey with opacity, of 16 bits, as ``image.tile``; None for other images.
 
     Pillow has no mode for such images: it takes the high bytes. In the other byte order it takes the low ones.
     """
@@ -54,17 +54,28 @@ def low_bytes_tiles(image: ImageFile) -> list[Any] | None:
     for tile in image.tile:
         arguments = tile.args if isinstance(tile.args, tuple) else (tile.args,)
         rawmode = arguments[0] if arguments else None
-        if not (isinstance(rawmode, str) and rawmode[:-1] in ("RGB;16", "RGBA;16", "RGBX;16")):
+        if rawmode == "LA;16B":
+            other = "RGBA"  # all four bytes, see colours_of
+        elif isinstance(rawmode, str) and rawmode[:-1] in ("RGB;16", "RGBA;16", "RGBX;16"):
+            other = f"{rawmode[:-1]}{_OTHER_ORDER[rawmode[-1]]}"
+        else:
             return None
-        order = _OTHER_ORDER[rawmode[-1]]
-        swapped = (f"{rawmode[:-1]}{order}", *arguments[1:])
+        swapped = (other, *arguments[1:])
         tiles.append(tile._replace(args=swapped if isinstance(tile.args, tuple) else swapped[0]))
     return tiles or None
 
 
-def colours_of(high: Image.Image, low: Image.Image) -> NDArray[np.uint16]:
-    """The colours of 16 bits, (H, W, 3), from images with the high and the low bytes."""
-    return np.asarray(high)[..., :3].astype(np.uint16) << 8 | np.asarray(low)[..., :3]
+def colours_of(high: Image.Image, low: Image.Image, tiles: list[Any]) -> NDArray[np.uint16]:
+    """The colours of 16 bits, (H, W, 3).
+
+    Args:
+        high: The image with the high bytes.
+        low: The image with the low bytes.
+        tiles: How these were decoded, see :func:`low_bytes_tiles`.
+    """
+    # Of grey with opacity, all four bytes were decoded; the second is the low byte of the grey value.
+    channels = [1, 1, 1] if tiles[0].args in ("RGBA", ("RGBA",)) else [0, 1, 2]
+    return np.asarray(high)[..., :3].astype(np.uint16) << 8 | np.asarray(low)[..., channels]
 
 
 def values_of(pixels: NDArray[Any], key: int | None = None) -> Values:

@@ -179,7 +179,7 @@ class Reading:
         with open_image(file) as low:
             low.tile = low_bytes
             low.load()
-            colours = colours_of(image, low)
+            colours = colours_of(image, low, low_bytes)
         values = values_of(colours)
         pixels = to_8_bits(colours, self.value_range or full_scale([values]) or (0.0, 65535.0))
         key = image.info.pop("transparency", None)

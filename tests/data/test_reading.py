@@ -156,6 +156,17 @@ def test_colours_of_16_bits_keep_their_levels(tmp_path: Path):
     assert pixels[:, 0, 1].eq(255).all()
 
 
+def test_grey_of_16_bits_with_opacity_keeps_its_levels(tmp_path: Path):
+    values = np.linspace(0, 4095, 40 * 40).astype(np.uint16).reshape(40, 40)
+    opacity = np.full((40, 40), 65535, np.uint16)
+    opacity[:9] = 0
+    (tmp_path / "a.png").write_bytes(png_of(np.stack([values, opacity], axis=2), 4))
+    pixels, facts = Reading(40, 1).examine(tmp_path / "a.png")
+    assert facts.values == Values(0, 4095, True)
+    assert pixels[:, :9].eq(255).all()
+    assert (pixels[0, 9:] - torch.from_numpy(np.rint(values[9:] / 4095 * 255))).abs().max() <= 1
+
+
 @pytest.mark.parametrize("order", ["II", "MM"])
 @pytest.mark.parametrize("compression", [1, 8])
 def test_colours_of_16_bits_in_a_tiff(tmp_path: Path, order: str, compression: int):
