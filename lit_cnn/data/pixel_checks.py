@@ -114,7 +114,7 @@ def _check_proportions(files: list[ReadFile], reading: Reading) -> Finding:
     much = [file for file in files if cut[file] > (MAX_MEDIAN_CUT if middle > MAX_MEDIAN_CUT else MAX_CUT)]
     text = f"the central square cuts off {middle:.0%} of the median image, {worst:.0%} of the longest ({longest:.1f}:1)"
     if much:
-        text += f"; --data.resize pad or squash keeps whole images; most is cut off {_names(_by(much, cut))}"
+        text += f"; --data.resize pad or squash keeps whole images; cut most: {_names(_by(much, cut))}"
     return Finding("warning" if much else "ok", "proportions", text, _details(much) | {"median": middle, "worst": worst})
 
 
