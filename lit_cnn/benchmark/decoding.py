@@ -18,7 +18,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 from lit_cnn.benchmark.results import Report
-from lit_cnn.data.preprocess import FORMATS, read_image
+from lit_cnn.data.formats import FORMATS
+from lit_cnn.data.reading import read_image
 
 # Images of 256 to 500 pixels a side become images of these sizes: Pillow decodes them at a quarter or half of their scale.
 IMAGE_SIZES = (64, 128)

@@ -70,9 +70,8 @@ def examine(
         grouped = {} if group_by is None else {"group_by": group_by}
         data = _data_module(dataset, image_size=size, batch_size=batch_size, **grouped)
         if isinstance(data, ImageFiles):
-            # In colour, because finding out whether all images are grey fails at the first file that is no image.
-            files = list(scan(_data_module(dataset, image_size=size, batch_size=batch_size, channels=3, **grouped)))
-            yield from check_files(files, data.class_names, size)
+            files = list(scan(data))
+            yield from check_files(files, data.class_names, data.reading)
             if any(file.problem for file in files):
                 return
         data.prepare_data()

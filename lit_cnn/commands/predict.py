@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
     trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(path)
     given = list_table(Path(options.images), Path(options.data_dir)) if options.data_dir else options.images
-    images = GivenImages(given, trained.native_size, trained.channels)
+    images = GivenImages(given, trained.reading)
     rows = [(p.file, p.class_name, f"{p.probability:.6f}") for p in trained.predict_each(images, options.batch_size)]
     with Path(options.output).open("w", newline="") as file:
         writer = csv.writer(file)

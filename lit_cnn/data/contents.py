@@ -14,7 +14,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.index import FileFacts, FileIndex
-from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, draw_entries, group_images
+from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, draw_entries, group_images, value_range_of
 from lit_cnn.data.manifest import Entry, Found, Manifest, Match, first, match
 from lit_cnn.data.splits import SPLITS, Split
 
@@ -162,9 +162,10 @@ class Contents:
         facts = self._facts_of(images)
         images = [replace(image, split=None) for image in images if not (self.wanted.skip_bad and facts[image.path].problem)]
         names = tuple(sorted({image.class_name for image in images}))
-        channels = self.wanted.channels or channels_of(images, facts, self.wanted.root)
+        channels = self.wanted.channels or channels_of(images, facts)
         entries = (Entry(i.path, facts[i.path].stamp[0], facts[i.path].digest, i.class_name, None, "test") for i in images)
-        return Manifest(self.wanted.name, names, channels, tuple(entries), self.wanted.split)
+        value_range = value_range_of(images, facts)
+        return Manifest(self.wanted.name, names, channels, tuple(entries), self.wanted.split, value_range=value_range)
 
     def _draw(self) -> Manifest:
         """The manifest of all listed images; splits that are not given by hand are drawn."""
@@ -185,9 +186,11 @@ class Contents:
             test_fraction=None if "test" in listing.own else wanted.drawing.test_fraction,
             val_fraction=None if "val" in listing.own else wanted.drawing.val_fraction,
         )
-        channels = wanted.channels or channels_of(images, facts, wanted.root)
+        channels = wanted.channels or channels_of(images, facts)
         entries = draw_entries(images, facts, drawing)
-        return Manifest(wanted.name, names, channels, entries, wanted.split, tuple(facts[path].digest for path in bad))
+        left_out = tuple(facts[path].digest for path in bad)
+        value_range = value_range_of(images, facts)
+        return Manifest(wanted.name, names, channels, entries, wanted.split, left_out, value_range)
 
     def _warn(self, *messages: str) -> None:
         for message in messages:

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from lit_cnn.data.cache import mapped
-from lit_cnn.data.preprocess import DECODING, read_image
+from lit_cnn.data.formats import SUFFIXES
+from lit_cnn.data.reading import DECODING, Reading
 from lit_cnn.data.splits import ArrayImages
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def list_images(folder: Path) -> list[str]:
@@ -58,18 +57,14 @@ class FileImages:
     Args:
         files: Paths of the files.
         labels: Class of each, (N,).
-        image_size: Height and width after decoding, in pixels.
-        channels: 1 for grey, 3 for colour.
+        reading: How a file becomes pixels.
         digests: Digest of the content of each file, if they are to be decoded into a file.
     """
 
-    def __init__(
-        self, files: Sequence[str], labels: Tensor, image_size: int, channels: int, digests: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, files: Sequence[str], labels: Tensor, reading: Reading, digests: Sequence[str] = ()) -> None:
         self.files = files
         self.labels = labels
-        self.image_size = image_size
-        self.channels = channels
+        self.reading = reading
         self.digests = digests
 
     def fetch(self, positions: Tensor) -> Tensor:
@@ -77,7 +72,7 @@ class FileImages:
 
     def _decode(self, position: int) -> Tensor:
         try:
-            return read_image(Path(self.files[position]), self.image_size, self.channels)
+            return self.reading.read(Path(self.files[position]))
         except ValueError as error:
             raise ValueError(f"{error}; --data.on_bad_image skip leaves such files out") from error
 
@@ -96,7 +91,7 @@ class FileImages:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of all images as one tensor, (N, C, H, W)."""
-        return len(self.files), self.channels, self.image_size, self.image_size
+        return len(self.files), self.reading.channels, self.reading.image_size, self.reading.image_size
 
     def decode_into(self, pixels: Tensor) -> None:
         """Decodes all files into a uint8 tensor of :attr:`shape`."""
@@ -128,7 +123,7 @@ class FileImages:
 
     def in_file(self, folder: Path, name: str) -> ArrayImages | None:
         """Decodes all files once for all runs, see :func:`lit_cnn.data.cache.mapped`; None if the folder has no room."""
-        whole = hashlib.blake2b(repr((PIL.__version__, DECODING, self.shape)).encode(), digest_size=12)
+        whole = hashlib.blake2b(repr((PIL.__version__, DECODING, self.shape, self.reading)).encode(), digest_size=12)
         whole.update("".join(self.digests).encode())
         pixels = mapped(folder, name, whole.hexdigest(), self.shape, self.decode_into)
         return None if pixels is None else self._with_pixels(pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
@@ -20,6 +21,7 @@ from lit_cnn.data.listing import ListedImage, Listing
 from lit_cnn.data.loader import Images
 from lit_cnn.data.manifest import Entry, Manifest, beside
 from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.reading import Background, Reading, Resize
 from lit_cnn.data.splits import ArrayImages, Split, Subset
 from lit_cnn.system.paths import expand
 
@@ -34,9 +36,10 @@ class ImageFiles(ImageDataModule, ABC):
 
     Mean and standard deviation are measured on the training images and saved with the run.
 
-    An image's shorter side is resized to ``image_size`` and the central square is used, in training and in prediction.
-    If ``image_size`` is not given, it is 224, and on the command line the size that the network was made for. Images are
-    decoded once, into a file in ``cache_dir``. Later runs use that file again while the images are the same.
+    An image's shorter side is resized to ``image_size`` and the central square is used, in training and in prediction;
+    ``resize`` chooses another way. If ``image_size`` is not given, it is 224, and on the command line the size that the
+    network was made for. Images are decoded once, into a file in ``cache_dir``. Later runs use that file again while the
+    images are the same. See :class:`lit_cnn.data.reading.Reading` for what happens to transparent and deep images.
 
     The other arguments are those of :class:`lit_cnn.data.module.ImageDataModule`.
 
@@ -48,6 +51,11 @@ class ImageFiles(ImageDataModule, ABC):
             for example a patient, a scene or a video.
         manifest: The ``data.json`` of an earlier run, whose images and splits are used.
         channels: 1 reads every image as grey, 3 as colour. If not given, 1 if all training images are grey, else 3.
+        resize: ``crop`` takes the central square of an image, ``squash`` the whole image without its proportions, ``pad``
+            the whole image with bars at its sides.
+        background: Colour behind transparent pixels, and of the bars.
+        value_range: The two values that become black and white in deep images: of 16 or 32 bits, or of fractions. Others
+            are clipped. If not given, the smallest full scale that holds all deep training images, for example 0 to 4095.
         flip: Whether training mirrors an image with probability one half.
         memory_gb: Memory that decoded images may take if there is no room in ``cache_dir``, in 10⁹ bytes for each process.
         cache_dir: Folder for decoded images, for unpacked archives, and for what is known of each file. None to save
@@ -70,6 +78,9 @@ class ImageFiles(ImageDataModule, ABC):
         group_by: str | None = None,
         manifest: str | None = None,
         channels: Literal[1, 3] | None = None,
+        resize: Resize = "crop",
+        background: Background = "white",
+        value_range: tuple[float, float] | None = None,
         flip: bool = True,
         memory_gb: float = 2.0,
         cache_dir: str | None = "~/.cache/lit_cnn",
@@ -89,6 +100,7 @@ class ImageFiles(ImageDataModule, ABC):
         self.hparams["cache_dir"] = str(cache_dir) if cache_dir else None
         self.on_bad_image = on_bad_image
         self._channels = channels
+        self._reading = Reading(self.image_size, channels or 3, resize, background, value_range)
         self._stays_with: Path | None = run_manifest.get()
         self._given: Manifest | None = None  # by the user
         if manifest is not None:
@@ -129,6 +141,9 @@ class ImageFiles(ImageDataModule, ABC):
             return
         self._followed = followed
         self._contents = None
+        self._forget_pixels()
+
+    def _forget_pixels(self) -> None:
         self.splits.clear()
         for name in ("_pool", "preprocessing"):
             self.__dict__.pop(name, None)
@@ -167,6 +182,11 @@ class ImageFiles(ImageDataModule, ABC):
                 f"{checkpoint or 'the checkpoint'} was written by an earlier version, which drew the splits otherwise: "
                 f"which images it was trained on is not known; train again"
             )
+        trained = self.reading.check_trained(state_dict.get("reading", {}), self._reading.value_range is None)
+        if self.reading != trained:  # another dataset is tested, whose own range is another
+            self._reading = trained
+            self._forget_pixels()
+            super().setup(self.trainer.state.fn if self.trainer is not None else "fit")
         super().load_state_dict(state_dict)
 
     def set_up_for_run(self, manifest: Path) -> None:
@@ -215,6 +235,15 @@ class ImageFiles(ImageDataModule, ABC):
         return self._channels or self.manifest.channels
 
     @property
+    def reading(self) -> Reading:
+        """How a file becomes pixels."""
+        value_range = self._reading.value_range or self.manifest.value_range
+        return replace(self._reading, channels=self.channels, value_range=value_range)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "reading": self.reading.options}
+
+    @property
     def digest(self) -> str:
         return self.manifest.digest("train", "val")
 
@@ -252,7 +281,7 @@ class ImageFiles(ImageDataModule, ABC):
         root = str(self.data_dir)
         paths = [os.path.join(root, entry.path) for entry in entries]  # noqa: PTH118 - many times as fast as Path
         labels = torch.tensor([label[entry.class_name] for entry in entries], dtype=torch.long)
-        return FileImages(paths, labels, self.image_size, self.channels, [entry.digest for entry in entries])
+        return FileImages(paths, labels, self.reading, [entry.digest for entry in entries])
 
     def _with_digest(self, split: Split) -> Images:
         return self.read(split)  # the manifest has the digest
@@ -282,5 +311,5 @@ class ImageFiles(ImageDataModule, ABC):
         # One file for each folder, split and shape: when the images change, the new file replaces the old one.
         place = f"{self.data_dir.resolve()} {self.name} {self.test_fraction}"
         digest = hashlib.blake2b(place.encode(errors="surrogateescape"), digest_size=6).hexdigest()
-        name = f"{self.name}-{digest}-{name}-{self.image_size}x{self.channels}"
+        name = f"{self.name}-{digest}-{name}-{files.reading.name}"
         return files.decoded(self.cache_dir, name, self.memory_gb * 1e9)

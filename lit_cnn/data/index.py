@@ -9,16 +9,18 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
 from filelock import FileLock
 
-from lit_cnn.data.preprocess import DECODING, is_grey, read_image
+from lit_cnn.data.depth import Values
+from lit_cnn.data.opening import header_of
+from lit_cnn.data.reading import DECODING, Reading, values_in
 
 # Version of the index file. Older ones are made anew.
-VERSION = 1
+VERSION = 2
 # A file that changed so shortly before the index was written may change again without a new time: its time is too coarse.
 COARSE_NS = 20_000_000
 # Size to which a file is decoded to see whether it can be decoded at all.
@@ -34,12 +36,14 @@ class FileFacts:
             content is taken to be the same.
         digest: Digest of the content, hexadecimal.
         grey: Whether it has one channel, according to its header; None if it has no header of an image.
+        values: The values in it, if it has more than 8 bits a value and can be decoded.
         problem: Why it cannot be decoded; empty if it can; None if nobody tried.
     """
 
     stamp: tuple[int, int, int]
     digest: str
     grey: bool | None
+    values: Values | None = None
     problem: str | None = None
 
 
@@ -92,14 +96,16 @@ class FileIndex:
 
     def _examine(self, path: str, stamp: tuple[int, int, int]) -> FileFacts:
         content = (self.root / path).read_bytes()
-        grey = None
+        grey = values = None
         with contextlib.suppress(ValueError):
-            grey = is_grey(self.root / path, io.BytesIO(content))
-        return FileFacts(stamp, hashlib.blake2b(content, digest_size=16).hexdigest(), grey)
+            header = header_of(self.root / path, io.BytesIO(content))
+            grey = header.is_grey
+            values = values_in(self.root / path) if header.is_deep else None
+        return FileFacts(stamp, hashlib.blake2b(content, digest_size=16).hexdigest(), grey, values)
 
     def _problem(self, path: str) -> str:
         try:
-            read_image(self.root / path, PROBE_SIZE, 3)
+            Reading(PROBE_SIZE, 3).read(self.root / path)
         except ValueError as error:
             return str(error)
         return ""
@@ -129,8 +135,8 @@ class FileIndex:
             if content["version"] != [VERSION, DECODING]:
                 return {}
             return {
-                path: FileFacts((size, modified, changed), digest, grey, problem)
-                for path, size, modified, changed, digest, grey, problem in content["files"]
+                path: FileFacts((size, modified, changed), digest, grey, values and Values(*values), problem)
+                for path, size, modified, changed, digest, grey, values, problem in content["files"]
                 if max(modified, changed) < trusted
             }
         except (OSError, ValueError, KeyError, TypeError):
@@ -141,7 +147,10 @@ class FileIndex:
         if self.file is None:
             return
         partial = self.file.with_suffix(f".{uuid4().hex}")
-        rows = [[path, *known.stamp, known.digest, known.grey, known.problem] for path, known in facts.items()]
+        rows = [
+            [path, *one.stamp, one.digest, one.grey, one.values and astuple(one.values), one.problem]
+            for path, one in facts.items()
+        ]
         with contextlib.suppress(OSError):
             try:
                 partial.write_text(json.dumps({"version": [VERSION, DECODING], "files": rows}))

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from lit_cnn.data.finding import Finding
 from lit_cnn.data.image_files import ImageFiles
 from lit_cnn.data.manifest import count
 from lit_cnn.data.perceptual_hash import MAX_DISTANCE, MIN_SIDE, NUM_BITS, pairs_alike, perceptual_hash
-from lit_cnn.data.preprocess import GREY_MODES, read_image
+from lit_cnn.data.pixel_checks import NUM_NAMED, ReadFile, check_pixels, first
+from lit_cnn.data.reading import Reading, Resize
 
-# So many files are named in a text; the details name all.
-NUM_NAMED = 5
 # So many pairs of images that look alike are in the details. A folder of frames of a film has millions.
 MAX_PAIRS = 10_000
 
@@ -35,8 +33,7 @@ class ScannedFile:
         label: Index of its class.
         split: ``train``, ``val`` or ``test``.
         digest: Digest of its bytes.
-        mode: Pillow's mode, for example ``RGB``; None if the file cannot be decoded.
-        shape: Width and height in pixels; (0, 0) if the file cannot be decoded.
+        read: What it holds; None if it cannot be decoded.
         problem: Why it cannot be decoded; None if it can.
         hash: See :func:`lit_cnn.data.perceptual_hash.perceptual_hash`; None also if it cannot be decoded.
     """
@@ -45,41 +42,43 @@ class ScannedFile:
     label: int
     split: str
     digest: str
-    mode: str | None
-    shape: tuple[int, int]
+    read: ReadFile | None
     problem: str | None
     hash: bytes | None = None
 
 
 def scan(data: ImageFiles) -> Iterator[ScannedFile]:
     """Decodes every file of every split."""
+    # In colour and large enough for a hash. Bars would hide that an image is of one colour.
+    resize: Resize = "squash" if data.reading.resize == "pad" else data.reading.resize
+    reading = replace(data.reading, image_size=max(data.image_size, MIN_SIDE), channels=3, resize=resize)
     for split in data.counts():
         files = data.files(split)
         with ThreadPoolExecutor(os.cpu_count()) as workers:
-            scan_one = partial(_scan_file, split=split, image_size=data.image_size)
+            scan_one = partial(_scan_file, split=split, reading=reading)
             yield from workers.map(scan_one, files.paths, files.labels.tolist(), files.digests)
 
 
-def _scan_file(path: Path, label: int, digest: str, split: str, image_size: int) -> ScannedFile:
+def _scan_file(path: Path, label: int, digest: str, split: str, reading: Reading) -> ScannedFile:
     try:
-        pixels = read_image(path, max(image_size, MIN_SIDE), 3)
-        with Image.open(path) as image:
-            return ScannedFile(path, label, split, digest, image.mode, image.size, None, perceptual_hash(pixels))
+        pixels, facts = reading.examine(path)
     except ValueError as error:
-        return ScannedFile(path, label, split, digest, None, (0, 0), str(error))
+        return ScannedFile(path, label, split, digest, None, str(error))
+    is_constant = bool((pixels.amax((1, 2)) == pixels.amin((1, 2))).all())
+    return ScannedFile(path, label, split, digest, ReadFile(path, facts, is_constant), None, perceptual_hash(pixels))
 
 
-def check_files(files: list[ScannedFile], class_names: tuple[str, ...], image_size: int) -> Iterator[Finding]:
-    """Checks whether files can be decoded, occur twice, look alike, mix grey and colour, or are small.
+def check_files(files: list[ScannedFile], class_names: tuple[str, ...], reading: Reading) -> Iterator[Finding]:
+    """Checks whether files can be decoded, occur twice, look alike; and what is left of them when they are read.
 
     Args:
         files: The files of all splits.
         class_names: Names of the classes.
-        image_size: Height and width that the network sees, in pixels.
+        reading: How training reads them.
     """
     broken = [file for file in files if file.problem]
     if broken:
-        text = f"{len(broken)} of {len(files)} cannot be decoded: {_first(str(file.path) for file in broken)}"
+        text = f"{len(broken)} of {len(files)} cannot be decoded: {first(str(file.path) for file in broken)}"
         text += "; remove them, or leave them out with --data.on_bad_image skip"
         yield Finding("error", "files", text, {"files": {str(file.path): file.problem for file in broken}})
     else:
@@ -87,18 +86,7 @@ def check_files(files: list[ScannedFile], class_names: tuple[str, ...], image_si
     readable = [file for file in files if not file.problem]
     yield from _check_duplicates(readable, class_names)
     yield _check_near_duplicates(readable, class_names)
-    modes = Counter(file.mode for file in readable)
-    is_mixed = len({mode in GREY_MODES for mode in modes}) > 1
-    counts = ", ".join(f"{count:,} {mode}" for mode, count in modes.most_common())
-    text = f"{counts}: grey and colour are mixed, all are read as colour" if is_mixed else counts
-    yield Finding("warning" if is_mixed else "ok", "modes", text, dict(modes))
-    small = [file for file in readable if min(file.shape) < image_size]
-    if readable:
-        sides = sorted(min(file.shape) for file in readable)
-        text = f"shorter sides of {sides[0]} to {sides[-1]} pixels, median {sides[len(sides) // 2]}"
-        if small:
-            text += f"; {len(small):,} are enlarged: they are smaller than the {image_size} pixels that the network sees"
-        yield Finding("warning" if small else "ok", "sizes", text, {"files": [str(file.path) for file in small]})
+    yield from check_pixels([file.read for file in files if file.read is not None], reading)
 
 
 def _check_duplicates(files: list[ScannedFile], class_names: tuple[str, ...]) -> Iterator[Finding]:
@@ -114,7 +102,7 @@ def _check_duplicates(files: list[ScannedFile], class_names: tuple[str, ...]) ->
         ("labels", across_classes, "in more than one class"),
     ):
         if groups:
-            names = _first(" = ".join(str(file.path) for file in group) for group in groups)
+            names = first(" = ".join(str(file.path) for file in group) for group in groups)
             details = {"files": [[str(file.path) for file in group] for group in groups]}
             yield Finding("warning", subject, f"{count(len(groups), 'image')} {problem}: {names}", details)
     if not duplicates:
@@ -189,9 +177,3 @@ def _near_duplicates(files: list[ScannedFile]) -> _NearDuplicates:
         order = np.lexsort((pairs[:, 2], splits[pairs[:, 0]] == splits[pairs[:, 1]]))
         found.closest = pairs[order[:MAX_PAIRS]]
     return found
-
-
-def _first(names: Iterable[str]) -> str:
-    """The first :data:`NUM_NAMED` names, and how many there are besides."""
-    listed = list(names)
-    return ", ".join(listed[:NUM_NAMED]) + (f" and {len(listed) - NUM_NAMED} more" if len(listed) > NUM_NAMED else "")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Literal
 
+from lit_cnn.data.depth import full_scale
 from lit_cnn.data.division import Drawing, TooFewUnitsError, join_units
 from lit_cnn.data.index import FileFacts
 from lit_cnn.data.manifest import Entry, count
-from lit_cnn.data.preprocess import is_grey
 from lit_cnn.data.splits import Split
 
 
@@ -70,20 +70,30 @@ def describe_difference(training: set[str], other: set[str]) -> str:
     )
 
 
-def channels_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts], root: Path) -> int:
-    """1 if all training images are grey, else 3.
+def channels_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts]) -> Literal[1, 3]:
+    """1 if all training images are grey, else 3. Files without the header of an image do not count: decoding names them.
 
     Args:
         images: All images.
         facts: What is known of each file, by path.
-        root: The folder that the paths are relative to.
-
-    Raises:
-        ValueError: If a file is no image; names it.
     """
-    training = [image.path for image in images if image.split in (None, "train")]
-    # Of a file without the header of an image it is not known: asking again names the file.
-    return 1 if all(is_grey(root / path) if facts[path].grey is None else facts[path].grey for path in training) else 3
+    known = [grey for path in _training(images) if (grey := facts[path].grey) is not None]
+    return 1 if known and all(known) else 3
+
+
+def value_range_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts]) -> tuple[float, float] | None:
+    """The :func:`lit_cnn.data.depth.full_scale` of the deep images among the training images; None if there are none.
+
+    Args:
+        images: All images.
+        facts: What is known of each file, by path.
+    """
+    return full_scale(values for path in _training(images) if (values := facts[path].values) is not None)
+
+
+def _training(images: Iterable[ListedImage]) -> list[str]:
+    """Paths of the training images; of all images from which these are drawn."""
+    return [image.path for image in images if image.split in (None, "train")]
 
 
 def group_images(images: Sequence[ListedImage], group_by: str) -> list[ListedImage]:

@@ -51,6 +51,7 @@ class Manifest:
         entries: The images.
         split: Arguments by which the splits were drawn.
         left_out: Digests of files that could not be decoded.
+        value_range: The values of deep training images that become black and white; None if there are no such images.
     """
 
     dataset: str
@@ -59,6 +60,7 @@ class Manifest:
     entries: tuple[Entry, ...]
     split: Mapping[str, Any] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    value_range: tuple[float, float] | None = None
 
     def of(self, *splits: Split) -> list[Entry]:
         """The images of some splits, in order."""
@@ -102,6 +104,7 @@ class Manifest:
         """Writes a JSON file with one line for each image."""
         head = description(self.dataset, self.digest("train", "val"), self.class_names, self.channels, self.counts())
         head |= {"test_digest": self.digest("test"), "split": self.split, "left_out": self.left_out, "columns": COLUMNS}
+        head |= {} if self.value_range is None else {"value_range": self.value_range}
         lines = ",\n".join(json.dumps(entry) for entry in self.entries)
         path.write_text(json.dumps(head, indent=1)[:-2] + f',\n "files": [\n{lines}\n]}}\n')
 
@@ -132,7 +135,8 @@ class Manifest:
                 return None
             entries = tuple(Entry(*row) for row in content["files"])
             own = content["dataset"], tuple(content["classes"]), content["channels"]
-            return cls(*own, entries, content.get("split", {}), tuple(content.get("left_out", ())))
+            value_range = None if content.get("value_range") is None else tuple(map(float, content["value_range"]))
+            return cls(*own, entries, content.get("split", {}), tuple(content.get("left_out", ())), value_range)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} cannot be read as a manifest of data ({error})") from error
 

@@ -1,29 +1,23 @@
-"""From an image file to the input of a network, the same in training and in prediction."""
+"""From uint8 images to the input of a network, the same in training and in prediction.
+
+How a file becomes such an image: :mod:`lit_cnn.data.reading`.
+"""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_cnn.data.formats import FORMATS as FORMATS
+from lit_cnn.data.formats import SUFFIXES as SUFFIXES
 from lit_cnn.data.loader import Images
-
-# The Pillow modes that hold one luminance value per pixel.
-GREY_MODES = {"1", "L", "LA", "I", "I;16", "I;16B", "F"}
-# The formats that are decoded. Pillow knows others, some of which start other programs. MPO of some phones counts as JPEG.
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
-Image.init()  # loads all formats: Image.open(formats=…) does not load those that are missing
-# Largest image, after the JPEG decoder has reduced it. Decoded in colour it takes 200 MB.
-MAX_PIXELS = 2**26
-# Version of :func:`read_image`, part of the cache's digest: raise it when the same file gives other pixels.
-DECODING = 1
+from lit_cnn.data.opening import is_grey as is_grey
+from lit_cnn.data.reading import Reading as Reading
+from lit_cnn.data.reading import read_image as read_image
 
 
 @dataclass(frozen=True)
@@ -95,67 +89,3 @@ def measure(images: Images, max_images: int = 10_000) -> tuple[tuple[float, ...]
     # A channel without contrast would divide by zero.
     std = (squares.double() / (255**2 * count) - mean.square()).clamp(min=0).sqrt().clamp(min=1e-3)
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def is_grey(path: Path, content: IO[bytes] | None = None) -> bool:
-    """Whether an image file has one channel, according to its header.
-
-    Args:
-        path: The file.
-        content: Its content, if it was read already.
-
-    Raises:
-        ValueError: If the file is not an image; names it.
-    """
-    try:
-        with Image.open(content or path, formats=FORMATS) as image:
-            return image.mode in GREY_MODES
-    except Exception as error:
-        raise ValueError(f"{path} is not a readable image ({_reason(error)})") from error
-
-
-def read_image(path: Path, image_size: int, channels: int) -> Tensor:
-    """Decodes a file, resizes its shorter side to ``image_size`` and takes the central square.
-
-    Args:
-        path: A JPEG, PNG or other file that Pillow reads. Its EXIF orientation is applied.
-        image_size: Height and width of the result, in pixels.
-        channels: 1 for grey, 3 for colour; the image is converted.
-
-    Shape:
-        Output uint8 (channels, image_size, image_size).
-
-    Raises:
-        ValueError: If the file is not an image, is truncated, or is too large; names it.
-    """
-    try:
-        return decode(path, image_size, channels)
-    except Exception as error:  # Pillow's decoders raise errors of many classes
-        raise ValueError(f"{path} cannot be decoded as an image ({_reason(error)})") from error
-
-
-def decode(file: Path | IO[bytes], image_size: int, channels: int) -> Tensor:
-    """:func:`read_image` for a path or an open file, with Pillow's own errors."""
-    with Image.open(file, formats=FORMATS) as image:
-        # Lets the JPEG decoder skip detail that resizing would discard.
-        image.draft(_mode(channels), (image_size, image_size))
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}")
-        return central_square(image, image_size, channels)
-
-
-def central_square(image: Image.Image, image_size: int, channels: int) -> Tensor:
-    """The steps of :func:`read_image` after decoding, with Pillow's own errors."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits a pixel; convert() would clip them to 8
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-    square = ImageOps.fit(image.convert(_mode(channels)), (image_size, image_size), Image.Resampling.BILINEAR)
-    return torch.from_numpy(np.array(square)).view(image_size, image_size, channels).permute(2, 0, 1)
-
-
-def _mode(channels: int) -> str:
-    return "L" if channels == 1 else "RGB"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
+from lit_cnn.data.depth import low_bytes_tiles
 from lit_cnn.data.files import SUFFIXES, find_images
-from lit_cnn.data.preprocess import central_square, decode, read_image
+from lit_cnn.data.library_warnings import recorded_warnings
+from lit_cnn.data.opening import reason
+from lit_cnn.data.reading import Reading
 from lit_cnn.data.rows import as_path, is_table, read_table
 
 OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
-CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with an opacity, which is ignored as it is in files
+CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with an opacity, for which there is a background, as in files
 TAKEN = (
     "predict takes files, a folder, PIL images, uint8 arrays (H, W), (H, W, C) or (N, H, W, C), uint16 arrays (H, W), "
     "and uint8 tensors (C, H, W) or (N, C, H, W), where C is 1, 3 or 4; one of them, or a list"
@@ -30,16 +35,14 @@ class GivenImages:
 
     Args:
         images: One image or many, see :meth:`lit_cnn.inference.trained.Trained.predict`.
-        image_size: Height and width after decoding, in pixels.
-        channels: 1 for grey, 3 for colour.
+        reading: How a file becomes pixels: as in training.
 
     Raises:
         ValueError: If there is no image, or something else was given; says what is taken.
     """
 
-    def __init__(self, images: OneImage | list[OneImage] | tuple[OneImage, ...], image_size: int, channels: int) -> None:
-        self.image_size = image_size
-        self.channels = channels
+    def __init__(self, images: OneImage | list[OneImage] | tuple[OneImage, ...], reading: Reading) -> None:
+        self.reading = reading
         items, self.is_single = _list_images(images)
         names = ["the image"] if self.is_single else [f"images[{i}]" for i in range(len(items))]
         self.items = [self._prepare(item, name) for item, name in zip(items, names, strict=True)]
@@ -58,7 +61,7 @@ class GivenImages:
         return item if isinstance(item, Path) else None
 
     def _pixels(self, item: Path | Tensor) -> Tensor:
-        return read_image(item, self.image_size, self.channels) if isinstance(item, Path) else item
+        return self.reading.read(item) if isinstance(item, Path) else item
 
     def _prepare(self, item: Any, name: str) -> Path | Tensor:
         """A file as its path; any other image as uint8 pixels (channels, image_size, image_size)."""
@@ -66,13 +69,28 @@ class GivenImages:
             return _existing(Path(item), name)
         image = item if isinstance(item, Image.Image) else _as_pil(item, name)
         try:
-            # A JPEG that is opened but not decoded: its file is decoded as in training, at a reduced scale if it is large.
-            if isinstance(image, JpegImageFile) and image.tile and image.fp and image.tell() == 0:
-                return decode(image.fp, self.image_size, self.channels)
-            return central_square(image, self.image_size, self.channels)
+            if _is_file(image):
+                position = image.fp.tell()
+                pixels, _ = self.reading.decode(image.fp)
+                image.fp.seek(position)
+                if not isinstance(image, JpegImageFile):
+                    image.load()  # which closes the file
+                return pixels
+            with recorded_warnings():
+                image.load()
+                return self.reading.pixels_of(image)[0]
         except Exception as error:  # Pillow's decoders raise many types
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ValueError(f"{name} cannot be decoded as an image ({reason})") from error
+            raise ValueError(f"{name} cannot be decoded as an image ({reason(error)})") from error
+
+
+def _is_file(image: Image.Image) -> TypeGuard[ImageFile]:
+    """Whether an image is opened but not decoded, and its file gives more than Pillow's image.
+
+    A large JPEG is decoded at a reduced scale, colours of 16 bits keep them, and a turned TIFF keeps its sides.
+    """
+    if not isinstance(image, ImageFile) or not image.tile or not image.fp or image.tell() != 0:
+        return False
+    return isinstance(image, (JpegImageFile, TiffImageFile)) or low_bytes_tiles(image) is not None
 
 
 def _list_images(images: Any) -> tuple[list[Any], bool]:

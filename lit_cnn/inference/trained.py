@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lit_cnn import models  # defines the architectures that a checkpoint can name
 from lit_cnn.data.preprocess import Preprocessing
+from lit_cnn.data.reading import Reading
 from lit_cnn.inference.inputs import GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
 from lit_cnn.runs.checkpoint_file import read_checkpoint
@@ -28,10 +29,9 @@ class Trained:
 
     Args:
         classifier: In evaluation mode.
-        preprocessing: From uint8 images of ``native_size`` to the network's input.
+        preprocessing: From uint8 images of the reading's size to the network's input.
         class_names: Name of each output.
-        channels: 1 for grey, 3 for colour.
-        native_size: Height and width at which files are decoded, in pixels.
+        reading: How a file becomes pixels, as in training.
         dataset: Name of the training images; None if it is not known.
         source: The checkpoint file, or the name of torchvision's weights.
     """
@@ -39,10 +39,19 @@ class Trained:
     classifier: LitClassifier
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
-    channels: int
-    native_size: int
+    reading: Reading
     dataset: str | None
     source: str
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        return self.reading.channels
+
+    @property
+    def native_size(self) -> int:
+        """Height and width at which files are decoded, in pixels."""
+        return self.reading.image_size
 
     @property
     def network(self) -> nn.Module:
@@ -76,7 +85,7 @@ class Trained:
     def predict(self, images: Any, batch_size: int = 64) -> Any:
         """Classifies images: one image gives one prediction, many give a list in the same order.
 
-        Every image passes through the steps of training: orientation from EXIF, central square, resize, normalisation.
+        Every image passes through the steps of training: orientation from EXIF, :attr:`reading`, normalisation.
         Large JPEG files are decoded at a reduced scale, as in training; an array of all their pixels differs slightly.
 
         Args:
@@ -88,7 +97,7 @@ class Trained:
         Raises:
             ValueError: If something else is given, or a file cannot be decoded; names it.
         """
-        given = GivenImages(images, self.native_size, self.channels)
+        given = GivenImages(images, self.reading)
         predictions = list(self.predict_each(given, batch_size))
         return predictions[0] if given.is_single else predictions
 
@@ -152,7 +161,7 @@ def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.
         raise ValueError(f"the classes and the image size of {origin.source} are not known; predict with a run instead")
     preprocessing = Preprocessing(origin.image_size, origin.mean, origin.std, origin.resize_size)
     native_size = origin.resize_size or origin.image_size
-    trained = Trained(classifier.eval(), preprocessing, origin.class_names, 3, native_size, None, origin.source)
+    trained = Trained(classifier.eval(), preprocessing, origin.class_names, Reading(native_size, 3), None, origin.source)
     return trained.to(device or _fastest_device())
 
 
@@ -186,8 +195,7 @@ def _read(path: str | Path) -> Trained:
         classifier.eval(),
         Preprocessing(data["image_size"], tuple(data["mean"]), tuple(data["std"])),
         tuple(data["class_names"]),
-        data["channels"],
-        data["native_size"],
+        Reading.of(data["native_size"], data["channels"], data.get("reading", {})),
         data["dataset"],
         str(path),
     )

@@ -203,6 +203,7 @@ SUBJECTS = [
     "lookalikes",
     "modes",
     "sizes",
+    "proportions",
     "train",
     "val",
     "test",

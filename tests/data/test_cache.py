@@ -48,7 +48,7 @@ def test_cached_images_are_not_decoded_again(photos: Path, cache: Path, monkeypa
     def fail(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("lit_cnn.data.files.read_image", fail)
+    monkeypatch.setattr("lit_cnn.data.reading.Reading.read", fail)
     assert len(epoch_of(folder_of(photos, cache))) == 1
 
 

@@ -101,5 +101,5 @@ def test_whether_a_file_can_be_decoded_is_found_out_once(photos: Path, cache: Pa
     def fail(*_: object) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("lit_cnn.data.index.read_image", fail)
+    monkeypatch.setattr("lit_cnn.data.reading.Reading.read", fail)
     assert FileIndex(photos, cache).facts(paths, decode=True) == facts

@@ -13,7 +13,7 @@ from sklearn.datasets import load_sample_images
 
 from lit_cnn.data import perceptual_hash as module
 from lit_cnn.data.perceptual_hash import MAX_DISTANCE, NUM_BITS, pairs_alike, perceptual_hash
-from lit_cnn.data.preprocess import decode
+from lit_cnn.data.reading import Reading
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def tiles() -> list[Image.Image]:
 def hash_of(image: Image.Image, quality: int = 95) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality)
-    found = perceptual_hash(decode(file, 64, 3))
+    found = perceptual_hash(Reading(64, 3).decode(file)[0])
     assert found is not None
     assert len(found) * 8 == NUM_BITS
     return found

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 from lit_cnn import load_run
-from lit_cnn.data.preprocess import Preprocessing, read_image
+from lit_cnn.data.preprocess import Preprocessing, Reading, read_image
 from lit_cnn.inference.trained import Trained
 from lit_cnn.models import LitLeNet
 
@@ -37,7 +37,7 @@ def untrained(channels: int = 3) -> Trained:
     torch.manual_seed(0)
     classifier = LitLeNet(len(CLASSES), channels).eval()
     preprocessing = Preprocessing(28, (0.5,) * channels, (0.25,) * channels)
-    return Trained(classifier, preprocessing, CLASSES, channels, native_size=32, dataset="photos", source="nowhere")
+    return Trained(classifier, preprocessing, CLASSES, Reading(32, channels), dataset="photos", source="nowhere")
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_the_orientation_of_a_camera_counts(run: Trained, photo: Path, tmp_path:
 def test_sixteen_bits_a_pixel_are_not_clipped(run: Trained, tmp_path: Path):
     pixels = np.linspace(0, 65535, 40 * 40).reshape(40, 40).astype(np.uint16)
     Image.fromarray(pixels).save(tmp_path / "deep.png")
-    expected = run.predict((pixels // 257).astype(np.uint8)).values
+    expected = run.predict(((pixels.astype(int) + 128) // 257).astype(np.uint8)).values
     for form in (tmp_path / "deep.png", Image.open(tmp_path / "deep.png"), pixels):
         np.testing.assert_allclose(run.predict(form).values, expected, rtol=0, atol=1e-6)
 

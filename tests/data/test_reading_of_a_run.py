@@ -1,0 +1,147 @@
+"""Files are read in prediction and in every test as they were in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Command
+from PIL import Image
+from pytorch_lightning import Trainer
+
+from lit_cnn import LitLeNet, load_run
+from lit_cnn.data import ImageFolder
+from lit_cnn.data.manifest import Manifest
+from lit_cnn.data.reading import Reading
+
+
+def write_deep(folder: Path, top: int, start: int = 0, width: int = 60) -> Path:
+    """Two classes of grey images whose values are at most ``top``."""
+    for label, name in enumerate(("dark", "light")):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.default_rng([start, label, number]).random((30, width)) * (0.4 + 0.6 * label)
+            pixels[0, 0] = 1
+            Image.fromarray((pixels * top).astype(np.uint16)).save(folder / name / f"{number}.png")
+    return folder
+
+
+def folder_of(path: Path, **arguments: object) -> ImageFolder:
+    return ImageFolder(str(path), **{"image_size": 28, "cache_dir": None} | arguments)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, trainer: Callable[..., Trainer]) -> Path:
+    """A checkpoint of a training on images of 12 bits, padded with black."""
+    data = folder_of(write_deep(tmp_path / "deep", 4095), resize="pad", background="black")
+    engine = trainer(max_epochs=1)
+    engine.fit(LitLeNet(2, 1), datamodule=data)
+    engine.save_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    data.write_manifest(tmp_path / "run" / "data.json")
+    return tmp_path / "run" / "checkpoints" / "last.ckpt"
+
+
+def test_the_range_is_that_of_the_training_images(tmp_path: Path):
+    data = folder_of(write_deep(tmp_path / "deep", 4095), value_range=None)
+    assert data.reading == Reading(28, 1, value_range=(0, 4095))
+    data.write_manifest(tmp_path / "data.json")
+    assert Manifest.read(tmp_path / "data.json") == data.manifest
+    # A run keeps it, whatever comes later.
+    Image.fromarray(np.full((30, 30), 60_000, np.uint16)).save(tmp_path / "deep" / "dark" / "new.png")
+    with pytest.warns(UserWarning, match="1 image added after the run began, left out: dark/new"):
+        assert folder_of(tmp_path / "deep", manifest=str(tmp_path / "data.json")).reading.value_range == (0, 4095)
+    assert folder_of(tmp_path / "deep", value_range=(0, 500)).reading.value_range == (0, 500)
+
+
+def test_prediction_reads_as_training_did(trained: Path, tmp_path: Path):
+    run = load_run(trained)
+    assert run.reading == Reading(28, 1, "pad", "black", (0, 4095))
+    file = tmp_path / "deep" / "light" / "3.png"
+    with Image.open(file) as image:
+        forms = [file, str(file), image, np.asarray(image)]
+        values = [run.predict(form).values for form in forms]
+    expected = run.classifier(run.preprocess(run.reading.read(file)[None])).softmax(1)[0].detach().numpy()
+    for value in values:
+        np.testing.assert_allclose(value, expected, rtol=0, atol=1e-6)
+    # An image that alone would have another range.
+    Image.fromarray(np.full((28, 28), 200, np.uint16)).save(tmp_path / "dim.png")
+    assert run.reading.read(tmp_path / "dim.png").unique().tolist() == [12]
+
+
+def test_another_dataset_is_read_with_the_range_of_the_checkpoint(trained: Path, tmp_path: Path, trainer):
+    other = folder_of(write_deep(tmp_path / "other", 65535, start=7), resize="pad", background="black")
+    assert other.reading.value_range == (0, 65535)
+    with pytest.warns(UserWarning, match="cross-dataset evaluation"):
+        trainer().test(LitLeNet(2, 1), datamodule=other, ckpt_path=trained, weights_only=True, verbose=False)
+    assert other.reading.value_range == (0, 4095)
+    images = other.splits["test"]
+    first = images.fetch(torch.tensor([0]))[0]
+    assert torch.equal(first, Reading(28, 1, "pad", "black", (0, 4095)).read(Path(images.name(0))))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"background": "black"}, "trained with data.resize=pad, which it needs: set data.resize=pad"),
+        ({"resize": "pad"}, "trained with data.background=black, which it needs"),
+        (
+            {"resize": "pad", "background": "black", "value_range": (0, 255)},
+            r"trained with data.value_range=\[0.0, 4095.0\], which it needs",
+        ),
+    ],
+)
+def test_other_options_than_those_of_the_training_are_refused(trained: Path, tmp_path: Path, trainer, options, message):
+    data = folder_of(tmp_path / "deep", **options)
+    with pytest.raises(ValueError, match=message):
+        trainer().test(LitLeNet(2, 1), datamodule=data, ckpt_path=trained, weights_only=True, verbose=False)
+
+
+@pytest.mark.parametrize("options", [{"resize": "fit"}, {"background": "blue"}, {"value_range": (3, 3)}])
+def test_options_are_checked_before_files_are_read(options: dict):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be"):
+        ImageFolder("nowhere", **options)
+
+
+def test_each_way_of_reading_has_its_own_decoded_file(tmp_path: Path):
+    photos, cache = write_deep(tmp_path / "deep", 1023), tmp_path / "cache"
+    for options in ({}, {"resize": "pad"}, {"resize": "squash", "background": "black"}, {"value_range": (0, 500)}, {}):
+        data = folder_of(photos, cache_dir=str(cache), **options)
+        data.setup("fit")
+        train = data.splits["train"]
+        assert torch.equal(train.fetch(torch.tensor([0]))[0], data.reading.read(Path(train.name(0))))
+    names = sorted(path.name.split("-28x1")[0].split("-train")[1] for path in cache.glob("*.uint8"))
+    assert names == ["", "-pad", "-squash-black"]
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif", "gif"])
+def test_an_opened_image_is_read_as_its_file(trained: Path, tmp_path: Path, ending: str):
+    run = load_run(trained)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / f"turned.{ending}"
+    picture = np.random.default_rng(0).integers(0, 256, (20, 50)).astype(np.uint8)
+    Image.fromarray(picture).save(path, **({} if ending == "gif" else {"exif": exif}))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(run.predict(image).values, run.predict(path).values)
+
+
+@pytest.mark.slow
+def test_the_options_of_the_command_line_stay_with_the_run(lit_cnn: Command, tmp_path: Path):
+    write_deep(tmp_path / "deep", 4095)
+    options = ["--model", "LitLeNet", "--data.image_size", "28", "--data.value_range", "[0,2000]", "--data.resize", "squash"]
+    done = lit_cnn("fit", "--data", "deep", *options, "--trainer.max_epochs", "1")
+    assert done.returncode == 0, done.stderr
+    (run,) = (path.parent for path in tmp_path.rglob("config.yaml"))
+    assert load_run(run).reading == Reading(28, 1, "squash", "white", (0, 2000))
+    for command in (("test", "--run", run), ("fit", "--run", run, "--trainer.max_epochs", "2")):
+        done = lit_cnn(*command)
+        assert done.returncode == 0, done.stderr
+    done = lit_cnn("fit", "--run", run, "--trainer.max_epochs", "3", "--data.value_range", "[0,100]")
+    assert done.returncode == 2
+    assert "data.value_range" in done.stderr
+    write_deep(tmp_path / "other", 65535, start=7)
+    done = lit_cnn("test", "--run", run, "--data", "other")
+    assert done.returncode == 0, done.stderr
