@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
@@ -20,6 +21,7 @@ from lit_cnn.data.listing import ListedImage, Listing
 from lit_cnn.data.loader import Images
 from lit_cnn.data.manifest import Entry, Manifest, beside
 from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.scan import LeftOut
 from lit_cnn.data.splits import ArrayImages, Split, Subset
 from lit_cnn.system.paths import expand
 
@@ -85,7 +87,7 @@ class ImageFiles(ImageDataModule, ABC):
         self.test_fraction = test_fraction
         self.group_by = group_by
         self.memory_gb = memory_gb
-        self.cache_dir = Path(cache_dir).expanduser() if cache_dir else None
+        self.cache_dir = expand(cache_dir) if cache_dir else None
         self.hparams["cache_dir"] = str(cache_dir) if cache_dir else None
         self.on_bad_image = on_bad_image
         self._channels = channels
@@ -97,6 +99,7 @@ class ImageFiles(ImageDataModule, ABC):
             if self._stays_with is None or expand(manifest).is_file():
                 self._given = Manifest.of_files(expand(manifest))
                 self._check_split_arguments(self._given)
+        self.left_out: Sequence[LeftOut] = ()  # known when the images are listed
         self._contents: Contents | None = None
         self.follow_run(self._stays_with)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,12 +63,43 @@ def classes_of(images: Iterable[ListedImage]) -> tuple[str, ...]:
 
 def describe_difference(training: set[str], other: set[str]) -> str:
     """How the classes of a split differ from those of the training images."""
-    missing, extra = ", ".join(sorted(training - other)), ", ".join(sorted(other - training))
+    missing, extra = sorted(training - other), sorted(other - training)
+    spelt = {_composed(name): name for name in extra}
+    for name in missing:
+        if same := spelt.get(_composed(name)):
+            return (
+                f"differ from those of the training images in how Unicode spells them, "
+                f"{same!a} for {name!a}: rename one of the two"
+            )
     return (
         "differ from those of the training images"
-        + (f"; missing: {missing}" if missing else "")
-        + (f"; not in training: {extra}" if extra else "")
+        + (f"; missing: {', '.join(missing)}" if missing else "")
+        + (f"; not in training: {', '.join(extra)}" if extra else "")
     )
+
+
+def check_spelling(place: Path, names: Iterable[str]) -> None:
+    """Refuses classes whose names look the same, because Unicode spells a letter in two ways.
+
+    Args:
+        place: The folder or table of the classes.
+        names: Their names.
+
+    Raises:
+        ValueError: If two names differ only in that.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(_composed(name), name)
+        if other != name:
+            raise ValueError(
+                f"two classes of {place} differ only in how Unicode spells them, {other!a} and {name!a}: give them one name"
+            )
+
+
+def _composed(name: str) -> str:
+    """A name in the spelling in which equal texts are equal."""
+    return unicodedata.normalize("NFC", name)
 
 
 def channels_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts], root: Path) -> int:

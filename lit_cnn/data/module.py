@@ -24,6 +24,7 @@ from lit_cnn.data.splits import (
     stratified_fold,
     stratified_split,
 )
+from lit_cnn.system.paths import expand
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -107,7 +108,7 @@ class ImageDataModule(pl.LightningDataModule):
         if num_folds is not None and fold is not None and fold >= num_folds:
             raise ValueError(f"fold must be at most {num_folds - 1}, because the {num_folds} folds count from 0; got {fold}")
         self.save_hyperparameters(logger=False)
-        self.data_dir = None if data_dir is None else Path(data_dir)
+        self.data_dir = None if data_dir is None else expand(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.
         self.hparams["data_dir"] = None if data_dir is None else str(data_dir)
         self.image_size = image_size or self.native_size

@@ -16,8 +16,25 @@ from lit_cnn.data.loader import Images
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+# How people name the splits, in folders and in tables, in lower case.
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
 # The test set belongs to the dataset: the seed of a run does not change it.
 TEST_SPLIT_SEED = 0
+
+
+def split_of_name(name: str) -> Split | None:
+    """The split that a folder or a cell of a table names, in upper or lower case; None if it names none."""
+    return SPLIT_NAMES.get(name.lower())
 
 
 @dataclass(frozen=True)

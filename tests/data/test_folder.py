@@ -112,8 +112,8 @@ def test_a_level_too_many_is_not_taken_for_classes(tmp_path: Path):
     write_photos(tmp_path / "a" / "test", ("x", "y"), 5)
     with pytest.raises(ValueError, match="holds val and test but no train"):
         ImageFolder(str(tmp_path / "a")).setup("fit")
-    write_photos(tmp_path / "b" / "training", ("x", "y"), 5)
-    write_photos(tmp_path / "b" / "validation", ("x", "y"), 5)
+    write_photos(tmp_path / "b" / "first", ("x", "y"), 5)
+    write_photos(tmp_path / "b" / "second", ("x", "y"), 5)
     with pytest.raises(ValueError, match="are the classes one level deeper"):
         ImageFolder(str(tmp_path / "b")).setup("fit")
 
