@@ -14,7 +14,14 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.index import FileFacts, FileIndex
-from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, draw_entries, group_images
+from lit_cnn.data.listing import (
+    ListedImage,
+    Listing,
+    channels_of,
+    classes_of,
+    draw_entries,
+    group_images,
+)
 from lit_cnn.data.manifest import Entry, Found, Manifest, Match, first, match
 from lit_cnn.data.splits import SPLITS, Split
 

@@ -151,7 +151,7 @@ def draw_entries(images: Sequence[ListedImage], facts: Mapping[str, FileFacts], 
         drawing: How the splits that are not given by hand are drawn.
 
     Raises:
-        ValueError: If a class has too few images for every split to hold one.
+        ValueError: If no class has enough images for every split to hold one, or, with folds, not every class.
     """
     names = classes_of(images)
     label = {name: number for number, name in enumerate(names)}
@@ -162,9 +162,10 @@ def draw_entries(images: Sequence[ListedImage], facts: Mapping[str, FileFacts], 
         splits = drawing.draw([image.split for image in images], units, labels)
     except TooFewUnitsError as error:
         what = "group" if any(image.group for image in images) else "different image"
+        advice = "add images, lower num_folds" if drawing.num_folds else "add images"
         raise ValueError(
             f"the class {names[error.label]} has {count(error.num_units, what)} to draw from, but needs {error.needed}, "
-            f"so that every split gets one: add images, or choose the splits yourself"
+            f"so that every split gets one: {advice}, or choose the splits yourself"
         ) from error
     return tuple(
         Entry(image.path, facts[image.path].stamp[0], digest, image.class_name, image.group, split)

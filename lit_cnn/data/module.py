@@ -10,10 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.data.augment import crop_and_flip
 from lit_cnn.data.loader import Batch, Images, Loader
-from lit_cnn.data.manifest import description
+from lit_cnn.data.manifest import describe_unevaluated, description
 from lit_cnn.data.preprocess import Preprocessing, measure
 from lit_cnn.data.splits import (
     Split,
@@ -172,6 +173,8 @@ class ImageDataModule(pl.LightningDataModule):
             )
             train, val = Subset(train, first), Subset(train, second)
         self.splits["train"], self.splits["val"] = self._on_device(train, val)
+        if text := describe_unevaluated(self.class_names, self.counts()):
+            rank_zero_warn(text)
 
     def _with_digest(self, split: Split) -> Images:
         """The images of a split; notes their digest. The training images include those that become the validation set."""
