@@ -31,6 +31,7 @@ from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.system.memory import format_bytes, free_memory, peak_memory
+from lit_cnn.system.paths import expand
 from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes, needed_bytes
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import choose_precision
@@ -244,7 +245,7 @@ def _check_room(classifier: LitClassifier, runs_dir: str) -> Finding:
     optimizer = torch.optim.SGD(classifier.parameters(), lr=1, momentum=0.9)
     full, weights = checkpoint_bytes(classifier, [optimizer]), num_bytes(classifier.state_dict())
     total = needed_bytes(full, weights)
-    folder = Path(runs_dir).absolute()
+    folder = expand(runs_dir).absolute()
     while not folder.exists():
         folder = folder.parent
     try:

@@ -285,5 +285,7 @@ class ImageFiles(ImageDataModule, ABC):
         # One file for each folder, split and shape: when the images change, the new file replaces the old one.
         place = f"{self.data_dir.resolve()} {self.name} {self.test_fraction}"
         digest = hashlib.blake2b(place.encode(errors="surrogateescape"), digest_size=6).hexdigest()
-        name = f"{self.name}-{digest}-{name}-{self.image_size}x{self.channels}"
+        # torch opens no file whose name is not UTF-8, and a file system none whose name is very long.
+        title = self.name.encode(errors="replace").decode()[:40]
+        name = f"{title}-{digest}-{name}-{self.image_size}x{self.channels}"
         return files.decoded(self.cache_dir, name, self.memory_gb * 1e9)

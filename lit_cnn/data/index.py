@@ -60,7 +60,7 @@ class FileIndex:
         if cache_dir is not None:
             place = str(root.resolve())
             name = hashlib.blake2b(place.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-            self.file = cache_dir / "index" / f"{root.resolve().name}-{name}.json"
+            self.file = cache_dir / "index" / f"{root.resolve().name[:40]}-{name}.json"
 
     def facts(self, paths: Sequence[str], decode: bool = False) -> dict[str, FileFacts]:
         """Facts of files, by path.

@@ -51,7 +51,7 @@ def test_unreadable_files_are_named_and_fail(photos: Path, lit_cnn: Command):
 
 
 def test_what_is_left_out_is_named(photos: Path, lit_cnn: Command):
-    lenet = "--model", "lenet"  # the quickest
+    lenet = "--model", "lenet", "--image_size", "28"  # the quickest
     assert findings(lit_cnn, photos, *lenet)["left out"]["text"] == "nothing"
     (photos / "ant" / "notes.txt").touch()
     (photos / ".cache").mkdir()
@@ -143,7 +143,7 @@ def test_balance_modes_and_sizes(tmp_path: Path, lit_cnn: Command):
     write_photos(tmp_path, ("rare",), 5, grey=True)
     (tmp_path / "single").mkdir()
     Image.new("RGB", (64, 64), (9, 99, 0)).save(tmp_path / "single" / "1.png")
-    found = findings(lit_cnn, tmp_path, "--model", "lenet")
+    found = findings(lit_cnn, tmp_path, "--model", "lenet", "--image_size", "28")
     for split in ("val", "test"):
         assert found[split]["level"] == "warning"
         assert "nothing is measured of single" in found[split]["text"]
