@@ -73,14 +73,20 @@ def divide(
     part: dict[str, int] = dict(zip(hashes, numbers, strict=True))
     by_class = _units_by_class(units, labels)
     of_class = {label: [0] * (len(least) - 1) + [1] if label in small else least for label in by_class}
-    classes_of: dict[str, set[int]] = defaultdict(set)
+    owner: dict[str, int] = {}
+    shared: dict[str, set[int]] = {}  # units of several classes, of which there are few
     for label, members in by_class.items():
         if len(members) < sum(of_class[label]):
             raise TooFewUnitsError(label, len(members), sum(of_class[label]))
         for unit in members:
-            classes_of[unit].add(label)
+            if (first := owner.setdefault(unit, label)) != label:
+                shared.setdefault(unit, {first}).add(label)
+
+    def classes_of(unit: str) -> Collection[int]:
+        return shared.get(unit) or (owner[unit],)
+
     if small:
-        part |= {unit: len(least) - 1 for unit, own in classes_of.items() if own.issubset(small)}
+        part |= {unit: len(least) - 1 for unit in hashes if all(label in small for label in classes_of(unit))}
 
     def spare(label: int, unit: str) -> bool:
         return sum(part[other] == part[unit] for other in by_class[label]) > of_class[label][part[unit]]
@@ -90,7 +96,7 @@ def divide(
             while sum(part[unit] == target for unit in by_class[label]) < needed:
                 outside = [unit for unit in by_class[label] if part[unit] != target and spare(label, unit)]
                 # A unit of several classes is moved only if no class loses its last one.
-                free = [unit for unit in outside if all(spare(other, unit) for other in classes_of[unit])]
+                free = [unit for unit in outside if all(spare(other, unit) for other in classes_of(unit))]
                 low, high = bounds[target], bounds[target + 1]
                 nearest = min(free or outside, key=lambda unit: (max(low - hashes[unit], hashes[unit] - high), unit))
                 part[nearest] = target

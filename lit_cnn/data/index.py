@@ -25,7 +25,7 @@ COARSE_NS = 20_000_000
 PROBE_SIZE = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """What is known of an image file.
 
@@ -87,7 +87,7 @@ class FileIndex:
         return {path: current[path] for path in paths}
 
     def _stamp(self, path: str) -> tuple[int, int, int]:
-        status = os.stat(os.path.join(self.root, path))  # noqa: PTH116, PTH118 - several times as fast as Path
+        status = os.stat(f"{self.root}/{path}")  # noqa: PTH116 - several times as fast as Path
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def _examine(self, path: str, stamp: tuple[int, int, int]) -> FileFacts:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lit_cnn.data.division import Drawing, TooFewUnitsError, join_units
 from lit_cnn.data.index import FileFacts
@@ -15,8 +16,7 @@ from lit_cnn.data.preprocess import is_grey
 from lit_cnn.data.splits import Split
 
 
-@dataclass(frozen=True)
-class ListedImage:
+class ListedImage(NamedTuple):
     """An image as a folder or a table names it.
 
     Args:
@@ -134,7 +134,7 @@ def group_images(images: Sequence[ListedImage], group_by: str) -> list[ListedIma
         raise ValueError(f"group_by {group_by!r} is no regular expression ({error})") from error
     if pattern.groups < 1:
         raise ValueError(rf"group_by {group_by!r} has no group in parentheses, as in '(patient\d+)'")
-    grouped = [replace(image, group=found[1]) for image in images if (found := pattern.search(image.path)) and found[1]]
+    grouped = [image._replace(group=found[1]) for image in images if (found := pattern.search(image.path)) and found[1]]
     if len(grouped) < len(images):
         paths = {image.path for image in grouped}
         path = next(image.path for image in images if image.path not in paths)
