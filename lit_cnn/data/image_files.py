@@ -31,9 +31,9 @@ class ImageFiles(ImageDataModule, ABC):
 
     A missing validation or test set is drawn by the content of each image: adding, removing or renaming images moves no
     other image, and equal images are in the same set. A class of fewer than three different images stays in the training
-    set, with a warning. Every run has the same test images; ``split_seed`` chooses the
-    validation images. Training writes a manifest of all images. A checkpoint of that run brings its manifest with it: the
-    run's own images stay in their splits, and images that came later are left out.
+    set, with a warning. Every run has the same test images; ``split_seed`` chooses the validation images. Training writes a
+    manifest of all images. A checkpoint of that run brings its manifest with it: the run's own images stay in their splits,
+    and images that came later are left out.
 
     Mean and standard deviation are measured on the training images and saved with the run.
 

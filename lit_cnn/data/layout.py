@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from lit_cnn.data.archive import SUFFIXES as ARCHIVES
 from lit_cnn.data.files import SUFFIXES
 from lit_cnn.data.listing import ListedImage, check_spelling, describe_difference
 from lit_cnn.data.manifest import first
@@ -39,6 +40,8 @@ class Layout:
         Raises:
             ValueError: If it is missing or cannot be read, or it is not clear which folders are splits.
         """
+        if root.is_file():
+            raise ValueError(f"{root} is a file, but no archive ({', '.join(ARCHIVES)}): unpack it, and give its folder")
         if not root.is_dir():
             raise ValueError(f"the folder {root} does not exist: name the folder of your images with --data.data_dir")
         found = scan(root)

@@ -42,13 +42,13 @@ class Reason(Enum):
 
     HIDDEN = "hidden"
     SYSTEM = "left by the system"
-    FORMAT = "an image format that is not read"
-    OTHER = "no image by its ending"
-    BROKEN_LINK = "a broken link"
-    READ_ALREADY = "a link to a folder that is read already"
-    SPECIAL = "not a regular file"
+    FORMAT = "in a format that is not read"
+    OTHER = "without the ending of an image"
+    BROKEN_LINK = "linked to nothing"
+    READ_ALREADY = "linked a second time"
+    SPECIAL = "neither file nor folder"
     NO_CLASS = "in no class folder"
-    UNLABELLED = "a test image without a class"
+    UNLABELLED = "in a test set without classes"
     NO_SPLIT = "in no folder of a split"
 
 
@@ -218,7 +218,7 @@ def describe_left_out(left_out: Iterable[LeftOut], num_taken: int) -> str:
 
 
 def count_left_out(left_out: Iterable[LeftOut]) -> str:
-    """How many files are left out, by their endings or the reason: ``10 .heic, 3 .txt, 1 a broken link``."""
+    """How many files are left out, by their endings or the reason: ``10 .heic, 3 .txt, 1 linked to nothing``."""
     counts = Counter(_group(left) for left in left_out).most_common()
     named = [f"{number:,} {group}" for group, number in counts[:NUM_COUNTED]]
     others = sum(number for _, number in counts[NUM_COUNTED:])

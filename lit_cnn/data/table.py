@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lit_cnn.data.image_files import ImageFiles
-from lit_cnn.data.listing import ListedImage, Listing
+from lit_cnn.data.listing import ListedImage, Listing, check_spelling
 from lit_cnn.data.rows import as_path, read_table
 from lit_cnn.data.splits import split_of_name
 from lit_cnn.system.paths import expand
@@ -52,8 +52,10 @@ class ImageTable(ImageFiles):
             raise ValueError(f"{self.table}, line {line}: no split, although other lines have one; fill in all or none")
         if given != {None} and "train" not in given:
             raise ValueError(f"{self.table} has no line whose split is train")
-        if len({image.class_name for image in images}) < 2:
-            raise ValueError(f"{self.table} has {len({i.class_name for i in images})} labels, but a classifier needs two")
+        names = sorted({image.class_name for image in images})
+        if len(names) < 2:
+            raise ValueError(f"{self.table} has {len(names)} labels, but a classifier needs two")
+        check_spelling(self.table, names)
         return Listing(images, frozenset(split for split in given if split))
 
     def _listed_image(self, line: int, row: dict[str, str]) -> ListedImage:

@@ -58,7 +58,7 @@ def test_what_is_left_out_is_named(photos: Path, lit_cnn: Command):
     found = findings(lit_cnn, photos, *lenet)["left out"]
     assert (found["level"], found["text"]) == (
         "ok",
-        "1 hidden, 1 .txt: .cache (hidden), ant/notes.txt (no image by its ending)",
+        "1 hidden, 1 .txt: .cache (hidden), ant/notes.txt (without the ending of an image)",
     )
     for number in range(7):
         (photos / "bee" / f"{number}.HEIC").touch()
@@ -66,7 +66,7 @@ def test_what_is_left_out_is_named(photos: Path, lit_cnn: Command):
     found = findings(lit_cnn, photos, *lenet)["left out"]
     assert found["level"] == "warning"
     assert found["text"].startswith(
-        "7 .heic, 1 hidden, 1 .txt, 1 without an ending: bee/0.HEIC (an image format that is not read)"
+        "7 .heic, 1 hidden, 1 .txt, 1 without an ending: bee/0.HEIC (in a format that is not read)"
     )
     assert found["text"].endswith(" and 3 more; 1 of these are images, which need an ending like .jpg: bee/no_ending")
     assert len(found["details"]["files"]) == 10

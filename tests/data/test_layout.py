@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import write_photos
 
-from lit_cnn.data import ImageFolder
+from lit_cnn.data import ImageFolder, ImageTable
 
 
 def counts(folder: Path) -> dict[str, int]:
@@ -79,6 +79,30 @@ def test_a_class_whose_files_are_not_read_is_explained(tmp_path: Path):
     (tmp_path / "c" / "1.heic").touch()
     with pytest.raises(ValueError, match=r"class folder .*c holds no image .*; it holds 1 \.heic"):
         ImageFolder(str(tmp_path)).setup("fit")
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path):
+    (tmp_path / "photos.rar").touch()
+    with pytest.raises(ValueError, match=r"photos.rar is a file, but no archive \(.zip, "):
+        ImageFolder(str(tmp_path / "photos.rar")).setup("fit")
+
+
+def test_labels_of_a_table_in_two_spellings_are_named(tmp_path: Path):
+    write(tmp_path, "a", "b", num_images=3)
+    rows = [f"{name}/{number}.{'jpg' if number % 2 else 'png'}" for name in "ab" for number in range(3)]
+    labels = ["caf\u00e9"] * 3 + ["cafe\u0301"] * 3
+    lines = "".join(f"{path},{label}\n" for path, label in zip(rows, labels, strict=True))
+    (tmp_path / "t.csv").write_text(f"path,label\n{lines}", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"two classes of .*t.csv differ only in how Unicode spells them"):
+        ImageTable(str(tmp_path / "t.csv")).setup("fit")
+
+
+def test_splits_of_a_table_have_the_names_that_folders_have(tmp_path: Path):
+    write(tmp_path, "a", "b", num_images=3)
+    splits = ("Training", "dev", "TESTING")
+    lines = [f"{name}/{n}.{'jpg' if n % 2 else 'png'},{name},{split}\n" for name in "ab" for n, split in enumerate(splits)]
+    (tmp_path / "t.csv").write_text("".join(["path,label,split\n", *lines]))
+    assert ImageTable(str(tmp_path / "t.csv")).counts() == {"train": [1, 1], "val": [1, 1], "test": [1, 1]}
 
 
 def test_unicode_in_two_spellings_is_named(tmp_path: Path):
