@@ -126,15 +126,15 @@ def _reported() -> Iterator[None]:
 def _check_left_out(folder: Path, left_out: Sequence[LeftOut]) -> Finding:
     """Says which files are no part of the data, and whether some of them are images all the same."""
     if not left_out:
-        return Finding("ok", "left out", "nothing")
+        return Finding("ok", "omitted", "nothing is left out")
     missed = [left for left in left_out if left.may_be_missed]
     named = (f"{left.path} ({left.reason.value})" for left in missed or left_out)
-    text = f"{count_left_out(left_out)}: {first(named, NUM_NAMED)}"
+    text = f"left out: {count_left_out(left_out)}: {first(named, NUM_NAMED)}"
     unnamed = [left.path for left in missed if left.reason is Reason.OTHER and _is_image(folder / left.path)]
     if unnamed:
-        text += f"; {len(unnamed):,} of these are images, which need an ending like .jpg: {first(unnamed, NUM_NAMED)}"
+        text += f"; images without an ending like .jpg: {first(unnamed, NUM_NAMED)}"
     details = {left.path: left.reason.value for left in left_out}
-    return Finding("warning" if missed else "ok", "left out", text, {"files": details, "images": unnamed})
+    return Finding("warning" if missed else "ok", "omitted", text, {"files": details, "images": unnamed})
 
 
 def _is_image(file: Path) -> bool:

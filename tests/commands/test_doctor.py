@@ -52,23 +52,23 @@ def test_unreadable_files_are_named_and_fail(photos: Path, lit_cnn: Command):
 
 def test_what_is_left_out_is_named(photos: Path, lit_cnn: Command):
     lenet = "--model", "lenet", "--image_size", "28"  # the quickest
-    assert findings(lit_cnn, photos, *lenet)["left out"]["text"] == "nothing"
+    assert findings(lit_cnn, photos, *lenet)["omitted"]["text"] == "nothing is left out"
     (photos / "ant" / "notes.txt").touch()
     (photos / ".cache").mkdir()
-    found = findings(lit_cnn, photos, *lenet)["left out"]
+    found = findings(lit_cnn, photos, *lenet)["omitted"]
     assert (found["level"], found["text"]) == (
         "ok",
-        "1 hidden, 1 .txt: .cache (hidden), ant/notes.txt (without the ending of an image)",
+        "left out: 1 hidden, 1 .txt: .cache (hidden), ant/notes.txt (without the ending of an image)",
     )
     for number in range(7):
         (photos / "bee" / f"{number}.HEIC").touch()
     (photos / "bee" / "1.jpg").rename(photos / "bee" / "no_ending")
-    found = findings(lit_cnn, photos, *lenet)["left out"]
+    found = findings(lit_cnn, photos, *lenet)["omitted"]
     assert found["level"] == "warning"
     assert found["text"].startswith(
-        "7 .heic, 1 hidden, 1 .txt, 1 without an ending: bee/0.HEIC (in a format that is not read)"
+        "left out: 7 .heic, 1 hidden, 1 .txt, 1 without an ending: bee/0.HEIC (in a format that is not read)"
     )
-    assert found["text"].endswith(" and 3 more; 1 of these are images, which need an ending like .jpg: bee/no_ending")
+    assert found["text"].endswith(" and 3 more; images without an ending like .jpg: bee/no_ending")
     assert len(found["details"]["files"]) == 10
 
 
@@ -225,6 +225,7 @@ def test_a_folder_too_many_or_too_few(photos: Path, lit_cnn: Command, data: str,
 
 
 SUBJECTS = [
+    "omitted",
     "files",
     "duplicates",
     "lookalikes",
