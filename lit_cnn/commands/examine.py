@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,17 @@ from lit_cnn.commands.messages import OUT_OF_MEMORY, out_of_memory
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.finding import Finding, Level
 from lit_cnn.data.image_files import ImageFiles
-from lit_cnn.data.inspect import check_files, scan
+from lit_cnn.data.inspect import NUM_NAMED, check_files, scan
+from lit_cnn.data.manifest import first
 from lit_cnn.data.names import DatasetName
+from lit_cnn.data.preprocess import is_grey
+from lit_cnn.data.scan import LeftOut, Reason, count_left_out
 from lit_cnn.models import find_variant
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.system.memory import format_bytes, free_memory, peak_memory
+from lit_cnn.system.paths import expand
 from lit_cnn.system.processors import OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes, needed_bytes
 from lit_cnn.training.classifier import LitClassifier
@@ -35,7 +40,7 @@ from lit_cnn.training.precision import choose_precision
 # A class with fewer training images is hard to learn.
 FEW_IMAGES = 20
 # If the largest class has so many times the images of the smallest, accuracy says little.
-UNBALANCED = 10
+UNBALANCED = 3
 MEASURED_STEPS = 3
 
 
@@ -70,14 +75,14 @@ def examine(
         grouped = {} if group_by is None else {"group_by": group_by}
         data = _data_module(dataset, image_size=size, batch_size=batch_size, **grouped)
         if isinstance(data, ImageFiles):
-            files = list(scan(data))
+            with _reported():
+                files = list(scan(data))
+            yield _check_left_out(data.data_dir, data.left_out)
             yield from check_files(files, data.class_names, data.reading)
             if any(file.problem for file in files):
                 return
-        data.prepare_data()
-        with warnings.catch_warnings():
-            # Reported above, as leakage.
-            warnings.filterwarnings("ignore", r"[\d,]+ images? in more than one split \(", UserWarning)
+        with _reported():
+            data.prepare_data()
             data.setup("fit")
         channels, num_classes = data.channels, data.num_classes
     except (ValueError, OSError) as error:
@@ -105,7 +110,39 @@ def _data_module(dataset: DatasetName, **arguments: Any) -> ImageDataModule:
     return getattr(datasets, dataset.class_name)(**dataset.arguments, **arguments)
 
 
-# Splits
+@contextlib.contextmanager
+def _reported() -> Iterator[None]:
+    """Silences warnings that are findings too."""
+    with warnings.catch_warnings():
+        leaks = r"[\d,]+ images? in more than one split \("
+        for beginning in (leaks, r"left out: [\d,]+ of ", r"[\d,]+ class(es)? ha(s|ve) too few images to be evaluated: "):
+            warnings.filterwarnings("ignore", beginning, UserWarning)
+        yield
+
+
+# Files and splits
+
+
+def _check_left_out(folder: Path, left_out: Sequence[LeftOut]) -> Finding:
+    """Says which files are no part of the data, and whether some of them are images all the same."""
+    if not left_out:
+        return Finding("ok", "omitted", "nothing is left out")
+    missed = [left for left in left_out if left.may_be_missed]
+    named = (f"{left.path} ({left.reason.value})" for left in missed or left_out)
+    text = f"left out: {count_left_out(left_out)}: {first(named, NUM_NAMED)}"
+    unnamed = [left.path for left in missed if left.reason is Reason.OTHER and _is_image(folder / left.path)]
+    if unnamed:
+        text += f"; images without an ending like .jpg: {first(unnamed, NUM_NAMED)}"
+    details = {left.path: left.reason.value for left in left_out}
+    return Finding("warning" if missed else "ok", "omitted", text, {"files": details, "images": unnamed})
+
+
+def _is_image(file: Path) -> bool:
+    try:
+        is_grey(file)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_splits(data: ImageDataModule) -> Iterator[Finding]:
@@ -115,8 +152,13 @@ def _check_splits(data: ImageDataModule) -> Iterator[Finding]:
         fewest, most = by_class[rarest], by_class[commonest]
         text = f"{sum(counts):,} images of {data.num_classes} classes, {fewest:,} ({rarest}) to {most:,} ({commonest}) each"
         level: Level = "ok"
-        if split == "train" and most > UNBALANCED * fewest:
-            level, text = "warning", f"{text}: set --model.class_weights higher for rare classes, and look at F1"
+        if absent := [name for name, number in by_class.items() if not number]:
+            level, text = "warning", f"{text}: nothing is measured of {first(absent, NUM_NAMED)}; add images"
+        elif split == "train" and most >= UNBALANCED * fewest:
+            level, text = (
+                "warning",
+                f"{text}: set --model.class_weights higher for rare classes, and look at balanced accuracy",
+            )
         elif split == "train" and fewest < FEW_IMAGES:
             level, text = "warning", f"{text}: fewer than {FEW_IMAGES} are few to learn from"
         yield Finding(level, split, text, by_class)
@@ -211,7 +253,7 @@ def _check_room(classifier: LitClassifier, runs_dir: str) -> Finding:
     optimizer = torch.optim.SGD(classifier.parameters(), lr=1, momentum=0.9)
     full, weights = checkpoint_bytes(classifier, [optimizer]), num_bytes(classifier.state_dict())
     total = needed_bytes(full, weights)
-    folder = Path(runs_dir).absolute()
+    folder = expand(runs_dir).absolute()
     while not folder.exists():
         folder = folder.parent
     try:

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from uuid import uuid4
 
+from lit_cnn.data.system_files import is_hidden, is_system
+
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 # Images hardly compress. An archive with a larger ratio was made to fill a disk.
@@ -69,7 +71,7 @@ def unpack(archive: Path, below: Path) -> Path:
             raise ValueError(f"the archive {archive} cannot be unpacked ({error})") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    content = [path for path in target.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    content = [path for path in target.iterdir() if not (is_hidden(path.name) or is_system(path.name))]
     return content[0] if len(content) == 1 and content[0].is_dir() else target
 
 

@@ -38,6 +38,8 @@ def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Cal
     path = folder / f"{name}-{digest}.uint8"
     num_bytes = math.prod(shape)
     try:
+        if path != Path(str(path).encode(errors="replace").decode()):
+            raise OSError("its name is not UTF-8")
         if not (path.is_file() and path.stat().st_size == num_bytes):
             folder.mkdir(parents=True, exist_ok=True)
             _remove_outdated(folder, name, path)

@@ -160,7 +160,7 @@ class Contents:
         if not images:
             raise ValueError(f"{self.wanted.root} holds no images in class folders")
         facts = self._facts_of(images)
-        images = [replace(image, split=None) for image in images if not (self.wanted.skip_bad and facts[image.path].problem)]
+        images = [image._replace(split=None) for image in images if not (self.wanted.skip_bad and facts[image.path].problem)]
         names = tuple(sorted({image.class_name for image in images}))
         channels = self.wanted.channels or channels_of(images, facts)
         entries = (Entry(i.path, facts[i.path].stamp[0], facts[i.path].digest, i.class_name, None, "test") for i in images)

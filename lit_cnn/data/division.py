@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -39,7 +40,12 @@ def join_units(digests: Sequence[str], groups: Sequence[str | None]) -> list[str
 
 
 def divide(
-    units: Sequence[str], labels: Sequence[int], shares: Sequence[float], salt: str, minimum: Sequence[int] | None = None
+    units: Sequence[str],
+    labels: Sequence[int],
+    shares: Sequence[float],
+    salt: str,
+    minimum: Sequence[int] | None = None,
+    small: Collection[int] = (),
 ) -> list[int]:
     """Divides images into parts by a hash of each unit: adding or removing images moves no other image.
 
@@ -51,6 +57,8 @@ def divide(
         shares: Share of each part; their sum is 1.
         salt: Another text gives another division.
         minimum: Units of each class that each part holds at least; 1 if not given.
+        small: Classes that stay in the last part, but for units that they share with other classes. That part holds one
+            unit of each at least.
 
     Returns:
         The number of the part of each image.
@@ -63,29 +71,43 @@ def divide(
     hashes = {unit: _hash(unit, salt) for unit in dict.fromkeys(units)}
     numbers = np.searchsorted(bounds[1:-1], list(hashes.values()), "right").tolist()
     part: dict[str, int] = dict(zip(hashes, numbers, strict=True))
-    by_class: dict[int, set[str]] = defaultdict(set)
-    for unit, label in zip(units, labels, strict=True):
-        by_class[label].add(unit)
-    classes_of: dict[str, set[int]] = defaultdict(set)
+    by_class = _units_by_class(units, labels)
+    of_class = {label: [0] * (len(least) - 1) + [1] if label in small else least for label in by_class}
+    owner: dict[str, int] = {}
+    shared: dict[str, set[int]] = {}  # units of several classes, of which there are few
     for label, members in by_class.items():
-        if len(members) < sum(least):
-            raise TooFewUnitsError(label, len(members), sum(least))
+        if len(members) < sum(of_class[label]):
+            raise TooFewUnitsError(label, len(members), sum(of_class[label]))
         for unit in members:
-            classes_of[unit].add(label)
+            if (first := owner.setdefault(unit, label)) != label:
+                shared.setdefault(unit, {first}).add(label)
+
+    def classes_of(unit: str) -> Collection[int]:
+        return shared.get(unit) or (owner[unit],)
+
+    if small:
+        part |= {unit: len(least) - 1 for unit in hashes if all(label in small for label in classes_of(unit))}
 
     def spare(label: int, unit: str) -> bool:
-        return sum(part[other] == part[unit] for other in by_class[label]) > least[part[unit]]
+        return sum(part[other] == part[unit] for other in by_class[label]) > of_class[label][part[unit]]
 
     for label in sorted(by_class):
-        for target, needed in enumerate(least):
+        for target, needed in enumerate(of_class[label]):
             while sum(part[unit] == target for unit in by_class[label]) < needed:
                 outside = [unit for unit in by_class[label] if part[unit] != target and spare(label, unit)]
                 # A unit of several classes is moved only if no class loses its last one.
-                free = [unit for unit in outside if all(spare(other, unit) for other in classes_of[unit])]
+                free = [unit for unit in outside if all(spare(other, unit) for other in classes_of(unit))]
                 low, high = bounds[target], bounds[target + 1]
                 nearest = min(free or outside, key=lambda unit: (max(low - hashes[unit], hashes[unit] - high), unit))
                 part[nearest] = target
     return [part[unit] for unit in units]
+
+
+def _units_by_class(units: Iterable[str], labels: Iterable[int]) -> dict[int, set[str]]:
+    by_class: dict[int, set[str]] = defaultdict(set)
+    for unit, label in zip(units, labels, strict=True):
+        by_class[label].add(unit)
+    return by_class
 
 
 class TooFewUnitsError(ValueError):
@@ -129,23 +151,26 @@ class Drawing:
     def draw(self, splits: Sequence[Split | None], units: Sequence[str], labels: Sequence[int]) -> list[Split]:
         """The split of each image.
 
+        A class with too few units for one in every split stays in the training split, where there are other classes.
+
         Args:
             splits: As given by hand; None for what is to be drawn.
             units: Unit of each image, see :func:`join_units`.
             labels: Class of each image.
 
         Raises:
-            TooFewUnitsError: If a class has too few units for every split to hold one.
+            TooFewUnitsError: If no class has enough units for every split to hold one, or, with folds, not every class.
         """
         drawn: list[Split] = [split or "train" for split in splits]
+        small = self._small_classes(drawn, units, labels)
 
         def take(target: Split, shares: list[float], salt: str, chosen: int, minimum: list[int]) -> None:
             rest = [position for position, split in enumerate(drawn) if split == "train"]
-            parts = divide([units[i] for i in rest], [labels[i] for i in rest], shares, salt, minimum)
+            parts = divide([units[i] for i in rest], [labels[i] for i in rest], shares, salt, minimum, small)
             for position, part in zip(rest, parts, strict=True):
                 drawn[position] = target if part == chosen else "train"
 
-        num_parts = 1 if self.val_fraction is None else self.num_folds or 2
+        num_parts = self._num_parts
         if self.test_fraction is not None:
             shares = [self.test_fraction, 1 - self.test_fraction]
             take("test", shares, f"test {TEST_SPLIT_SEED}", 0, [1, num_parts])
@@ -153,3 +178,20 @@ class Drawing:
             shares = [1 / num_parts] * num_parts if self.num_folds else [self.val_fraction, 1 - self.val_fraction]
             take("val", shares, f"val {self.split_seed}", self.fold, [1] * num_parts)
         return drawn
+
+    @property
+    def _num_parts(self) -> int:
+        """Number of parts that the training and validation images are divided into."""
+        return 1 if self.val_fraction is None else self.num_folds or 2
+
+    def _small_classes(self, drawn: Sequence[Split], units: Sequence[str], labels: Sequence[int]) -> set[int]:
+        """The classes that have too few units for one in every split."""
+        needed = (self.test_fraction is not None) + self._num_parts
+        training = [split == "train" for split in drawn]
+        by_class = _units_by_class(compress(units, training), compress(labels, training))
+        sizes = {label: len(members) for label, members in by_class.items()}
+        small = {label for label, size in sizes.items() if size < needed}
+        if small and (self.num_folds or len(small) == len(sizes)):
+            label = min(small)
+            raise TooFewUnitsError(label, sizes[label], needed)
+        return small

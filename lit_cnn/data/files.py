@@ -1,4 +1,4 @@
-"""Image files: found below a folder, decoded when they are needed."""
+"""Image files that are decoded when they are needed."""
 
 from __future__ import annotations
 
@@ -15,40 +15,8 @@ import torch
 from torch import Tensor
 
 from lit_cnn.data.cache import mapped
-from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.reading import DECODING, Reading
 from lit_cnn.data.splits import ArrayImages
-
-
-def list_images(folder: Path) -> list[str]:
-    """Paths of all image files below a folder, relative to it, with ``/`` and in order.
-
-    Hidden files and folders are left out, as are files whose names do not end with one of :data:`SUFFIXES`.
-    """
-    found: list[tuple[str, ...]] = []
-    folders: list[tuple[str, ...]] = [()]
-    while folders:
-        parts = folders.pop()
-        with os.scandir(folder.joinpath(*parts)) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append((*parts, entry.name))
-                elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                    found.append((*parts, entry.name))
-    return ["/".join(parts) for parts in sorted(found)]
-
-
-def find_images(folder: Path) -> list[Path]:
-    """All image files below a folder, in order, see :func:`list_images`.
-
-    Raises:
-        ValueError: If the folder does not exist.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"the folder {folder} does not exist")
-    return [folder / path for path in list_images(folder)]
 
 
 class FileImages:

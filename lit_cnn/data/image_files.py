@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from inspect import signature
@@ -22,6 +23,7 @@ from lit_cnn.data.loader import Images
 from lit_cnn.data.manifest import Entry, Manifest, beside
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.reading import Background, Reading, Resize
+from lit_cnn.data.scan import LeftOut
 from lit_cnn.data.splits import ArrayImages, Split, Subset
 from lit_cnn.system.paths import expand
 
@@ -30,9 +32,10 @@ class ImageFiles(ImageDataModule, ABC):
     """Images in files, of a folder or a table.
 
     A missing validation or test set is drawn by the content of each image: adding, removing or renaming images moves no
-    other image, and equal images are in the same set. Every run has the same test images; ``split_seed`` chooses the
-    validation images. Training writes a manifest of all images. A checkpoint of that run brings its manifest with it: the
-    run's own images stay in their splits, and images that came later are left out.
+    other image, and equal images are in the same set. A class of fewer than three different images stays in the training
+    set, with a warning. Every run has the same test images; ``split_seed`` chooses the validation images. Training writes a
+    manifest of all images. A checkpoint of that run brings its manifest with it: the run's own images stay in their splits,
+    and images that came later are left out.
 
     Mean and standard deviation are measured on the training images and saved with the run.
 
@@ -96,7 +99,7 @@ class ImageFiles(ImageDataModule, ABC):
         self.test_fraction = test_fraction
         self.group_by = group_by
         self.memory_gb = memory_gb
-        self.cache_dir = Path(cache_dir).expanduser() if cache_dir else None
+        self.cache_dir = expand(cache_dir) if cache_dir else None
         self.hparams["cache_dir"] = str(cache_dir) if cache_dir else None
         self.on_bad_image = on_bad_image
         self._channels = channels
@@ -109,6 +112,7 @@ class ImageFiles(ImageDataModule, ABC):
             if self._stays_with is None or expand(manifest).is_file():
                 self._given = Manifest.of_files(expand(manifest))
                 self._check_split_arguments(self._given)
+        self.left_out: Sequence[LeftOut] = ()  # known when the images are listed
         self._contents: Contents | None = None
         self.follow_run(self._stays_with)
 
@@ -311,5 +315,7 @@ class ImageFiles(ImageDataModule, ABC):
         # One file for each folder, split and shape: when the images change, the new file replaces the old one.
         place = f"{self.data_dir.resolve()} {self.name} {self.test_fraction}"
         digest = hashlib.blake2b(place.encode(errors="surrogateescape"), digest_size=6).hexdigest()
-        name = f"{self.name}-{digest}-{name}-{files.reading.name}"
+        # torch opens no file whose name is not UTF-8, and a file system none whose name is very long.
+        title = self.name.encode(errors="replace").decode()[:40]
+        name = f"{title}-{digest}-{name}-{files.reading.name}"
         return files.decoded(self.cache_dir, name, self.memory_gb * 1e9)

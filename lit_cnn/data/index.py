@@ -27,7 +27,7 @@ COARSE_NS = 20_000_000
 PROBE_SIZE = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """What is known of an image file.
 
@@ -64,7 +64,7 @@ class FileIndex:
         if cache_dir is not None:
             place = str(root.resolve())
             name = hashlib.blake2b(place.encode(errors="surrogateescape"), digest_size=8).hexdigest()
-            self.file = cache_dir / "index" / f"{root.resolve().name}-{name}.json"
+            self.file = cache_dir / "index" / f"{root.resolve().name[:40]}-{name}.json"
 
     def facts(self, paths: Sequence[str], decode: bool = False) -> dict[str, FileFacts]:
         """Facts of files, by path.
@@ -91,7 +91,7 @@ class FileIndex:
         return {path: current[path] for path in paths}
 
     def _stamp(self, path: str) -> tuple[int, int, int]:
-        status = os.stat(os.path.join(self.root, path))  # noqa: PTH116, PTH118 - several times as fast as Path
+        status = os.stat(f"{self.root}/{path}")  # noqa: PTH116 - several times as fast as Path
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def _examine(self, path: str, stamp: tuple[int, int, int]) -> FileFacts:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from lit_cnn.data.depth import full_scale
 from lit_cnn.data.division import Drawing, TooFewUnitsError, join_units
@@ -14,8 +16,7 @@ from lit_cnn.data.manifest import Entry, count
 from lit_cnn.data.splits import Split
 
 
-@dataclass(frozen=True)
-class ListedImage:
+class ListedImage(NamedTuple):
     """An image as a folder or a table names it.
 
     Args:
@@ -62,12 +63,43 @@ def classes_of(images: Iterable[ListedImage]) -> tuple[str, ...]:
 
 def describe_difference(training: set[str], other: set[str]) -> str:
     """How the classes of a split differ from those of the training images."""
-    missing, extra = ", ".join(sorted(training - other)), ", ".join(sorted(other - training))
+    missing, extra = sorted(training - other), sorted(other - training)
+    spelt = {_composed(name): name for name in extra}
+    for name in missing:
+        if same := spelt.get(_composed(name)):
+            return (
+                f"differ from those of the training images in how Unicode spells them, "
+                f"{same!a} for {name!a}: rename one of the two"
+            )
     return (
         "differ from those of the training images"
-        + (f"; missing: {missing}" if missing else "")
-        + (f"; not in training: {extra}" if extra else "")
+        + (f"; missing: {', '.join(missing)}" if missing else "")
+        + (f"; not in training: {', '.join(extra)}" if extra else "")
     )
+
+
+def check_spelling(place: Path, names: Iterable[str]) -> None:
+    """Refuses classes whose names look the same, because Unicode spells a letter in two ways.
+
+    Args:
+        place: The folder or table of the classes.
+        names: Their names.
+
+    Raises:
+        ValueError: If two names differ only in that.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        other = found.setdefault(_composed(name), name)
+        if other != name:
+            raise ValueError(
+                f"two classes of {place} differ only in how Unicode spells them, {other!a} and {name!a}: give them one name"
+            )
+
+
+def _composed(name: str) -> str:
+    """A name in the spelling in which equal texts are equal."""
+    return unicodedata.normalize("NFC", name)
 
 
 def channels_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts]) -> Literal[1, 3]:
@@ -112,7 +144,7 @@ def group_images(images: Sequence[ListedImage], group_by: str) -> list[ListedIma
         raise ValueError(f"group_by {group_by!r} is no regular expression ({error})") from error
     if pattern.groups < 1:
         raise ValueError(rf"group_by {group_by!r} has no group in parentheses, as in '(patient\d+)'")
-    grouped = [replace(image, group=found[1]) for image in images if (found := pattern.search(image.path)) and found[1]]
+    grouped = [image._replace(group=found[1]) for image in images if (found := pattern.search(image.path)) and found[1]]
     if len(grouped) < len(images):
         paths = {image.path for image in grouped}
         path = next(image.path for image in images if image.path not in paths)
@@ -129,7 +161,7 @@ def draw_entries(images: Sequence[ListedImage], facts: Mapping[str, FileFacts], 
         drawing: How the splits that are not given by hand are drawn.
 
     Raises:
-        ValueError: If a class has too few images for every split to hold one.
+        ValueError: If no class has enough images for every split to hold one, or, with folds, not every class.
     """
     names = classes_of(images)
     label = {name: number for number, name in enumerate(names)}
@@ -140,9 +172,10 @@ def draw_entries(images: Sequence[ListedImage], facts: Mapping[str, FileFacts], 
         splits = drawing.draw([image.split for image in images], units, labels)
     except TooFewUnitsError as error:
         what = "group" if any(image.group for image in images) else "different image"
+        advice = "add images, lower num_folds" if drawing.num_folds else "add images"
         raise ValueError(
             f"the class {names[error.label]} has {count(error.num_units, what)} to draw from, but needs {error.needed}, "
-            f"so that every split gets one: add images, or choose the splits yourself"
+            f"so that every split gets one: {advice}, or choose the splits yourself"
         ) from error
     return tuple(
         Entry(image.path, facts[image.path].stamp[0], digest, image.class_name, image.group, split)

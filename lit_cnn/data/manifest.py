@@ -274,7 +274,28 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def first(names: Iterable[str]) -> str:
+def first(names: Iterable[str], num_named: int = NUM_NAMED) -> str:
     """The first names, and how many there are besides."""
     listed = list(names)
-    return ", ".join(listed[:NUM_NAMED]) + (f" and {len(listed) - NUM_NAMED:,} more" if len(listed) > NUM_NAMED else "")
+    return ", ".join(listed[:num_named]) + (f" and {len(listed) - num_named:,} more" if len(listed) > num_named else "")
+
+
+def describe_unevaluated(class_names: Sequence[str], counts: Mapping[Split, list[int]]) -> str:
+    """Says which classes of the training images have none in another split; empty if there is none.
+
+    Args:
+        class_names: Name of each label.
+        counts: Images of each class, by split.
+    """
+    nouns = {"val": "validation", "test": "test"}
+    training = counts.get("train", [])
+    lacking = {
+        name: [f"no {nouns[split]} image" for split, numbers in counts.items() if split != "train" and not numbers[label]]
+        for label, (name, number) in enumerate(zip(class_names, training, strict=False))
+        if number
+    }
+    named = [f"{name} ({' and '.join(missing)})" for name, missing in lacking.items() if missing]
+    if not named:
+        return ""
+    many = "1 class has" if len(named) == 1 else f"{len(named):,} classes have"
+    return f"{many} too few images to be evaluated: {first(named)}"

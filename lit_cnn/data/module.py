@@ -10,10 +10,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.data.augment import crop_and_flip
 from lit_cnn.data.loader import Batch, Images, Loader
-from lit_cnn.data.manifest import description
+from lit_cnn.data.manifest import describe_unevaluated, description
 from lit_cnn.data.preprocess import Preprocessing, measure
 from lit_cnn.data.splits import (
     Split,
@@ -24,6 +25,7 @@ from lit_cnn.data.splits import (
     stratified_fold,
     stratified_split,
 )
+from lit_cnn.system.paths import expand
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -107,7 +109,7 @@ class ImageDataModule(pl.LightningDataModule):
         if num_folds is not None and fold is not None and fold >= num_folds:
             raise ValueError(f"fold must be at most {num_folds - 1}, because the {num_folds} folds count from 0; got {fold}")
         self.save_hyperparameters(logger=False)
-        self.data_dir = None if data_dir is None else Path(data_dir)
+        self.data_dir = None if data_dir is None else expand(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.
         self.hparams["data_dir"] = None if data_dir is None else str(data_dir)
         self.image_size = image_size or self.native_size
@@ -171,6 +173,8 @@ class ImageDataModule(pl.LightningDataModule):
             )
             train, val = Subset(train, first), Subset(train, second)
         self.splits["train"], self.splits["val"] = self._on_device(train, val)
+        if text := describe_unevaluated(self.class_names, self.counts()):
+            rank_zero_warn(text)
 
     def _with_digest(self, split: Split) -> Images:
         """The images of a split; notes their digest. The training images include those that become the validation set."""

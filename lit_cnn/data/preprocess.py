@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_cnn.data.formats import FORMATS as FORMATS
-from lit_cnn.data.formats import SUFFIXES as SUFFIXES
 from lit_cnn.data.loader import Images
 from lit_cnn.data.opening import is_grey as is_grey
 from lit_cnn.data.reading import Reading as Reading

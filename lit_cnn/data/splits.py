@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,25 @@ from lit_cnn.data.loader import Images
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+# How people name the splits, in folders and in tables, in lower case.
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
 # The test set belongs to the dataset: the seed of a run does not change it.
 TEST_SPLIT_SEED = 0
+
+
+def split_of_name(name: str) -> Split | None:
+    """The split that a folder or a cell of a table names, in upper or lower case; None if it names none."""
+    return SPLIT_NAMES.get(name.lower())
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,8 @@ def on_device(sets: Sequence[Images], device: torch.device, room: int) -> list[I
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """Divides images at random into two parts, every class in the same ratio.
 
+    A class of two or more images has one in each part at least. A single image is in the first.
+
     Args:
         labels: Class of each image.
         fraction: Share of the second part, above 0 and below 1.
@@ -87,22 +107,29 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
         Labels (N,); output two sorted index tensors, disjoint, together 0 … N-1.
 
     Raises:
-        ValueError: If the fraction is out of range, or a class has too few images.
+        ValueError: If the fraction is out of range, or no class has two images.
     """
     from sklearn.model_selection import train_test_split
 
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction of a split must be above 0 and below 1, got {fraction}")
-    try:
-        first, second = train_test_split(
-            np.arange(len(labels)), test_size=fraction, random_state=seed % 2**32, stratify=labels.numpy()
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"{len(labels)} images cannot be divided into parts of {1 - fraction:g} and {fraction:g} "
-            f"that hold every class ({error}): add images or change the fraction"
-        ) from error
-    return torch.from_numpy(np.sort(first)), torch.from_numpy(np.sort(second))
+    values = labels.cpu().numpy()
+    sizes = np.bincount(values)
+    if not len(values) or sizes.max() < 2:
+        raise ValueError(f"no class has two images, one for each part of a split: add images; there are {len(values)}")
+    several = np.flatnonzero(sizes[values] > 1)
+    drawn = np.empty(0, np.intp)
+    # In a part smaller than the number of classes scikit-learn finds no room for all; each gets one below.
+    with contextlib.suppress(ValueError):
+        _, drawn = train_test_split(several, test_size=fraction, random_state=seed % 2**32, stratify=values[several])
+    is_second = np.zeros(len(values), bool)
+    is_second[drawn] = True
+    shares = np.bincount(values, weights=is_second, minlength=len(sizes))
+    for label in np.flatnonzero((sizes > 1) & ((shares == 0) | (shares == sizes))):
+        # An image of a class that is in one part only goes to the other.
+        own = np.flatnonzero(values == label)
+        is_second[np.random.default_rng((seed % 2**32, int(label))).choice(own)] ^= True
+    return torch.from_numpy(np.flatnonzero(~is_second)), torch.from_numpy(np.flatnonzero(is_second))
 
 
 def stratified_fold(labels: Tensor, num_folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -138,7 +165,7 @@ def digest_of_images(images: Images, class_names: Iterable[str]) -> str:
         images: :class:`ArrayImages` or a :class:`Subset` of them. Of other images, names and labels count, not the pixels.
         class_names: Name of each label.
     """
-    whole = hashlib.blake2b("\n".join(class_names).encode(), digest_size=16)
+    whole = hashlib.blake2b("\n".join(class_names).encode(errors="surrogateescape"), digest_size=16)
     whole.update(images.labels.to("cpu", torch.int64).numpy().tobytes())
     source, index = (images.images, images.index) if isinstance(images, Subset) else (images, None)
     if isinstance(source, ArrayImages):

@@ -5,21 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lit_cnn.data.image_files import ImageFiles
-from lit_cnn.data.listing import ListedImage, Listing
+from lit_cnn.data.listing import ListedImage, Listing, check_spelling
 from lit_cnn.data.rows import as_path, read_table
-from lit_cnn.data.splits import Split
+from lit_cnn.data.splits import split_of_name
 from lit_cnn.system.paths import expand
-
-# How people name the splits in a table.
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 class ImageTable(ImageFiles):
@@ -63,8 +52,10 @@ class ImageTable(ImageFiles):
             raise ValueError(f"{self.table}, line {line}: no split, although other lines have one; fill in all or none")
         if given != {None} and "train" not in given:
             raise ValueError(f"{self.table} has no line whose split is train")
-        if len({image.class_name for image in images}) < 2:
-            raise ValueError(f"{self.table} has {len({i.class_name for i in images})} labels, but a classifier needs two")
+        names = sorted({image.class_name for image in images})
+        if len(names) < 2:
+            raise ValueError(f"{self.table} has {len(names)} labels, but a classifier needs two")
+        check_spelling(self.table, names)
         return Listing(images, frozenset(split for split in given if split))
 
     def _listed_image(self, line: int, row: dict[str, str]) -> ListedImage:
@@ -78,14 +69,14 @@ class ImageTable(ImageFiles):
                 f"{place}: there is no file {self.data_dir / path}; paths are relative to {self.data_dir} (--data.data_dir)"
             )
         split = row.get("split") or None
-        if split is not None and split.lower() not in SPLIT_NAMES:
+        if split is not None and split_of_name(split) is None:
             raise ValueError(f"{place}: the split must be train, val or test, got {split!r}")
-        return ListedImage(path, row["label"], SPLIT_NAMES[split.lower()] if split else None, row.get("group") or None)
+        return ListedImage(path, row["label"], split_of_name(split or ""), row.get("group") or None)
 
     def _list_rest(self) -> list[ListedImage]:
         images: dict[str, ListedImage] = {}
         for _, row in read_table(self.table, ("path", "label"), ("split",)):
             path = as_path(row["path"])
             if (self.data_dir / path).is_file():
-                images[path] = ListedImage(path, row["label"], SPLIT_NAMES.get(row.get("split", "").lower()))
+                images[path] = ListedImage(path, row["label"], split_of_name(row.get("split", "")))
         return list(images.values())

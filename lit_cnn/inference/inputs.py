@@ -12,14 +12,17 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from lit_cnn.data.depth import low_bytes_tiles
-from lit_cnn.data.files import SUFFIXES, find_images
+from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.library_warnings import recorded_warnings
 from lit_cnn.data.opening import reason
 from lit_cnn.data.reading import Reading
 from lit_cnn.data.rows import as_path, is_table, read_table
+from lit_cnn.data.scan import count_left_out, describe_left_out, scan
+from lit_cnn.system.paths import expand
 
 OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
@@ -66,7 +69,7 @@ class GivenImages:
     def _prepare(self, item: Any, name: str) -> Path | Tensor:
         """A file as its path; any other image as uint8 pixels (channels, image_size, image_size)."""
         if isinstance(item, (str, os.PathLike)):
-            return _existing(Path(item), name)
+            return _existing(expand(os.fspath(item)), name)
         image = item if isinstance(item, Image.Image) else _as_pil(item, name)
         try:
             if _is_file(image):
@@ -96,22 +99,30 @@ def _is_file(image: Image.Image) -> TypeGuard[ImageFile]:
 def _list_images(images: Any) -> tuple[list[Any], bool]:
     """The images one by one, and whether one image was given alone."""
     if isinstance(images, (str, os.PathLike)):
-        path = Path(images)
+        path = expand(os.fspath(images))
         if is_table(path):
             return list_table(path), False
         if path.is_file():
             return [path], True
         if not path.is_dir():
             raise ValueError(f"there is no file or folder {path}")
-        items: list[Any] = list(find_images(path))
-        if not items:
-            raise ValueError(f"{path} holds no image ({', '.join(SUFFIXES)})")
-        return items, False
+        return _list_folder(path), False
     if isinstance(images, (list, tuple)) or (isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4):
         if len(images) == 0:
             raise ValueError(f"there is no image: the {_type_name(images)} is empty")
         return list(images), False
     return [images], True
+
+
+def _list_folder(folder: Path) -> list[Any]:
+    """The images in a folder; warns if files are left out that a user may miss."""
+    found = scan(folder)
+    if not found.images:
+        what = f"; it holds {count_left_out(found.left_out)}" if found.left_out else ""
+        raise ValueError(f"{folder} holds no image ({', '.join(SUFFIXES)}){what}")
+    if text := describe_left_out(found.left_out, len(found.images)):
+        rank_zero_warn(f"{text}, for example {next(left.path for left in found.left_out if left.may_be_missed)}")
+    return [folder / path for path in found.images]
 
 
 def list_table(table: Path, data_dir: Path | None = None) -> list[Path]:

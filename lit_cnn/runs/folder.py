@@ -16,6 +16,7 @@ from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
 from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
+from lit_cnn.system.paths import expand
 
 # A folder with these files is a run.
 REQUIRED = ("config.yaml", "environment.json")
@@ -67,7 +68,7 @@ class Run:
         Raises:
             ValueError: If the name is no plain folder name, or a folder of that name exists already.
         """
-        parent = Path(root, _as_folder_name(dataset), _as_folder_name(variant))
+        parent = expand(root) / _as_folder_name(dataset) / _as_folder_name(variant)
         if name is not None and not re.fullmatch(r"\w[\w .,+=@-]{,99}(?<! )", name):
             raise ValueError(f"the name of a run must be letters, digits, spaces or any of . , + = @ _ -, got {name!r}")
         parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def list_runs(root: str | Path) -> list[Run]:
     Folders that hold no run, or a damaged ``environment.json``, are left out.
     """
     runs: list[tuple[str, float, Run]] = []
-    folders = [(Path(root), 0)]
+    folders = [(expand(root), 0)]
     while folders:
         folder, depth = folders.pop()
         run = Run(folder)

@@ -14,4 +14,6 @@ def expand(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
+        if Path(path).exists():  # a file that is called ~draft.jpg
+            return Path(path)
         raise ValueError(f"{path}: there is no such home folder") from error

@@ -50,6 +50,28 @@ def test_unreadable_files_are_named_and_fail(photos: Path, lit_cnn: Command):
     assert found["files"]["details"]["files"].keys() == {str(photos / "ant" / "cut.jpg"), str(photos / "bee" / "empty.png")}
 
 
+def test_what_is_left_out_is_named(photos: Path, lit_cnn: Command):
+    lenet = "--model", "lenet", "--image_size", "28"  # the quickest
+    assert findings(lit_cnn, photos, *lenet)["omitted"]["text"] == "nothing is left out"
+    (photos / "ant" / "notes.txt").touch()
+    (photos / ".cache").mkdir()
+    found = findings(lit_cnn, photos, *lenet)["omitted"]
+    assert (found["level"], found["text"]) == (
+        "ok",
+        "left out: 1 hidden, 1 .txt: .cache (hidden), ant/notes.txt (without the ending of an image)",
+    )
+    for number in range(7):
+        (photos / "bee" / f"{number}.HEIC").touch()
+    (photos / "bee" / "1.jpg").rename(photos / "bee" / "no_ending")
+    found = findings(lit_cnn, photos, *lenet)["omitted"]
+    assert found["level"] == "warning"
+    assert found["text"].startswith(
+        "left out: 7 .heic, 1 hidden, 1 .txt, 1 without an ending: bee/0.HEIC (in a format that is not read)"
+    )
+    assert found["text"].endswith(" and 3 more; images without an ending like .jpg: bee/no_ending")
+    assert len(found["details"]["files"]) == 10
+
+
 def test_duplicates_within_and_across_splits_and_classes(tmp_path: Path, lit_cnn: Command):
     for split in ("train", "val", "test"):
         write_photos(tmp_path / split, ("ant", "bee"), 8)
@@ -119,11 +141,16 @@ def test_near_duplicates_are_reported_with_their_splits_and_classes(tmp_path: Pa
 def test_balance_modes_and_sizes(tmp_path: Path, lit_cnn: Command):
     write_photos(tmp_path, ("common",), 80)
     write_photos(tmp_path, ("rare",), 5, grey=True)
-    found = findings(lit_cnn, tmp_path)
+    (tmp_path / "single").mkdir()
+    Image.new("RGB", (64, 64), (9, 99, 0)).save(tmp_path / "single" / "1.png")
+    found = findings(lit_cnn, tmp_path, "--model", "lenet", "--image_size", "28")
+    for split in ("val", "test"):
+        assert found[split]["level"] == "warning"
+        assert "nothing is measured of single" in found[split]["text"]
     assert found["train"]["level"] == "warning"
     assert "class_weights" in found["train"]["text"]
     assert found["modes"]["level"] == "warning"
-    assert found["modes"]["details"] == {"RGB": 80, "L": 5}
+    assert found["modes"]["details"] == {"RGB": 81, "L": 5}
     assert found["sizes"]["level"] == "warning"
     assert 0 < len(found["sizes"]["details"]["files"]) < 85
 
@@ -198,6 +225,7 @@ def test_a_folder_too_many_or_too_few(photos: Path, lit_cnn: Command, data: str,
 
 
 SUBJECTS = [
+    "omitted",
     "files",
     "duplicates",
     "lookalikes",

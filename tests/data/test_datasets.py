@@ -7,7 +7,7 @@ from conftest import Command, write_fashion_mnist
 
 from lit_cnn.data import CIFAR10, CIFAR100, MNIST, Digits, FakeImages, FashionMNIST, ImageDataModule
 from lit_cnn.data.module import measure
-from lit_cnn.data.splits import stratified_split
+from lit_cnn.data.splits import ArrayImages, stratified_split
 
 ALL = [Digits, MNIST, FashionMNIST, CIFAR10, CIFAR100, FakeImages]
 
@@ -95,8 +95,34 @@ def test_a_split_keeps_every_class_and_refuses_what_cannot_be_split():
     first, second = stratified_split(labels, 0.2, seed=0)
     assert labels[second].bincount().tolist() == [10, 2]
     assert torch.equal(torch.cat([first, second]).sort().values, torch.arange(60))
-    with pytest.raises(ValueError, match="3 images cannot be divided"):
-        stratified_split(torch.tensor([0, 0, 1]), 0.1, seed=0)
+    with pytest.raises(ValueError, match="no class has two images"):
+        stratified_split(torch.arange(5), 0.1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction"),
+    [((2, 1), 0.1), ((5, 5), 0.1), ((3,) * 200, 0.1), ((500, 5), 0.05), ((2, 9), 0.9), ((40, 1, 0, 3), 0.5)],
+)
+def test_small_and_unequal_classes_are_in_both_parts(sizes: tuple[int, ...], fraction: float):
+    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    for seed in range(5):
+        first, second = stratified_split(labels, fraction, seed)
+        assert torch.equal(torch.cat([first, second]).sort().values, torch.arange(len(labels)))
+        for part, least in ((first, 1), (second, 2)):
+            held = labels[part].bincount(minlength=len(sizes))
+            assert all(number > 0 for number, size in zip(held.tolist(), sizes, strict=True) if size >= least)
+
+
+def test_a_class_of_one_image_is_named():
+    class Unequal(FakeImages):
+        def read(self, split: str) -> ArrayImages | None:
+            labels = torch.tensor([0] * 9 + [1])
+            return None if split == "val" else ArrayImages(torch.zeros(10, 1, 28, 28, dtype=torch.uint8), labels)
+
+    data = Unequal(num_classes=2)
+    with pytest.warns(UserWarning, match=rf"1 class has too few images to be evaluated: {data.class_names[1]} \(no valid"):
+        data.setup("fit")
+    assert data.counts()["train"][1] == 1
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,42 @@ def test_small_classes_are_in_every_split(num_images: int):
         assert len(places) == 9
 
 
-def test_a_class_of_two_images_is_refused():
+def test_a_class_of_two_images_stays_in_training_and_moves_no_other():
+    digests, labels = images_of(3, 40)
+    without = drawn(digests, labels)
+    few, few_labels = images_of(3, 2, seed=1)
+    splits = drawn(digests + few, labels + [label + 3 for label in few_labels])
+    assert {splits[digest] for digest in few} == {"train"}
+    assert without.items() <= splits.items()
+
+
+def test_a_class_of_one_image_stays_in_training_if_only_validation_images_are_drawn():
+    digests, labels = images_of(2, 2)
+    assert sorted(drawn(digests, labels, Drawing(None, 0.1, 0)).values()) == ["train", "train", "val", "val"]
+    splits = drawn([*digests, "one"], [*labels, 2], Drawing(None, 0.1, 0))
+    assert splits["one"] == "train"
+
+
+def test_a_small_class_that_shares_units_keeps_one_in_training():
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        groups = [f"g{number}" for number in random.integers(0, 12, 60)] + ["g1", "g2"]
+        labels = [*random.integers(0, 2, 60).tolist(), 2, 2]
+        splits = Drawing(0.4, 0.4, 0).draw([None] * 62, groups, labels)
+        assert "train" in splits[60:]
+        by_group = dict(zip(groups, splits, strict=True))
+        assert [by_group[group] for group in groups] == splits
+
+
+def test_folds_and_classes_that_are_all_too_small_are_refused():
     digests, labels = images_of(2, 2)
     with pytest.raises(TooFewUnitsError) as caught:
         drawn(digests, labels)
     assert (caught.value.label, caught.value.num_units, caught.value.needed) == (0, 2, 3)
+    digests, labels = images_of(2, 9)
+    with pytest.raises(TooFewUnitsError) as caught:
+        drawn([*digests, "one"], [*labels, 2], Drawing(0.1, 0.1, 0, num_folds=3, fold=0))
+    assert (caught.value.label, caught.value.num_units, caught.value.needed) == (2, 1, 4)
 
 
 def test_the_seed_moves_the_validation_images_and_no_test_image():

@@ -112,8 +112,8 @@ def test_a_level_too_many_is_not_taken_for_classes(tmp_path: Path):
     write_photos(tmp_path / "a" / "test", ("x", "y"), 5)
     with pytest.raises(ValueError, match="holds val and test but no train"):
         ImageFolder(str(tmp_path / "a")).setup("fit")
-    write_photos(tmp_path / "b" / "training", ("x", "y"), 5)
-    write_photos(tmp_path / "b" / "validation", ("x", "y"), 5)
+    write_photos(tmp_path / "b" / "first", ("x", "y"), 5)
+    write_photos(tmp_path / "b" / "second", ("x", "y"), 5)
     with pytest.raises(ValueError, match="are the classes one level deeper"):
         ImageFolder(str(tmp_path / "b")).setup("fit")
 
@@ -174,3 +174,38 @@ def test_a_folder_gives_the_dataset_its_name(photos: Path, monkeypatch: pytest.M
     cache = str(photos.with_name("cache"))
     names = [ImageFolder(place, cache_dir=cache).name for place in (photos, f"{photos}/", ".", archive)]
     assert names == ["photos", "photos", "photos", "Holiday 2026"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "lacking"),
+    [
+        ({"a": 5, "b": 5}, ""),
+        ({"a": 60, "b": 3}, ""),
+        ({f"{number:02d}": 3 for number in range(30)}, ""),
+        ({"a": 20, "b": 1}, r"1 class has .*: b \(no validation image and no test image\)"),
+        ({"a": 20, "b": 2, "c": 1}, r"2 classes have .*: b \(.*\), c \("),
+    ],
+)
+def test_small_and_unequal_classes(tmp_path: Path, sizes: dict[str, int], lacking: str):
+    for name, size in sizes.items():
+        (tmp_path / name).mkdir()
+        for number in range(size):
+            Image.new("RGB", (8, 8), (int(name, 36) % 256, number, 0)).save(tmp_path / name / f"{number}.png")
+    data = ImageFolder(str(tmp_path), image_size=8)
+    if lacking:
+        with pytest.warns(UserWarning, match=lacking):
+            data.setup("fit")
+    data.setup("fit")
+    counts = data.counts()
+    for label, (name, size) in enumerate(sizes.items()):
+        assert counts["train"][label] >= 1
+        assert all(counts[split][label] >= 1 for split in ("val", "test")) == (size >= 3), name
+
+
+def test_too_few_images_are_refused_in_plain_words(tmp_path: Path):
+    write_photos(tmp_path, ("a", "b"), 2)
+    with pytest.raises(ValueError, match="class a has 2 different images to draw from, but needs 3, so that every"):
+        ImageFolder(str(tmp_path), image_size=8).setup("fit")
+    write_photos(tmp_path, ("c",), 9)
+    with pytest.raises(ValueError, match=r"the class a has 2 .* needs 4, .*: add images, lower num_folds, or"):
+        ImageFolder(str(tmp_path), image_size=8, num_folds=3, fold=0).setup("fit")

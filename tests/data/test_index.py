@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_cnn.data.files import list_images
 from lit_cnn.data.index import FileIndex
+from lit_cnn.data.scan import list_images
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from PIL import Image
 from test_bad_files import PNG, bomb, chunk
 
 from lit_cnn.data.depth import Values, full_scale
+from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.library_warnings import recorded_warnings
-from lit_cnn.data.preprocess import SUFFIXES, is_grey, read_image
+from lit_cnn.data.preprocess import is_grey, read_image
 from lit_cnn.data.reading import MAX_PIXELS, Reading
 
 COLOURS = Image.fromarray(np.random.default_rng(3).integers(0, 256, (40, 60, 3)).astype(np.uint8))

@@ -177,6 +177,20 @@ def test_a_folder_is_all_images_in_it(run: Trained, tmp_path: Path):
     assert len(run.predict(tmp_path / "new" / "a")) == 3
 
 
+def test_what_a_folder_holds_besides_images_is_counted(run: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_photos(tmp_path / "new", ("one",), 2)
+    for name in ("1.heic", "2.HEIC", "list.txt", ".hidden.jpg"):
+        (tmp_path / "new" / name).touch()
+    (tmp_path / "new" / "link").symlink_to(tmp_path / "new")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.warns(UserWarning, match=r"left out: 3 of 5 files \(2 \.heic, 1 \.txt\), for example 1\.heic"):
+        assert len(run.predict("~/new")) == 2
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "1.psd").touch()
+    with pytest.raises(ValueError, match=r"holds no image \(.*; it holds 1 \.psd"):
+        run.predict(tmp_path / "none")
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 17])
 def test_the_batch_size_does_not_matter(run: Trained, tmp_path: Path, batch_size: int):
     write_photos(tmp_path / "new", CLASSES, 6)

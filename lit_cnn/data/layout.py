@@ -1,0 +1,214 @@
+"""Which folders of a user's images are splits and which are classes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from lit_cnn.data.archive import SUFFIXES as ARCHIVES
+from lit_cnn.data.formats import SUFFIXES
+from lit_cnn.data.listing import ListedImage, check_spelling, describe_difference
+from lit_cnn.data.manifest import first
+from lit_cnn.data.scan import LeftOut, Reason, Scan, count_left_out, scan
+from lit_cnn.data.splits import SPLITS, Split, split_of_name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of a user's images.
+
+    A split holds class folders, a class holds images. The folder ``train`` is a class if it holds images, no folders of
+    images, and lies beside other folders of images.
+
+    Args:
+        root: The folder of all images.
+        scan: What it holds.
+        splits: Name of the folder of each split; empty if the class folders are in the root.
+    """
+
+    root: Path
+    scan: Scan
+    splits: Mapping[Split, str]
+
+    @classmethod
+    def of(cls, root: Path) -> Layout:
+        """Looks at a folder.
+
+        Raises:
+            ValueError: If it is missing or cannot be read, or it is not clear which folders are splits.
+        """
+        if root.is_file():
+            raise ValueError(f"{root} is a file, but no archive ({', '.join(ARCHIVES)}): unpack it, and give its folder")
+        if not root.is_dir():
+            raise ValueError(f"the folder {root} does not exist: name the folder of your images with --data.data_dir")
+        found = scan(root)
+        return cls(root, found, _find_splits(root, found))
+
+    def place(self, split: Split | None) -> Path:
+        """The folder of a split's class folders."""
+        return self.root if split is None else self.root / self.splits.get(split, split)
+
+    def classes(self, split: Split | None) -> tuple[str, ...]:
+        """Names of the class folders of a split, sorted."""
+        return tuple(self._classes[self._folder(split)])
+
+    @property
+    def images(self) -> list[ListedImage]:
+        """The images that have a class, in the order of splits, classes and paths."""
+        return [image for split in self._labelled for image in self._images[self._folder(split)]]
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """What is not taken: what the scan leaves out, and images that are in no class folder of a split."""
+        taken = {image.path for image in self.images}
+        rest = [LeftOut(path, self._why(path)) for path in self.scan.images if path not in taken]
+        return rest + self.scan.left_out
+
+    @property
+    def _labelled(self) -> list[Split | None]:
+        """The splits that have class folders. A test folder may be without: that is an error only in a test."""
+        if not self.splits:
+            return [None]
+        return [split for split in SPLITS if split in self.splits and (split != "test" or len(self.classes(split)) > 1)]
+
+    def _why(self, path: str) -> Reason:
+        """Why an image is not taken."""
+        top, _, inner = path.partition("/")
+        if not self.splits or not inner:
+            return Reason.NO_CLASS
+        if top not in self.splits.values():
+            return Reason.NO_SPLIT
+        return Reason.NO_CLASS if split_of_name(top) in self._labelled else Reason.UNLABELLED
+
+    def _folder(self, split: Split | None) -> str:
+        return "" if split is None else self.splits.get(split, "/")
+
+    def check(self) -> None:
+        """Checks that every split with class folders holds images of the same classes.
+
+        Raises:
+            ValueError: If one does not; says what to do.
+        """
+        if not self.splits:
+            self._check_nesting()
+        elif "train" not in self.splits:
+            raise ValueError(
+                f"{self.root} holds {' and '.join(self.splits.values())} but no train: "
+                f"put the class folders for training below {self.root / 'train'}"
+            )
+        for split in self._labelled:
+            self.check_split(split, self.classes(self._labelled[0]))
+            self._check_not_empty(split)
+
+    def check_split(self, split: Split | None, expected: tuple[str, ...]) -> None:
+        """Checks the class folders of one split.
+
+        Args:
+            split: The split; None if there are no splits.
+            expected: The classes that it must hold.
+
+        Raises:
+            ValueError: If it does not.
+        """
+        names, place = self.classes(split), self.place(split)
+        if len(names) < 2:
+            is_deeper = split is None and len(names) == 1 and not any(image.path.count("/") == 1 for image in self.images)
+            hint = (
+                f"are they in {place / names[0]}?"
+                if is_deeper
+                else f"put the images of each class into a folder of its own, like {place}/cat/1.jpg"
+            )
+            raise ValueError(f"{place} holds {len(names)} class folders, but a classifier needs at least two: {hint}")
+        check_spelling(place, names)
+        if names != expected:
+            raise ValueError(f"the class folders of {place} {describe_difference(set(expected), set(names))}")
+
+    def _check_not_empty(self, split: Split | None) -> None:
+        names, place, images = self.classes(split), self.place(split), self._images[self._folder(split)]
+        if missing := sorted(set(names) - {image.class_name for image in images}):
+            start = f"{(place / missing[0]).relative_to(self.root).as_posix()}/"
+            others = [left for left in self.scan.left_out if f"{left.path}/".startswith(start)]
+            what = f"; it holds {count_left_out(others)}" if others else ""
+            raise ValueError(f"the class folder {place / missing[0]} holds no image ({', '.join(SUFFIXES)}){what}")
+        depth = 1 if split is None else 2
+        if not any(image.path.count("/") == depth for image in images):
+            raise ValueError(
+                f"the folders {first(names)} in {place} hold folders of images, not images: are the classes one level "
+                f"deeper? Splits are called train, val and test"
+            )
+
+    def _check_nesting(self) -> None:
+        """Refuses splits in the classes, as in ``cat/train``."""
+        inner: dict[str, set[str]] = defaultdict(set)
+        for path in self.scan.images:
+            parts = path.split("/", 2)
+            if len(parts) == 3 and split_of_name(parts[1]):
+                inner[parts[0]].add(parts[1])
+        names = self.classes(None)
+        several = [name for name in names if len({split_of_name(folder) for folder in inner[name]}) > 1]
+        if len(names) > 1 and (several or all(inner[name] for name in names)):
+            name = (several or names)[0]
+            raise ValueError(
+                f"{self.root / name} holds {' and '.join(sorted(inner[name]))}: if {name} is a class, move its images to "
+                f"{self.root / 'train' / name} and so on; else give the folder {self.root / name}"
+            )
+
+    @cached_property
+    def _classes(self) -> dict[str, list[str]]:
+        """The folders in the root, under an empty name, and in each folder there."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for path in self.scan.folders:
+            top, _, inner = path.rpartition("/")
+            found[top].append(inner)
+        return found
+
+    @cached_property
+    def _images(self) -> dict[str, list[ListedImage]]:
+        """The images in class folders, by the folder of their split."""
+        found: dict[str, list[ListedImage]] = defaultdict(list)
+        split_of = {folder: split for split, folder in self.splits.items()}
+        for path in self.scan.images:
+            top, _, inner = path.partition("/")
+            if not self.splits:
+                if inner:
+                    found[""].append(ListedImage(path, top))
+            elif top in split_of and "/" in inner:
+                found[top].append(ListedImage(path, inner.partition("/")[0], split_of[top]))
+        return found
+
+
+def _find_splits(root: Path, found: Scan) -> dict[Split, str]:
+    """Name of the folder of each split, in the order of the splits; empty if the class folders are in the root."""
+    tops = [path for path in found.folders if "/" not in path]
+    named = [(split, top) for top in tops if (split := split_of_name(top))]
+    if not named:
+        return {}
+    direct = {path.partition("/")[0] for path in found.images if path.count("/") == 1}  # hold images themselves
+    deep = {path.partition("/")[0] for path in found.images if path.count("/") > 1}  # hold folders of images
+    others = [top for top in tops if split_of_name(top) is None and (top in direct or top in deep)]
+    if others and all(top in direct and top not in deep for _, top in named):
+        tests = [top for split, top in named if split == "test"]
+        if not tests:
+            return {}
+        raise ValueError(
+            f"{root} holds the folder {tests[0]} beside class folders ({first(others)}): "
+            f"rename it if it is a class, else move it out"
+        )
+    splits: dict[Split, str] = {}
+    for split in SPLITS:
+        folders = [top for own, top in named if own == split]
+        folders = [top for top in folders if top in direct or top in deep] or folders[:1]
+        if len(folders) > 1:
+            raise ValueError(f"{root} holds {' and '.join(folders)}, which name the same split: join them, or rename one")
+        if folders:
+            splits[split] = folders[0]
+    if others and set(splits) == {"train"} and direct.intersection(others):
+        train = splits["train"]
+        raise ValueError(
+            f"{root} holds {train} and, beside it, folders of images ({first(others)}): "
+            f"if {train} is a class, rename it; if it is a split, move the others out"
+        )
+    return splits
