@@ -114,7 +114,7 @@ def processes_of(session: int) -> list[int]:
 
     def is_in_it(pid: str) -> bool:
         try:
-            state, _, _, of_session = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[:4]
+            state, _, _, of_session = Path("/proc", pid, "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
         except OSError:
             return False
         return int(of_session) == session and state != "Z"

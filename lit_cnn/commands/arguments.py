@@ -77,7 +77,7 @@ def _read_configuration(value: str, folder: Path = Path()) -> dict[str, Any]:
     if not is_text and not path.is_file():
         return {}
     try:
-        content = yaml.safe_load(value if is_text else path.read_text())
+        content = yaml.safe_load(value if is_text else path.read_text(encoding="utf-8"))
         content = content if isinstance(content, dict) else {}
         if isinstance(content.get("config"), str):
             content = _read_configuration(content["config"], path.parent) | content

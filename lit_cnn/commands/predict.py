@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> int:
     given = list_table(Path(options.images), Path(options.data_dir)) if options.data_dir else options.images
     images = GivenImages(given, trained.native_size, trained.channels)
     rows = [(p.file, p.class_name, f"{p.probability:.6f}") for p in trained.predict_each(images, options.batch_size)]
-    with Path(options.output).open("w", newline="") as file:
+    with Path(options.output).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "class", "probability"))
         writer.writerows(rows)
