@@ -25,6 +25,10 @@ TAKEN = (
 )
 
 
+class UnreadableImageError(ValueError):
+    """A file among the given images cannot be decoded."""
+
+
 class GivenImages:
     """A set of images for a :class:`lit_cnn.data.loader.Loader`; files are decoded when they are asked for.
 
@@ -32,21 +36,38 @@ class GivenImages:
         images: One image or many, see :meth:`lit_cnn.inference.trained.Trained.predict`.
         image_size: Height and width after decoding, in pixels.
         channels: 1 for grey, 3 for colour.
+        skip_bad: Whether a file that cannot be decoded is black and entered in ``bad``. Otherwise it is an error.
+
+    Attributes:
+        bad: Why a file could not be decoded, by its position.
 
     Raises:
         ValueError: If there is no image, or something else was given; says what is taken.
     """
 
-    def __init__(self, images: OneImage | list[OneImage] | tuple[OneImage, ...], image_size: int, channels: int) -> None:
+    def __init__(
+        self,
+        images: OneImage | list[OneImage] | tuple[OneImage, ...],
+        image_size: int,
+        channels: int,
+        skip_bad: bool = False,
+    ) -> None:
         self.image_size = image_size
         self.channels = channels
+        self.skip_bad = skip_bad
+        self.bad: dict[int, str] = {}
         items, self.is_single = _list_images(images)
         names = ["the image"] if self.is_single else [f"images[{i}]" for i in range(len(items))]
         self.items = [self._prepare(item, name) for item, name in zip(items, names, strict=True)]
         self.labels = torch.zeros(len(items), dtype=torch.long)  # a loader asks for them
 
     def fetch(self, positions: Tensor) -> Tensor:
-        return torch.stack([self._pixels(self.items[i]) for i in positions.tolist()])
+        """Images at ``positions`` (n,): uint8 (n, channels, image_size, image_size).
+
+        Raises:
+            UnreadableImageError: If a file cannot be decoded, and bad files are not skipped; names it.
+        """
+        return torch.stack([self._pixels(position) for position in positions.tolist()])
 
     def name(self, position: int) -> str:
         file = self.file(position)
@@ -57,13 +78,22 @@ class GivenImages:
         item = self.items[position]
         return item if isinstance(item, Path) else None
 
-    def _pixels(self, item: Path | Tensor) -> Tensor:
-        return read_image(item, self.image_size, self.channels) if isinstance(item, Path) else item
+    def _pixels(self, position: int) -> Tensor:
+        item = self.items[position]
+        if not isinstance(item, Path):
+            return item
+        try:
+            return read_image(item, self.image_size, self.channels)
+        except ValueError as error:
+            if not self.skip_bad:
+                raise UnreadableImageError(str(error)) from error
+            self.bad[position] = str(error)
+            return torch.zeros(self.channels, self.image_size, self.image_size, dtype=torch.uint8)
 
     def _prepare(self, item: Any, name: str) -> Path | Tensor:
         """A file as its path; any other image as uint8 pixels (channels, image_size, image_size)."""
         if isinstance(item, (str, os.PathLike)):
-            return _existing(Path(item), name)
+            return Path(item) if self.skip_bad else _existing(Path(item), name)
         image = item if isinstance(item, Image.Image) else _as_pil(item, name)
         try:
             # A JPEG that is opened but not decoded: its file is decoded as in training, at a reduced scale if it is large.
@@ -96,12 +126,13 @@ def _list_images(images: Any) -> tuple[list[Any], bool]:
     return [images], True
 
 
-def list_table(table: Path, data_dir: Path | None = None) -> list[Path]:
+def list_table(table: Path, data_dir: Path | None = None, must_exist: bool = True) -> list[Path]:
     """The files that a table lists.
 
     Args:
         table: A CSV or Parquet file with a column ``path``.
         data_dir: Folder that the paths are relative to; that of the table if not given.
+        must_exist: Whether a missing file is an error.
 
     Raises:
         ValueError: If the table cannot be read, or a file is missing; names the line.
@@ -109,7 +140,7 @@ def list_table(table: Path, data_dir: Path | None = None) -> list[Path]:
     root = table.parent if data_dir is None else data_dir
     files = [(line, root / as_path(row["path"])) for line, row in read_table(table, ("path",))]
     missing = next(((line, file) for line, file in files if not file.is_file()), None)
-    if missing:
+    if missing and must_exist:
         raise ValueError(f"{table}, line {missing[0]}: there is no file {missing[1]}")
     return [file for _, file in files]
 
