@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from lit_cnn.system.processes import handing_on
+
 # What is printed for characters that the encoding of a terminal lacks.
 IN_ASCII = {
     "×": "x",
@@ -142,8 +144,12 @@ def readable_output(must_succeed: bool) -> Iterator[None]:
     originals = sys.stdout, sys.stderr
     sys.stderr = _wrap(sys.stderr, must_succeed=False)
     sys.stdout = _wrap(sys.stdout, must_succeed=must_succeed, notice=None if must_succeed else NOTICE)
+    # Processes that are started print the same text, and know nothing of our replacements.
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    for_children = {} if encoding.lower() == "utf-8" else {"PYTHONIOENCODING": f"{encoding}:backslashreplace"}
     try:
-        yield
+        with handing_on(for_children):
+            yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
