@@ -56,6 +56,9 @@ def prepare(command: str, *words: str) -> list[str]:
         if command == "fit":
             print(COMMON, flush=True)
         return [command, *arguments.words()]
+    for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir"):
+        if "" in arguments.values(name):
+            raise ValueError(f"{name} is empty: give a value, or leave it out")
     configurations = [_read_configuration(value) for value in arguments.values("--config", "-c")]
     _refuse_linked_options(arguments)
     for group in ("model", "data"):
@@ -65,6 +68,9 @@ def prepare(command: str, *words: str) -> list[str]:
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
     expand_run(command, arguments, _find_runs_dir(arguments, configurations))
+    checkpoint = arguments.last("--ckpt_path")
+    if checkpoint not in (None, "null") and not Path(checkpoint).is_file():
+        raise ValueError(f"a checkpoint must be a file, got {checkpoint}")
     return [command, *arguments.words()]
 
 

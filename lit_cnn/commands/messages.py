@@ -147,7 +147,15 @@ def _explain_option(message: str) -> str | None:
         known = sorted(set().union(*options_by_class().values()) - {name})
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         return f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'lit-cnn fit --help lists the options'}"
+    if unread := re.search(r"Unable to load config '(.*?)'|Unexpected config: (.*)", message):
+        group = re.match(r'Parser key "([\w.]+)"|([\w.]+):', message)
+        name = (group[1] or group[2]) if group else "config"
+        return f"{name}: expected settings by name, or a file of them. Got value: {unread[1] or unread[2] or 'nothing'}"
+    if flag := re.search(r"argument (--\S+): ignored explicit argument", message):
+        return f"{flag[1]} takes no value"
     if missing := re.search(r"the following arguments are required: (.+)", message):
+        if set(missing[1].split(", ")) <= {"data", "model"}:
+            return "which data and which model? give --config FILE, or --data and --model"
         if missing[1] == "network":
             return "the model has settings but no name: add its class_path, or --model NAME"
         return f"a setting is missing that has no default: {missing[1]}"
@@ -159,9 +167,9 @@ def _shorten(message: str) -> str:
     before, union, rest = message.partition("Does not validate against any of the Union subtypes")
     if union:
         reasons, _, value = rest.partition("Given value type:")
-        given = re.search(r"Given value: (.{1,40})$", value, re.M)
+        given = re.search(r"Given value: ?(.{0,40})$", value, re.M)
         message = _in_one_line(before) + " " + _describe_reasons(reasons)
-        message = message.strip() + (f". Got value: {given[1]}" if given and "Got value" not in message else "")
+        message = message.strip() + (f". Got value: {given[1] or 'nothing'}" if given and "Got value" not in message else "")
     choices = re.search(r"Expected a typing\.Literal\[(.+)\]\. Got value: (.+)", message)
     names = re.findall(r"'([^']+)'", choices[1]) if choices else []
     if choices and len(names) > 12:
@@ -182,7 +190,7 @@ def _describe_reasons(reasons: str) -> str:
     """Why none of the types of a setting fits: the reason of the type that was meant, else all types."""
     found = re.findall(r"^ +- (.+(?:\n {6,}(?!- ).+)*)$", reasons, re.M)
     # What a class expects beside its name is explained to programmers.
-    about_classes = ("a class path", "a dict ", "Subclass types", "Not a valid subclass")
+    about_classes = ("a class path", "a dict ", "Subclass types", "Not a valid subclass", "Does not validate against any")
     found = [reason for reason in dict.fromkeys(found) if "NoneType" not in reason and not reason.startswith(about_classes)]
     found = [re.sub(r"Problem with given class_path '(?:\w+\.)*(\w+)':", r"\1:", reason) for reason in found]
     meant = [reason for reason in found if not reason.startswith("Expected ")]

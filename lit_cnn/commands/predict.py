@@ -60,6 +60,9 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     if not options.images:
         raise ValueError("which images? --images FOLDER")
+    for name in ("run", "config", "ckpt_path", "model", "runs_dir", "output"):
+        if getattr(options, name) == "":
+            raise ValueError(f"--{name} is empty: give a value, or leave it out")
     images = expand(options.images)
     output = None if options.output == "-" else expand(options.output)
     if output:

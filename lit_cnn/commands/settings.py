@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator
 from importlib import import_module
@@ -26,6 +27,11 @@ def check_settings(config: Namespace) -> None:
     Raises:
         ValueError: At the first such setting; names it.
     """
+    if not config.runs_dir:
+        raise ValueError("runs_dir is empty: name a folder, or leave it out")
+    seed = config.seed_everything
+    if not isinstance(seed, bool) and isinstance(seed, int) and not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything must be at least 0 and below {2**32:,}, got {seed}")
     for group in ("model", "data", "trainer"):
         for name, cls, arguments in _classes_in(config[group], group, AutoTrainer if group == "trainer" else None):
             for argument, value in arguments.items():
@@ -43,6 +49,11 @@ def _check_trainer(trainer: Namespace) -> None:
     interval = trainer.val_check_interval
     if isinstance(interval, int | float) and interval <= 0:
         raise ValueError(f"trainer.val_check_interval must be above 0, got {interval}")
+    if isinstance(trainer.max_time, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", trainer.max_time.strip()):
+        raise ValueError(
+            f"trainer.max_time must be days:hours:minutes:seconds with two digits each, such as 00:02:30:00, "
+            f"got {trainer.max_time!r}"
+        )
     if trainer.barebones:
         raise ValueError(
             "trainer.barebones switches off checkpoints and logs, without which there is no run; "

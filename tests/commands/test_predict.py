@@ -43,6 +43,7 @@ print(json.dumps([status, heavy]))
         (["--model", "resnet50", "--images", ".", "--batch_size", "0"], 2, "--batch_size must be at least 1, got 0"),
         (["--model", "resnet50", "--images", ".", "--output", ".."], 2, "the output .. is a folder: name a file in it"),
         (["--model", "resnet50", "--images", ".", "--output", "no/a.csv"], 2, "there is no folder for the output no/a.csv"),
+        (["--run", "", "--images", "."], 2, "--run is empty: give a value, or leave it out"),
         (["--run", "latest", "--runs_dir", "other", "--images", "."], 2, "there is no latest run: other holds no run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
