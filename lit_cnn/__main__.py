@@ -51,8 +51,9 @@ examples:
 
 def main() -> int:
     """Runs the command line and returns its exit status."""
-    from lit_cnn.system.terminal import readable_output
+    from lit_cnn.system.terminal import readable_output, use_utf8
 
+    use_utf8("lit_cnn")
     with readable_output(must_succeed="".join(sys.argv[1:2]) not in LASTING):
         return _run_with_messages()
 

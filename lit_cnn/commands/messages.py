@@ -207,7 +207,9 @@ def _in_one_line(message: str) -> str:
 
 def without_addresses(text: str) -> str:
     """A text in which Python's objects are named by their classes alone, without modules and addresses."""
-    return re.sub(r"<(?:\w+\.)*(\w+)(?: \w+)* object at 0x[0-9a-fA-F]+>", r"\1", text)
+    text = re.sub(r"<(?:[\w<>]+\.)*(\w+)(?: \w+)* object at 0x[0-9a-fA-F]+>", r"\1", text)
+    text = re.sub(r"<(?:function|built-in function|class) '?(?:[\w<>]+\.)*(\w+)'?(?: at 0x\w+)?>", r"\1", text)
+    return re.sub(r"<(?:bound|built-in) method (?:\w+\.)*(\w+) of [^<>]*>", r"\1", text)
 
 
 def _names_of(group: str) -> list[str]:

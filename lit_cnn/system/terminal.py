@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import locale
 import os
 import select
 import sys
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from lit_cnn.system.processes import handing_on
@@ -114,6 +116,25 @@ class Output(io.FileIO):
             if written is not None:
                 return written
             select.select([], [self], [])  # a pipe that does not wait, and is full
+
+
+def use_utf8(program: str) -> None:
+    """Starts this program anew in Python's UTF-8 mode, if the locale has another encoding; does nothing otherwise.
+
+    All libraries then read and write files in UTF-8. What is printed keeps the encoding of the locale.
+
+    Args:
+        program: Name of the package; nothing is done where another program has imported it.
+    """
+    words = sys.orig_argv[1:]
+    script = next((Path(word).name for word in words if not word.startswith("-")), "")
+    if sys.flags.utf8_mode or os.name != "posix" or program not in (script.replace("-", "_"), script):
+        return
+    if codecs.lookup(locale.getencoding()).name == "utf-8":
+        return
+    encoding = os.environ.get("PYTHONIOENCODING") or getattr(sys.stdout, "encoding", None) or "ascii"
+    environment = os.environ | {"PYTHONUTF8": "1", "PYTHONIOENCODING": encoding}
+    os.execve(sys.executable, [sys.executable, *words], environment)
 
 
 def open_missing_streams() -> None:
