@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from lit_cnn.commands.options import options_by_class
+from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
 from lit_cnn.commands.policy import ALLOW
 from lit_cnn.data.names import DATASETS
 from lit_cnn.errors import TrainingError
@@ -74,6 +74,8 @@ def _is_about_settings(error: Exception) -> bool:
 
 def _message_for_users(error: Exception) -> str | None:
     """What to print of an error; None if it is a fault of the program."""
+    if isinstance(error, OSError) and error.strerror:
+        return in_one_line(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}")
     if isinstance(error, OSError | TrainingError) or _is_about_settings(error):
         return explain(str(error)) or type(error).__name__
     if isinstance(error, RuntimeError):
@@ -108,7 +110,7 @@ def explain(message: str) -> str:
             "BatchNorm needs more than one image of a step in each process, and this network ends in layers of one pixel: "
             "make --data.batch_size larger"
         )
-    return _explain_name(message) or _explain_option(message) or _in_one_line(_shorten(message))
+    return _explain_name(message) or _explain_option(message) or in_one_line(_shorten(message))
 
 
 def _explain_name(message: str) -> str | None:
@@ -119,7 +121,8 @@ def _explain_name(message: str) -> str | None:
         message,
         re.S,
     )
-    if not given or ("dot import path" not in message and "Given value: NestedArg" not in message):
+    about_names = ("dot import path", "Given value: NestedArg", "has no attribute", "No module named")
+    if not given or not any(words in message for words in about_names):
         return None
     group, name = given[1], given[2]
     last = name.rpartition(".")[2]
@@ -144,7 +147,7 @@ def _explain_option(message: str) -> str | None:
     option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
     if option:
         name = (option[1] or option[2]).rpartition(".")[2]
-        known = sorted(set().union(*options_by_class().values()) - {name})
+        known = sorted(set().union(*options_by_class().values(), COMMAND_OPTIONS) - {name})
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         return f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'lit-cnn fit --help lists the options'}"
     if unread := re.search(r"Unable to load config '(.*?)'|Unexpected config: (.*)", message):
@@ -168,7 +171,7 @@ def _shorten(message: str) -> str:
     if union:
         reasons, _, value = rest.partition("Given value type:")
         given = re.search(r"Given value: ?(.{0,40})$", value, re.M)
-        message = _in_one_line(before) + " " + _describe_reasons(reasons)
+        message = in_one_line(before) + " " + _describe_reasons(reasons)
         message = message.strip() + (f". Got value: {given[1] or 'nothing'}" if given and "Got value" not in message else "")
     choices = re.search(r"Expected a typing\.Literal\[(.+)\]\. Got value: (.+)", message)
     names = re.findall(r"'([^']+)'", choices[1]) if choices else []
@@ -194,14 +197,16 @@ def _describe_reasons(reasons: str) -> str:
     found = [reason for reason in dict.fromkeys(found) if "NoneType" not in reason and not reason.startswith(about_classes)]
     found = [re.sub(r"Problem with given class_path '(?:\w+\.)*(\w+)':", r"\1:", reason) for reason in found]
     meant = [reason for reason in found if not reason.startswith("Expected ")]
-    if not found and "Not a valid subclass" in reasons:
+    if not found:
         return "expected the name of a class, or its class_path and init_args"
     return " or ".join(meant or found)
 
 
-def _in_one_line(message: str) -> str:
+def in_one_line(message: str) -> str:
+    """A message without line breaks, addresses of objects, and characters that would steer the terminal."""
     message = re.sub(r'Parser key "([^"]+)"', r"\1", without_addresses(message))
     message = re.sub(r"\s+- Expected a path but \S+ either not accessible or invalid\s+- ", " ", message)
+    message = re.sub(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
     return " ".join(message.split())
 
 

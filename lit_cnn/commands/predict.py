@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
 from lit_cnn.commands.output import check_output, open_output
 from lit_cnn.commands.resuming import warn
 from lit_cnn.data.rows import is_table
@@ -133,7 +133,7 @@ def _write_rows(
 
 def _name_bad_images(reasons: list[str]) -> None:
     for reason in reasons[:NUM_NAMED]:
-        warn(f"left out: {reason}")
+        warn(f"left out: {in_one_line(reason)}")
     if len(reasons) > NUM_NAMED:
         warn(f"left out: {len(reasons) - NUM_NAMED:,} more files that cannot be decoded")
 

@@ -108,8 +108,10 @@ class Output(io.FileIO):
                 written = super().write(content)
             except OSError as error:
                 _open_null(self.fileno())
-                if self.must_succeed:
+                if self.must_succeed and isinstance(error, BrokenPipeError):
                     raise
+                if self.must_succeed:
+                    raise OSError(f"standard output cannot be written to: {error.strerror}") from error
                 if self.notice:
                     print(self.notice.format(error.strerror), file=sys.stderr, flush=True)
                 return len(memoryview(content).cast("B"))

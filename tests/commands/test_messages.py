@@ -113,6 +113,9 @@ def test_every_setting_is_accepted_or_refused_in_one_line(lit_cnn: Command, tmp_
             "lr stands beside class_path: arguments of a class belong below init_args",
         ),
         ("model: {init_args: {lr: 0.1}}\n", "model"),
+        ("model: {class_path: lit_cnn.models.LitLenet}\n", "unknown model lit_cnn.models.LitLenet; did you mean LitLeNet?"),
+        ("model: {class_path: null}\n", "model: expected the name of a class, or its class_path and init_args"),
+        ("model: lenet\nmodle: vgg11\n", "unknown option modle; did you mean model?"),
         ("model: [lenet]\n", "model: expected the name of a class, or its class_path and init_args"),
         ("model: lenet\ndata.init_args.num_classes: null\n", "num_classes: expected int. Got value: null"),
         ("model: lenet\ntrainer: 3\n", "trainer: "),
@@ -163,3 +166,7 @@ def test_no_address_of_an_object_is_printed():
     printed = without_addresses(f"{callback}, {type(callback)}, {callback.state_dict}, {refused}, {len}")
     assert printed == "LambdaCallback, LambdaCallback, state_dict, refused, len"
     assert explain(f"bad {[callback]}") == "bad [LambdaCallback]"
+
+
+def test_a_name_cannot_steer_the_terminal():
+    assert explain("no file a\nb\x1b[2Jc\x9b") == r"no file a b\x1b[2Jc\x9b"

@@ -88,7 +88,10 @@ def test_a_training_continues_when_its_output_cannot_be_written(tmp_path: Path, 
 
 
 def test_another_command_ends_when_its_output_cannot_be_written(tmp_path: Path):
-    assert "No space left on device" in run_in_shell(tmp_path, ">/dev/full", strict=True)[1]
+    assert (
+        "standard output cannot be written to: No space left on device"
+        in run_in_shell(tmp_path, ">/dev/full", strict=True)[1]
+    )
     assert not (tmp_path / "end").exists()
 
 

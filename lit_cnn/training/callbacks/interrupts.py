@@ -25,9 +25,9 @@ ONE_STOP_S = 0.3
 class Interrupts(Callback):
     """On SIGINT (Ctrl-C) or SIGTERM, finishes the batch, saves ``last.ckpt`` and raises :class:`lit_cnn.errors.Interrupted`.
 
-    So it does on SIGHUP, when its terminal is closed, unless that is ignored, as below nohup. A second signal quits at once. A signal to one process stops all processes of the training. On SLURM with requeueing, the
-    requeue signal (SIGUSR1 by default) saves and requeues the job; SLURM then sends SIGTERM. ``validate`` and ``test`` stop
-    without saving.
+    So it does on SIGHUP, which the end of its terminal sends, unless that is ignored, as below nohup. A second signal quits
+    at once. A signal to one process stops all processes of the training. On SLURM with requeueing, the requeue signal
+    (SIGUSR1 by default) saves and requeues the job; SLURM then sends SIGTERM. ``validate`` and ``test`` stop without saving.
 
     Args:
         last: Saves the checkpoint; None to save nothing.
