@@ -24,8 +24,7 @@ def run_in_shell(folder: Path, arguments: str, redirection: str, **variables: st
         cwd=folder,
         env=environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables,
         capture_output=True,
-        text=True,
-        errors="replace",
+        encoding=variables.get("PYTHONIOENCODING", "utf-8"),
         timeout=240,
         check=False,
     )
@@ -49,7 +48,6 @@ def test_a_training_ends_well_wherever_its_output_goes(tmp_path: Path, redirecti
     done = run_in_shell(tmp_path, "fit --config recipe.yaml", redirection, **variables)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert "\ufffd" not in done.stdout
     (run,) = tmp_path.glob("runs/*/*/*")
     assert (run / "checkpoints" / "best.ckpt").is_file()
     assert yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["trainer"]["max_epochs"] == 2
