@@ -33,7 +33,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
     """Opens a text file in UTF-8 for the rows of a table. Names of files keep the bytes that they have on the disk.
 
     The rows go into a file beside it, whose name ends with ``.partial``. At the end it gets the name that was asked for.
-    After an error, Ctrl-C or SIGTERM it is removed, and an earlier file stays as it was.
+    After an error, Ctrl-C, SIGTERM or SIGHUP it is removed, and an earlier file stays as it was.
 
     Args:
         path: The file; a device or a pipe is written to at once. None is standard output.
@@ -42,7 +42,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         ValueError: If the file cannot be made.
         OSError: If it cannot be written to its end.
     """
-    with _raise_on_sigterm(), _naming(path):
+    with _raise_on_signals(), _naming(path):
         if path is None:
             with _open_stdout() as file:
                 yield file
@@ -101,15 +101,21 @@ def _naming(path: Path | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _raise_on_sigterm() -> Iterator[None]:
+def _raise_on_signals() -> Iterator[None]:
+    """Turns SIGTERM, and SIGHUP of a terminal that is closed, into an exception."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _end)
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {signum: signal.getsignal(signum) for signum in signals}
+    for signum in signals:
+        if before[signum] != signal.SIG_IGN:
+            signal.signal(signum, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _end(signum: int, _: Any) -> None:

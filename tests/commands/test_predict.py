@@ -184,14 +184,17 @@ def test_the_home_folder_can_be_named(classify: Command, tmp_path: Path, monkeyp
     assert rows_of(tmp_path / "out.csv")[0]["file"] == str(tmp_path / "new" / "ant" / "0.png")
 
 
-@pytest.mark.parametrize(("end", "status"), [(KeyboardInterrupt, 130), (None, 143), (OSError(28, "No space left"), 1)])
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(KeyboardInterrupt, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (OSError(28, "No space left"), 1)],
+)
 def test_an_output_is_whole_or_not_there(
-    classify: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: type[BaseException] | None, status: int
+    classify: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: object, status: int
 ):
     def interrupted(*arguments: object):
         yield from list(predict(*arguments))[:2]
-        if end is None:
-            os.kill(os.getpid(), signal.SIGTERM)
+        if isinstance(end, signal.Signals):
+            os.kill(os.getpid(), end)
         else:
             raise end
 
