@@ -20,7 +20,7 @@ DATA = {
     "Digits": ["--data", "Digits", "--data.image_size", "28", "--data.batch_size", "8"],
     "ImageFolder": ["--data", "photos", "--data.image_size", "28", "--data.batch_size", "8"],
 }
-VALUES = ["0", "-1", "null", "", "[1,2]", "1e30", "word", "{}", "true"]
+VALUES = ["0", "-1", "null", "", "[1,2]", "1e30"]
 GROUPS = {"trainer": "AutoTrainer", "model": "LitLeNet", **{f"data of {name}": name for name in DATA}}
 # Refusals that concern several settings, and name what is wrong in other words.
 IN_OTHER_WORDS = (
@@ -88,7 +88,8 @@ def test_a_setting_that_cannot_be_is_named(lit_cnn: Command, tmp_path: Path, set
 def test_every_setting_is_accepted_or_refused_in_one_line(lit_cnn: Command, tmp_path: Path, group: str):
     data = GROUPS[group] if group.startswith("data") else "FakeImages"
     write_photos(tmp_path / "photos", ("ant", "bee"), 20)
-    for argument in sorted(options_by_class()[GROUPS[group]]):
+    tested_already = options_by_class()["FakeImages"] if group.startswith("data") and data != "FakeImages" else set()
+    for argument in sorted(options_by_class()[GROUPS[group]] - tested_already):
         for value in VALUES:
             setting = f"{group.partition(' ')[0]}.{argument}={value}"
             done = lit_cnn("fit", *SMALL, *DATA[data], f"--{setting}")
