@@ -37,7 +37,7 @@ def check_settings(config: Namespace) -> None:
             for argument, value in arguments.items():
                 if value is None and not (group == "model" and argument in LINKED) and not _takes_null(cls, argument):
                     raise ValueError(f"{name}.{argument}: expected {_describe_type(cls, argument)}. Got value: null")
-                if value == "" and group != "trainer":  # a folder that was not filled in would be the current one
+                if value == "" and group == "data":  # a folder that was not filled in would be the current one
                     raise ValueError(f"{name}.{argument} is empty: give a value, or leave it out")
     _check_trainer(config.trainer)
 
