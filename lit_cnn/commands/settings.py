@@ -98,7 +98,8 @@ def _parameter(cls: type, argument: str) -> tuple[Any, Any]:
 
 def _takes_null(cls: type, argument: str) -> bool:
     annotation, default = _parameter(cls, argument)
-    return default is None or annotation in (Any, inspect.Parameter.empty) or "None" in str(annotation)
+    is_open = default is None or annotation in (Any, inspect.Parameter.empty)
+    return is_open or any(word in str(annotation) for word in ("None", "Optional"))
 
 
 def _describe_type(cls: type, argument: str) -> str:
