@@ -21,6 +21,8 @@ COMMANDS = {
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),
     "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
 }
+# Commands whose result is kept in files: they continue when their output cannot be written to.
+LASTING = ("fit", "resume", "test", "benchmark")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
 PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 
@@ -49,6 +51,14 @@ examples:
 
 def main() -> int:
     """Runs the command line and returns its exit status."""
+    from lit_cnn.system.terminal import readable_output, use_utf8
+
+    use_utf8("lit_cnn")
+    with readable_output(must_succeed="".join(sys.argv[1:2]) not in LASTING):
+        return _run_with_messages()
+
+
+def _run_with_messages() -> int:
     from lit_cnn.commands.messages import one_line_errors
     from lit_cnn.system.processors import wait_asleep
 

@@ -50,7 +50,9 @@ ignore_missing_imports = True
 
 
 def imported_for_type_checkers(package: ModuleType) -> set[str]:
-    block = next(node for node in ast.parse(Path(package.__file__).read_text()).body if isinstance(node, ast.If))
+    block = next(
+        node for node in ast.parse(Path(package.__file__).read_text(encoding="utf-8")).body if isinstance(node, ast.If)
+    )
     return {alias.name for node in block.body for alias in node.names}
 
 

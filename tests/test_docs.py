@@ -250,7 +250,7 @@ def test_the_steps_to_train_on_own_photos_work_in_order(workplace: Path, lit_cnn
     run = workplace / "runs" / "photos" / "resnet18" / "my_run"
     assert len((run / "metrics.csv").read_text().splitlines()) == 2  # header, one epoch
     assert len((run / "ledger.jsonl").read_text().splitlines()) == 1  # after the training
-    with Path("predictions.csv").open(newline="") as file:
+    with Path("predictions.csv").open(encoding="utf-8", newline="") as file:
         predictions = list(csv.DictReader(file))
     assert [Path(row["file"]).name for row in predictions] == ["1.png", "2.jpg"]
     assert {row["class"] for row in predictions} <= set(CLASSES)
@@ -349,13 +349,13 @@ def test_the_citation_file():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_recipe_says_how_to_run_it_and_what_to_expect(recipe: Path):
-    header = [line for line in recipe.read_text().splitlines() if line.startswith("#")]
+    header = [line for line in recipe.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     text = "\n".join(header)
     command = f"make train MODEL={recipe.stem}" + (f" DATA={recipe.parent.name}" if recipe.parent.name != "digits" else "")
     assert command in text
     assert re.search(r"Paper: .*(19|20)\d\d", text)
     assert re.search(r"\d+\.\d+ % .*seed|not yet measured", text)
-    assert len(recipe.read_text().splitlines()) - len(header) <= 20
+    assert len(recipe.read_text(encoding="utf-8").splitlines()) - len(header) <= 20
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -114,7 +114,7 @@ def processes_of(session: int) -> list[int]:
 
     def is_in_it(pid: str) -> bool:
         try:
-            state, _, _, of_session = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[:4]
+            state, _, _, of_session = Path("/proc", pid, "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
         except OSError:
             return False
         return int(of_session) == session and state != "Z"
@@ -232,7 +232,10 @@ def test_killed_at_any_moment(workplace: Path, lit_cnn: Command, whole: tuple, m
     check(run, whole, lit_cnn("fit", "--run", run.path))
 
 
-@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "status"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow)],
+)
 def test_told_to_stop(workplace: Path, lit_cnn: Command, whole: tuple, signum: int, status: int):
     process = start(workplace, *FIT, "--save_every_steps", "1000")  # nothing is saved but for the signal
     wait_until_under_way(workplace)

@@ -55,7 +55,7 @@ def train_with_lit_cnn(data_dir: str, seed: int) -> float:
         run_lit_cnn(*fit, *cpu, "--runs_dir", folder, "--trainer.max_epochs", str(EPOCHS))
         (run,) = Path(folder).glob("*/*/*")
         run_lit_cnn("test", "--run", str(run), *cpu, "--ckpt_path", "last")
-        return json.loads((run / "results.json").read_text())["test/acc"]
+        return json.loads((run / "results.json").read_text(encoding="utf-8"))["test/acc"]
 
 
 def compare_accuracy(data_dir: str, report: Report) -> dict[str, list[float]]:

@@ -248,4 +248,4 @@ if __name__ == "__main__":
     case = Case(**request["case"])
     result = find_ceiling(case) if request["arm"] == "trials" else measure(request["arm"], case, request["num_workers"])
     # The arms print to stdout, so the result goes into a file.
-    Path(request["result"]).write_text(json.dumps(result))
+    Path(request["result"]).write_text(json.dumps(result), encoding="utf-8")

@@ -56,7 +56,7 @@ def run_fit(options: dict[str, Any]) -> dict[str, float]:
     Raises:
         ChildProcessError: If it failed, with the last line that it printed.
     """
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as printed:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
         arguments = [str(part) for option in options.items() for part in option]
         command = [sys.executable, "-m", "lit_cnn", "fit", *arguments, "--runs_dir", folder]
         began = time.perf_counter()
@@ -68,7 +68,7 @@ def run_fit(options: dict[str, Any]) -> dict[str, float]:
             printed.seek(0)
             raise ChildProcessError(f"lit-cnn fit failed: {last_line(printed.read()) or 'no output'}")
         (path,) = Path(folder).glob("*/*/*/results.json")
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
     return {
         "command_s": seconds,
         "training_s": results["seconds"],

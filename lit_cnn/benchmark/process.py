@@ -24,7 +24,7 @@ def run_arm(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
         request = {"arm": arm, "case": asdict(case), "num_workers": num_workers, "result": str(result)}
         command = [sys.executable, "-m", "lit_cnn.benchmark.arms", json.dumps(request)]
         _run(command, f"the arm {arm} of {case.model}")
-        return json.loads(result.read_text())
+        return json.loads(result.read_text(encoding="utf-8"))
 
 
 def run_lit_cnn(*arguments: str) -> None:
@@ -37,7 +37,7 @@ def run_lit_cnn(*arguments: str) -> None:
 
 
 def _run(command: list[str], name: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise ChildProcessError(f"{name} failed: {last_line(done.stderr) or last_line(done.stdout) or 'no output'}")
 

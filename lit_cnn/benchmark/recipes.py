@@ -53,16 +53,16 @@ def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epoch
         options = ["--seed_everything", str(seed), "--test_after_fit", "--runs_dir", folder]
         options += ["--trainer.accelerator", "cpu" if device == "cpu" else "gpu", "--trainer.devices", "1"]
         options += ["--trainer.max_epochs", str(epochs)] if epochs else []
-        data = yaml.safe_load(recipe.read_text())["data"]
+        data = yaml.safe_load(recipe.read_text(encoding="utf-8"))["data"]
         name = (data["class_path"] if isinstance(data, dict) else data).rpartition(".")[2]
         reads_files = getattr(datasets, name).source_without_files is None
         options += ["--data.data_dir", data_dir] if data_dir and reads_files else []
         run_lit_cnn("fit", "--config", str(recipe), *options)
         (run,) = (path.parent for path in Path(folder).glob("**/results.json"))
-        results = json.loads((run / "results.json").read_text())
-        with (run / "metrics.csv").open(newline="") as metrics:
+        results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+        with (run / "metrics.csv").open(newline="", encoding="utf-8") as metrics:
             num_epochs = len(list(csv.DictReader(metrics)))
-        precision = json.loads((run / "environment.json").read_text())["precision"]
+        precision = json.loads((run / "environment.json").read_text(encoding="utf-8"))["precision"]
     return {**{name: results[name] for name in RESULTS}, "epochs": num_epochs, "precision": precision}
 
 
@@ -104,7 +104,7 @@ def _earlier(output: str | None, source: dict[str, Any]) -> dict[str, Any]:
     """The runs that the output holds, and the commands that measured them."""
     if not output or not Path(output).is_file():
         return {"runs": [], "earlier_commands": []}
-    content = json.loads(Path(output).read_text())
+    content = json.loads(Path(output).read_text(encoding="utf-8"))
     if "runs" not in content:
         raise ValueError(f"{output} holds no runs of recipes: name another --output")
     for run in content["runs"]:

@@ -62,5 +62,5 @@ def save(output: str | None, **measured: Any) -> None:
         content = {"environment": describe_machine(), "command": ["lit-cnn", *sys.argv[1:]], **measured}
         # A killed benchmark leaves the old file or the new one, since the recipes resume from it.
         partial = Path(f"{output}.partial")
-        partial.write_text(json.dumps(content, indent=2) + "\n")
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         partial.replace(output)

@@ -48,11 +48,17 @@ def prepare(command: str, *words: str) -> list[str]:
         if any(word.partition("=")[0] == "--run" for word in words):
             raise ValueError("resume takes one run: lit-cnn resume RUN, without --run")
         command, words = "fit", ("--run", *words)
+    for word in words:
+        if not word.isprintable() and any("\udc80" <= character <= "\udcff" for character in word):
+            raise ValueError(f"{word} is not text in {sys.getfilesystemencoding()}, and a run could not save it: rename it")
     arguments = Arguments(words)
     if {"-h", "--help"} & set(arguments.names):
         if command == "fit":
             print(COMMON, flush=True)
         return [command, *arguments.words()]
+    for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir"):
+        if "" in arguments.values(name):
+            raise ValueError(f"{name} is empty: give a value, or leave it out")
     configurations = [_read_configuration(value) for value in arguments.values("--config", "-c")]
     _refuse_linked_options(arguments)
     for group in ("model", "data"):
@@ -62,6 +68,9 @@ def prepare(command: str, *words: str) -> list[str]:
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
     expand_run(command, arguments, _find_runs_dir(arguments, configurations))
+    checkpoint = arguments.last("--ckpt_path")
+    if checkpoint not in (None, "null") and not Path(checkpoint).is_file():
+        raise ValueError(f"a checkpoint must be a file, got {checkpoint}")
     return [command, *arguments.words()]
 
 
@@ -77,7 +86,7 @@ def _read_configuration(value: str, folder: Path = Path()) -> dict[str, Any]:
     if not is_text and not path.is_file():
         return {}
     try:
-        content = yaml.safe_load(value if is_text else path.read_text())
+        content = yaml.safe_load(value if is_text else path.read_text(encoding="utf-8"))
         content = content if isinstance(content, dict) else {}
         if isinstance(content.get("config"), str):
             content = _read_configuration(content["config"], path.parent) | content
@@ -181,11 +190,11 @@ def name_classes_in_configuration(content: Any) -> Any:
     """Does to a configuration, or a part of one, what :func:`name_classes` does to the command line.
 
     Raises:
-        TypeError: If it sets an argument of the model that follows from the data.
+        TypeError: If it sets an argument of the model that follows from the data, or arguments are not where they belong.
     """
     if not isinstance(content, dict):
         return content
-    content = {key: name_classes_in_configuration(value) for key, value in content.items()}
+    content = _nest({key: name_classes_in_configuration(value) for key, value in content.items()})
     _refuse_linked(content)
     for key in ("model", "data"):
         if isinstance(content.get(key), str) and not _is_class_path(content[key]):
@@ -193,8 +202,38 @@ def name_classes_in_configuration(content: Any) -> Any:
     return _as_class(content) if isinstance(content.get("class_path"), str) else content
 
 
+def _nest(content: dict[str, Any]) -> dict[str, Any]:
+    """Puts names with dots, such as ``data.init_args.image_size``, into the model and the data that they belong to."""
+    nested = {key: value for key, value in content.items() if str(key).partition(".")[0] not in ("model", "data")}
+    for group in ("model", "data"):
+        if group in content:
+            nested[group] = content[group]
+        dotted = {key: value for key, value in content.items() if str(key).startswith(f"{group}.")}
+        if not dotted:
+            continue
+        whole = nested.get(group) or {}
+        whole = {"class_path": whole} if isinstance(whole, str) else dict(whole)
+        for key, value in dotted.items():
+            *path, last = [part for part in key.split(".")[1:] if part != "init_args"] or ["init_args"]
+            inner = whole if last in KEYWORDS else whole.setdefault("init_args", {})
+            for part in path:
+                inner = inner.setdefault(part, {})
+            inner[last] = value
+        nested[group] = _as_class(whole) if isinstance(whole.get("class_path"), str) else whole
+    if "trainer" in nested and nested["trainer"] is None:  # nothing, or comments alone, stands below it
+        del nested["trainer"]
+    return nested
+
+
 def _as_class(content: dict[str, Any]) -> dict[str, Any]:
-    name, arguments = content["class_path"], content.get("init_args") or {}
+    name = content["class_path"]
+    if beside := [str(key) for key in content if key not in KEYWORDS]:
+        raise TypeError(f"{beside[0]} stands beside class_path: arguments of a class belong below init_args")
+    if content.get("init_args") is None:
+        content = {key: value for key, value in content.items() if key != "init_args"}
+    arguments = content.get("init_args", {})
+    if not isinstance(arguments, dict):
+        raise TypeError(f"init_args of {name} must be settings by name, got {arguments}")
     class_name = name.rpartition(".")[2]
     if class_name.startswith("Lit") and class_name in options_by_class():
         _refuse_linked({"model": content})

@@ -15,6 +15,7 @@ from typing import Any
 
 from lit_cnn.benchmark.case import CASES, COMPILE_MODES, MADE_JPEGS, Case, make_case, with_images
 from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.output import check_output
 from lit_cnn.commands.tables import print_table
 
 SUITES = {
@@ -81,8 +82,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error(f"seconds must be above 0, got {options.seconds}")
     if options.model and options.case:
         parser.error("--model is a case of its own: leave out --case")
-    if options.output and not Path(options.output).absolute().parent.is_dir():
-        parser.error(f"there is no folder for the output {options.output}")
+    if options.output:
+        check_output(Path(options.output))
     return options
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -17,10 +16,11 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.commands.arguments import name_classes_in_configuration
 from lit_cnn.commands.command_line import Arguments
-from lit_cnn.commands.messages import DEBUG, explain
+from lit_cnn.commands.messages import DEBUG, explain, refuse
 from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import restrict_imports
 from lit_cnn.commands.resuming import warn
+from lit_cnn.commands.settings import check_settings
 from lit_cnn.commands.tables import print_results
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.contents import following_run
@@ -52,8 +52,7 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if ex is not None and os.environ.get(DEBUG):
             raise ex
-        print(f"lit-cnn: error: {explain(message)}", file=sys.stderr)
-        sys.exit(2)
+        refuse(explain(message))
 
 
 def _read_yaml(text: str) -> Any:
@@ -130,7 +129,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.config = parser.parse_args(args)
-        if not isinstance(self.config.trainer, Namespace):
+        if not isinstance(self.config.trainer, Namespace) or "callbacks" not in self.config.trainer:
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
         typed = Arguments(args)
         for key in ("run", "ckpt_path"):
@@ -147,6 +146,7 @@ class CLI(LightningCLI):
         if data.class_path.rpartition(".")[2] in ("ImageFolder", "ImageTable") and data.init_args.image_size is None:
             network = read_catalogue().get(model.init_args.get("variant"))
             data.init_args.image_size = network.input_shape[-1] if network else None
+        check_settings(self.config)
         checkpoint = self.config.ckpt_path
         if checkpoint and not Path(checkpoint).is_file():
             parser.error(f"a checkpoint must be a file, got {checkpoint}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
@@ -47,8 +50,9 @@ def write(parser: ArgumentParser, settings: dict[str, Any]) -> str:
     """
     header = "".join(f"# {line}\n" for line in parser.dump_header or [])
     try:
-        text = header + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
-        again = parse(parser, text)
+        text = header + yaml.dump(settings, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+        with contextlib.redirect_stderr(io.StringIO()):
+            again = parse(parser, text)
     except (yaml.YAMLError, SystemExit) as error:
         raise ValueError(f"these settings cannot be saved, so that they could be read again ({error})") from error
     for name in settings:
@@ -58,6 +62,17 @@ def write(parser: ArgumentParser, settings: dict[str, Any]) -> str:
                 f"{difference} cannot be saved in config.yaml, so that it could be read again: give it as text or number"
             )
     return text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes around text that jsonargparse reads as a number, and YAML itself does not."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d[\d_]*)?\.?[\d_]*([eE][-+]?\d+)?$"),
+    list("-+0123456789."),
+)
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from lit_cnn.commands.options import options_by_class
+from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
 from lit_cnn.commands.policy import ALLOW
 from lit_cnn.data.names import DATASETS
 from lit_cnn.errors import TrainingError
@@ -21,9 +21,14 @@ from lit_cnn.network.catalogue import read_catalogue
 
 # Set to anything, errors come with their traceback.
 DEBUG = "LIT_CNN_DEBUG"
-# Exit statuses as shells have them: after Ctrl-C, and when nobody reads what is printed.
+# Exit statuses: what the user gave is wrong, or the machine cannot do it.
+REFUSED = 2
+FAILED = 1
+# As shells have them: after Ctrl-C, and when nobody reads what is printed.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+# What torch says when BatchNorm gets one value of each channel.
+ONE_VALUE = "Expected more than 1 value per channel when training"
 # How gloo and NCCL report that another process has ended.
 LOST_PEER = re.compile(
     r"Connection (closed|reset) by peer|Broken pipe|gloo.*(closed|reset|refused)|NCCL.*(abort|remote)", re.I | re.S
@@ -48,21 +53,31 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # So that Python's own flush at exit does not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(BROKEN_PIPE)
     except Exception as error:
         message = _message_for_users(error)
         if message is None or os.environ.get(DEBUG):
             raise
-        print(f"lit-cnn: error: {message}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ValueError) else 1)
+        refuse(message, REFUSED if _is_about_settings(error) else FAILED)
+
+
+def refuse(message: str, status: int = REFUSED) -> NoReturn:
+    """Ends the program with an error in one line."""
+    print(f"lit-cnn: error: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)
+
+
+def _is_about_settings(error: Exception) -> bool:
+    """Whether what the user gave is wrong. Lightning's own class for that is not imported for this."""
+    return isinstance(error, ValueError) or type(error).__name__ == "MisconfigurationException"
 
 
 def _message_for_users(error: Exception) -> str | None:
     """What to print of an error; None if it is a fault of the program."""
-    if isinstance(error, ValueError | OSError | TrainingError) or type(error).__name__ == "MisconfigurationException":
-        return explain(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        return in_one_line(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError | TrainingError) or _is_about_settings(error):
+        return explain(str(error)) or type(error).__name__
     if isinstance(error, RuntimeError):
         if LOST_PEER.search(str(error)):
             return "another process of this training has ended; its own message is above"
@@ -86,30 +101,78 @@ def explain(message: str) -> str:
             f"loggers, plugins, profilers, strategies and accelerators of pytorch_lightning; "
             f"if you trust it, set the environment variable {ALLOW}={package}"
         )
-    unknown = re.search(r'Parser key "(model|data)".*Given value: (?:\{\'class_path\': \')?([\w.]+)', message, re.S)
-    if unknown and "path" in message:
-        names = _names_of(unknown[1])
-        others = [*read_catalogue(), *names] if unknown[1] == "model" else [*DATASETS.values(), *names]
-        near = difflib.get_close_matches(unknown[2].rpartition(".")[2], others, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"unknown {unknown[1]} {unknown[2]}; {hint}there are {', '.join(names)}"
+    if missing := re.search(r"Requirement '([^']+)' not met", message):
+        package = re.split(r"[<>=!~\[ ]", missing[1])[0]
+        cls = re.search(r"class_path '(?:\w+\.)*(\w+)'", message)
+        return f"{cls[1] if cls else 'this'} needs the package {package}, which is not installed: pip install {package}"
+    if ONE_VALUE in message:
+        return (
+            "BatchNorm needs more than one image of a step in each process, and this network ends in layers of one pixel: "
+            "make --data.batch_size larger"
+        )
+    return _explain_name(message) or _explain_option(message) or in_one_line(_shorten(message))
+
+
+def _explain_name(message: str) -> str | None:
+    """What jsonargparse says about a class that there is not; None if it is about something else."""
+    given = re.search(
+        r'Parser key "(model|data|trainer\.(?:callbacks|logger|profiler|plugins|strategy))"'
+        r".*Given value: (?:\{'class_path': |NestedArg\(key='class_path', val=)?'?([\w.-]+)",
+        message,
+        re.S,
+    )
+    about_names = ("dot import path", "Given value: NestedArg", "has no attribute", "No module named")
+    if not given or not any(words in message for words in about_names):
+        return None
+    group, name = given[1], given[2]
+    last = name.rpartition(".")[2]
+    if group in ("model", "data"):
+        names = _names_of(group)
+        others = [*read_catalogue(), *names] if group == "model" else [*DATASETS.values(), *names]
+    else:
+        # Loaded by now: Lightning's parser has read the option.
+        module = sys.modules.get(f"pytorch_lightning.{group.partition('.')[2].removesuffix('s')}s")
+        names = others = sorted(getattr(module, "__all__", []))
+    if last in others:
+        return None
+    near = difflib.get_close_matches(last, others, n=1)
+    hints = [f"did you mean {near[0]}?"] if near else []
+    if names and not (near and group.startswith("trainer")):
+        hints.append(f"there are {', '.join(names)}")
+    return f"unknown {group} {name}; {' '.join(hints)}" if hints else f"there is no {group} {name}"
+
+
+def _explain_option(message: str) -> str | None:
+    """What jsonargparse says about options that there are not, or that are missing; None if it is about something else."""
     option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
     if option:
         name = (option[1] or option[2]).rpartition(".")[2]
-        known = sorted(set().union(*options_by_class().values()) - {name})
+        known = sorted(set().union(*options_by_class().values(), COMMAND_OPTIONS) - {name})
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         return f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'lit-cnn fit --help lists the options'}"
-    return " ".join(re.sub(r'Parser key "([^"]+)"', r"\1", _shorten(message)).split())
+    if unread := re.search(r"Unable to load config '(.*?)'|Unexpected config: (.*)", message):
+        group = re.match(r'Parser key "([\w.]+)"|([\w.]+):', message)
+        name = (group[1] or group[2]) if group else "config"
+        return f"{name}: expected settings by name, or a file of them. Got value: {unread[1] or unread[2] or 'nothing'}"
+    if flag := re.search(r"argument (--\S+): ignored explicit argument", message):
+        return f"{flag[1]} takes no value"
+    if missing := re.search(r"the following arguments are required: (.+)", message):
+        if set(missing[1].split(", ")) <= {"data", "model"}:
+            return "which data and which model? give --config FILE, or --data and --model"
+        if missing[1] == "network":
+            return "the model has settings but no name: add its class_path, or --model NAME"
+        return f"a setting is missing that has no default: {missing[1]}"
+    return None
 
 
 def _shorten(message: str) -> str:
     """Leaves out what nobody reads: all settings after a union's reasons, and long lists of choices."""
-    before, union, reasons = message.partition("Does not validate against any of the Union subtypes")
+    before, union, rest = message.partition("Does not validate against any of the Union subtypes")
     if union:
-        listed = [reason.lstrip("- ") for reason in re.findall(r"^ +- (.+)$", reasons, re.M) if "NoneType" not in reason]
-        listed = list(dict.fromkeys(listed))
-        given = re.search(r"Given value: (.{1,40})$", reasons, re.M)
-        message = before + " or ".join(listed) + (f". Got value: {given[1]}" if given else "")
+        reasons, _, value = rest.partition("Given value type:")
+        given = re.search(r"Given value: ?(.{0,40})$", value, re.M)
+        message = in_one_line(before) + " " + _describe_reasons(reasons)
+        message = message.strip() + (f". Got value: {given[1] or 'nothing'}" if given and "Got value" not in message else "")
     choices = re.search(r"Expected a typing\.Literal\[(.+)\]\. Got value: (.+)", message)
     names = re.findall(r"'([^']+)'", choices[1]) if choices else []
     if choices and len(names) > 12:
@@ -124,6 +187,34 @@ def _shorten(message: str) -> str:
         r"Expected a typing\.Literal\[(.+?)\]", lambda match: f"expected one of {match[1].replace(chr(39), '')}", message
     )
     return re.sub(r"Expected an? <class '(?:\w+\.)*(\w+)'>", r"expected \1", message)
+
+
+def _describe_reasons(reasons: str) -> str:
+    """Why none of the types of a setting fits: the reason of the type that was meant, else all types."""
+    found = re.findall(r"^ +- (.+(?:\n {6,}(?!- ).+)*)$", reasons, re.M)
+    # What a class expects beside its name is explained to programmers.
+    about_classes = ("a class path", "a dict ", "Subclass types", "Not a valid subclass", "Does not validate against any")
+    found = [reason for reason in dict.fromkeys(found) if "NoneType" not in reason and not reason.startswith(about_classes)]
+    found = [re.sub(r"Problem with given class_path '(?:\w+\.)*(\w+)':", r"\1:", reason) for reason in found]
+    meant = [reason for reason in found if not reason.startswith("Expected ")]
+    if not found:
+        return "expected the name of a class, or its class_path and init_args"
+    return " or ".join(meant or found)
+
+
+def in_one_line(message: str) -> str:
+    """A message without line breaks, addresses of objects, and characters that would steer the terminal."""
+    message = re.sub(r'Parser key "([^"]+)"', r"\1", without_addresses(message))
+    message = re.sub(r"\s+- Expected a path but \S+ either not accessible or invalid\s+- ", " ", message)
+    message = re.sub(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
+    return " ".join(message.split())
+
+
+def without_addresses(text: str) -> str:
+    """A text in which Python's objects are named by their classes alone, without modules and addresses."""
+    text = re.sub(r"<(?:[\w<>]+\.)*(\w+)(?: \w+)* object at 0x[0-9a-fA-F]+>", r"\1", text)
+    text = re.sub(r"<(?:function|built-in function|class) '?(?:[\w<>]+\.)*(\w+)'?(?: at 0x\w+)?>", r"\1", text)
+    return re.sub(r"<(?:bound|built-in) method (?:\w+\.)*(\w+) of [^<>]*>", r"\1", text)
 
 
 def _names_of(group: str) -> list[str]:
@@ -146,8 +237,7 @@ class OneLineParser(argparse.ArgumentParser):
         unknown = [word for word in re.findall(r"--[\w-]+", message) if word not in known]
         near = difflib.get_close_matches(unknown[0], known, n=1) if unknown else []
         hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
-        print(f"lit-cnn: error: {message}; {hint}", file=sys.stderr)
-        sys.exit(2)
+        refuse(f"{message}; {hint}")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:
         """As usual, but an unknown option is reported before a missing one."""
@@ -176,7 +266,7 @@ def quiet() -> None:
 def _format_warning(message: Warning | str, category: type[Warning], *_: Any) -> str:
     """One line, as errors have it; the place in the sources helps nobody."""
     name = "" if issubclass(category, UserWarning) else f"{category.__name__}: "
-    return f"lit-cnn: warning: {name}{message}\n"
+    return f"lit-cnn: warning: {name}{without_addresses(str(message))}\n"
 
 
 def ignore_warnings(pattern: str, category: type[Warning] = UserWarning) -> None:

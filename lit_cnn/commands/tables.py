@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Wide enough for any row: a file or a pipe gets one line for each row.
 WIDTH_OF_FILES = 10_000
+# A column of text that is narrower is not readable.
+LEAST_WIDTH = 4
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Collection[str] = ()) -> None:
@@ -28,14 +30,21 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right:
         rows: A cell for each column. Cells are shown as they are, never read as markup.
         right: Titles of the columns that are aligned to the right, for numbers.
     """
+    rows = [[str(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for title in columns:
         number = bool(title) and title in right
         table.add_column(Text(title), justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    on_terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if on_terminal else WIDTH_OF_FILES)
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(file=sys.stdout)
+    numbers = [index for index, title in enumerate(columns) if title and title in right]
+    widths = [
+        max((len(row[index]) for row in rows), default=0) if index in numbers else LEAST_WIDTH
+        for index in range(len(columns))
+    ]
+    if not sys.stdout.isatty() or console.width < sum(widths) + 2 * len(widths):
+        console.width = WIDTH_OF_FILES  # a terminal that is too narrow for columns wraps the lines itself
     with console.capture() as captured:
         console.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()), flush=True)

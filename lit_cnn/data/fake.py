@@ -35,6 +35,9 @@ class FakeImages(ImageDataModule):
         val_fraction: float = 0.25,
         **kwargs: Any,
     ) -> None:
+        for argument, value in (("num_images", num_images), ("num_classes", num_classes), ("native_size", native_size)):
+            if value < 1:
+                raise ValueError(f"{argument} must be at least 1, got {value}")
         self.native_size = native_size
         super().__init__(data_dir, batch_size=batch_size, val_fraction=val_fraction, **kwargs)
         self.channels = channels

@@ -131,7 +131,7 @@ class FileIndex:
             return {}
         try:
             trusted = self.file.stat().st_mtime_ns - COARSE_NS
-            content = json.loads(self.file.read_text())
+            content = json.loads(self.file.read_text(encoding="utf-8"))
             if content["version"] != [VERSION, DECODING]:
                 return {}
             return {
@@ -153,7 +153,7 @@ class FileIndex:
         ]
         with contextlib.suppress(OSError):
             try:
-                partial.write_text(json.dumps({"version": [VERSION, DECODING], "files": rows}))
+                partial.write_text(json.dumps({"version": [VERSION, DECODING], "files": rows}), encoding="utf-8")
                 partial.replace(self.file)
             finally:
                 partial.unlink(missing_ok=True)

@@ -106,7 +106,7 @@ class Manifest:
         head |= {"test_digest": self.digest("test"), "split": self.split, "left_out": self.left_out, "columns": COLUMNS}
         head |= {} if self.value_range is None else {"value_range": self.value_range}
         lines = ",\n".join(json.dumps(entry) for entry in self.entries)
-        path.write_text(json.dumps(head, indent=1)[:-2] + f',\n "files": [\n{lines}\n]}}\n')
+        path.write_text(json.dumps(head, indent=1)[:-2] + f',\n "files": [\n{lines}\n]}}\n', encoding="utf-8")
 
     @classmethod
     def of_files(cls, path: Path) -> Manifest:
@@ -128,7 +128,7 @@ class Manifest:
             ValueError: If the file is missing, damaged or written by a newer version.
         """
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
             if content["format"] > FORMAT:
                 raise ValueError(f"it has format {content['format']}: update lit-cnn")
             if "files" not in content:

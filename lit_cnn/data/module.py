@@ -234,7 +234,7 @@ class ImageDataModule(pl.LightningDataModule):
     def write_manifest(self, path: Path) -> None:
         """Writes what the data are, as JSON: name, digest, classes, and number of images in each split."""
         content = description(self.name, self.digest, self.class_names, self.channels, self.counts())
-        path.write_text(json.dumps(content, indent=1) + "\n")
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     # Batches
 

@@ -95,8 +95,8 @@ def scan(folder: Path) -> Scan:
     """Lists all files below a folder.
 
     Images are the files whose names end with one of :data:`lit_cnn.data.formats.SUFFIXES`. Hidden files and what systems
-    leave are not. Links to folders are followed. Of the folders of each split, and of all others, each is listed once, so that
-    links in a circle end.
+    leave are not. Links to folders are followed. Of the folders of each split, and of all others, each is listed once, so
+    that links in a circle end.
 
     Raises:
         ValueError: If the folder does not exist, or one below it cannot be read; names it.

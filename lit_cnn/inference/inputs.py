@@ -33,26 +33,43 @@ TAKEN = (
 )
 
 
+class UnreadableImageError(ValueError):
+    """A file among the given images cannot be decoded."""
+
+
 class GivenImages:
     """A set of images for a :class:`lit_cnn.data.loader.Loader`; files are decoded when they are asked for.
 
     Args:
         images: One image or many, see :meth:`lit_cnn.inference.trained.Trained.predict`.
         reading: How a file becomes pixels: as in training.
+        skip_bad: Whether a file that cannot be decoded is black and entered in ``bad``. Otherwise it is an error.
+
+    Attributes:
+        bad: Why a file could not be decoded, by its position.
 
     Raises:
         ValueError: If there is no image, or something else was given; says what is taken.
     """
 
-    def __init__(self, images: OneImage | list[OneImage] | tuple[OneImage, ...], reading: Reading) -> None:
+    def __init__(
+        self, images: OneImage | list[OneImage] | tuple[OneImage, ...], reading: Reading, skip_bad: bool = False
+    ) -> None:
         self.reading = reading
+        self.skip_bad = skip_bad
+        self.bad: dict[int, str] = {}
         items, self.is_single = _list_images(images)
         names = ["the image"] if self.is_single else [f"images[{i}]" for i in range(len(items))]
         self.items = [self._prepare(item, name) for item, name in zip(items, names, strict=True)]
         self.labels = torch.zeros(len(items), dtype=torch.long)  # a loader asks for them
 
     def fetch(self, positions: Tensor) -> Tensor:
-        return torch.stack([self._pixels(self.items[i]) for i in positions.tolist()])
+        """Images at ``positions`` (n,): uint8 (n, channels, image_size, image_size).
+
+        Raises:
+            UnreadableImageError: If a file cannot be decoded, and bad files are not skipped; names it.
+        """
+        return torch.stack([self._pixels(position) for position in positions.tolist()])
 
     def name(self, position: int) -> str:
         file = self.file(position)
@@ -63,13 +80,24 @@ class GivenImages:
         item = self.items[position]
         return item if isinstance(item, Path) else None
 
-    def _pixels(self, item: Path | Tensor) -> Tensor:
-        return self.reading.read(item) if isinstance(item, Path) else item
+    def _pixels(self, position: int) -> Tensor:
+        item = self.items[position]
+        if not isinstance(item, Path):
+            return item
+        try:
+            return self.reading.read(item)
+        except ValueError as error:
+            if not self.skip_bad:
+                raise UnreadableImageError(str(error)) from error
+            self.bad[position] = str(error)
+            size = self.reading.image_size
+            return torch.zeros(self.reading.channels, size, size, dtype=torch.uint8)
 
     def _prepare(self, item: Any, name: str) -> Path | Tensor:
         """A file as its path; any other image as uint8 pixels (channels, image_size, image_size)."""
         if isinstance(item, (str, os.PathLike)):
-            return _existing(expand(os.fspath(item)), name)
+            path = expand(os.fspath(item))
+            return path if self.skip_bad else _existing(path, name)
         image = item if isinstance(item, Image.Image) else _as_pil(item, name)
         try:
             if _is_file(image):
@@ -125,12 +153,13 @@ def _list_folder(folder: Path) -> list[Any]:
     return [folder / path for path in found.images]
 
 
-def list_table(table: Path, data_dir: Path | None = None) -> list[Path]:
+def list_table(table: Path, data_dir: Path | None = None, must_exist: bool = True) -> list[Path]:
     """The files that a table lists.
 
     Args:
         table: A CSV or Parquet file with a column ``path``.
         data_dir: Folder that the paths are relative to; that of the table if not given.
+        must_exist: Whether a missing file is an error.
 
     Raises:
         ValueError: If the table cannot be read, or a file is missing; names the line.
@@ -138,7 +167,7 @@ def list_table(table: Path, data_dir: Path | None = None) -> list[Path]:
     root = table.parent if data_dir is None else data_dir
     files = [(line, root / as_path(row["path"])) for line, row in read_table(table, ("path",))]
     missing = next(((line, file) for line, file in files if not file.is_file()), None)
-    if missing:
+    if missing and must_exist:
         raise ValueError(f"{table}, line {missing[0]}: there is no file {missing[1]}")
     return [file for _, file in files]
 

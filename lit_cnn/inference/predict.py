@@ -71,7 +71,7 @@ def predict(
     images: GivenImages,
     batch_size: int = 64,
 ) -> Iterator[Prediction]:
-    """Classifies images one batch after another, in their order.
+    """Classifies images one batch after another, in their order, without those that ``images`` enters as bad.
 
     Args:
         classifier: From the network's images to logits (N, num_classes).
@@ -88,4 +88,6 @@ def predict(
             probabilities = classifier(preprocess(batch.images)).float().softmax(dim=1).numpy(force=True)
         probabilities.setflags(write=False)
         for position, values in zip(batch.positions.tolist(), probabilities, strict=True):
+            if position in images.bad:
+                continue
             yield Prediction(class_names, values, images.file(position))

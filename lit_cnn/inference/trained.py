@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import torch
 from PIL import Image
@@ -21,6 +22,8 @@ from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.paths import expand
 from lit_cnn.training.classifier import LitClassifier
+
+OnBadImage: TypeAlias = Literal["error", "skip"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,12 +80,14 @@ class Trained:
         return self.preprocessing(images.to(self.device))
 
     @overload
-    def predict(self, images: Image.Image, batch_size: int = 64) -> Prediction: ...
+    def predict(self, images: Image.Image, batch_size: int = 64, on_bad_image: OnBadImage = "error") -> Prediction: ...
     @overload
-    def predict(self, images: list[OneImage] | tuple[OneImage, ...], batch_size: int = 64) -> list[Prediction]: ...
+    def predict(
+        self, images: list[OneImage] | tuple[OneImage, ...], batch_size: int = 64, on_bad_image: OnBadImage = "error"
+    ) -> list[Prediction]: ...
     @overload
-    def predict(self, images: OneImage, batch_size: int = 64) -> Any: ...
-    def predict(self, images: Any, batch_size: int = 64) -> Any:
+    def predict(self, images: OneImage, batch_size: int = 64, on_bad_image: OnBadImage = "error") -> Any: ...
+    def predict(self, images: Any, batch_size: int = 64, on_bad_image: OnBadImage = "error") -> Any:
         """Classifies images: one image gives one prediction, many give a list in the same order.
 
         Every image passes through the steps of training: orientation from EXIF, :attr:`reading`, normalisation.
@@ -93,12 +98,21 @@ class Trained:
                 grey arrays may be uint16. Many images are a list or tuple of these, an array (N, H, W, C), a tensor
                 (N, C, H, W), or a folder, which stands for all images below it.
             batch_size: Images at a time.
+            on_bad_image: With ``skip``, files that cannot be decoded are left out with a warning; ``file`` of each
+                prediction is its image.
 
         Raises:
-            ValueError: If something else is given, or a file cannot be decoded; names it.
+            ValueError: If something else is given, or a file cannot be decoded; names it. Also if none of them can.
         """
-        given = GivenImages(images, self.reading)
+        if on_bad_image not in get_args(OnBadImage):
+            raise ValueError(f"on_bad_image must be error or skip, got {on_bad_image!r}")
+        given = GivenImages(images, self.reading, skip_bad=on_bad_image == "skip")
         predictions = list(self.predict_each(given, batch_size))
+        if given.bad:
+            first = given.bad[min(given.bad)]
+            if not predictions:
+                raise ValueError(f"no image can be classified: {first}")
+            warnings.warn(f"left out {len(given.bad)} of {len(given.items)} images: {first}", stacklevel=2)
         return predictions[0] if given.is_single else predictions
 
     def predict_each(self, images: GivenImages, batch_size: int = 64) -> Iterator[Prediction]:

@@ -149,7 +149,7 @@ class Run:
         _write(self.results, json.dumps(kept | results, indent=2) + "\n")
 
     def read_results(self) -> dict[str, Any]:
-        return json.loads(self.results.read_text()) if self.results.is_file() else {}
+        return json.loads(self.results.read_text(encoding="utf-8")) if self.results.is_file() else {}
 
     def enter_look(
         self,
@@ -203,13 +203,13 @@ class Run:
         _write(self.environment, json.dumps(environment, indent=2) + "\n")
 
     def read_environment(self) -> dict[str, Any]:
-        return json.loads(self.environment.read_text()) if self.environment.is_file() else {}
+        return json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.csv``, one for each epoch."""
         if not self.metrics.is_file():
             return []
-        with self.metrics.open(newline="") as file:
+        with self.metrics.open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
 
     def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
@@ -217,7 +217,7 @@ class Run:
         rows = list(rows)
         columns = list(dict.fromkeys(column for row in rows for column in row))
         partial = self.metrics.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
@@ -226,7 +226,7 @@ class Run:
 
 def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

@@ -45,7 +45,7 @@ class Ledger:
         if not self.path.is_file():
             return []
         entries = []
-        for line in self.path.read_text(errors="replace").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:

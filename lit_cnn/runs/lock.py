@@ -36,7 +36,7 @@ class RunLock:
             raise ValueError(f"{folder} is being trained{self._describe_holder()}: wait until it has ended") from None
         holder = {"host": socket.gethostname(), "process": os.getpid(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
         partial = self._holder.with_name(f"{HOLDER}.partial")
-        partial.write_text(json.dumps(holder) + "\n")
+        partial.write_text(json.dumps(holder) + "\n", encoding="utf-8")
         partial.replace(self._holder)
 
     def release(self) -> None:
@@ -50,6 +50,6 @@ class RunLock:
 
     def _describe_holder(self) -> str:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            holder = json.loads(self._holder.read_text())
+            holder = json.loads(self._holder.read_text(encoding="utf-8"))
             return f" by process {holder['process']} on {holder['host']} since {holder['since']}"
         return " by another process"  # which has not yet written who it is

@@ -45,7 +45,7 @@ def test_looks_are_counted_for_the_run_and_for_all_runs(lit_cnn: Command):
     shutil.copy(run.best, "copy.ckpt")
     done = lit_cnn("test", "--config", run.config, "--ckpt_path", "copy.ckpt")
     assert "3 by this run; look 4 at these test images" in done.stdout
-    assert len(Path("runs/ledger.jsonl").read_text().splitlines()) == 4
+    assert len(Path("runs/ledger.jsonl").read_text(encoding="utf-8").splitlines()) == 4
     assert [len(look["digest"]) for look in run.ledger.entries()] == [32] * 3
     listed = lit_cnn("runs")
     assert listed.returncode == 0

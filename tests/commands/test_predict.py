@@ -1,11 +1,20 @@
-"""``lit-cnn predict``: what it answers before it imports torch."""
+"""``lit-cnn predict``: what it answers before it imports torch, and the table that it writes."""
 
+import csv
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import Command, write_photos
+
+from lit_cnn.__main__ import main
+from lit_cnn.inference.predict import predict
+from lit_cnn.inference.trained import Trained, load_run
 
 PROGRAM = """
 import json, sys
@@ -31,6 +40,11 @@ print(json.dumps([status, heavy]))
         (["--run", "latest", "--images", "new"], 2, "there is no latest run: runs holds no run yet"),
         (["--model", "resnet51", "--images", "."], 2, "unknown variant 'resnet51'; did you mean resnet56, resnet50"),
         (["--model", "resnet50", "--images", "new"], 2, "there is no file or folder new"),
+        (["--model", "resnet50", "--images", ".", "--batch_size", "0"], 2, "--batch_size must be at least 1, got 0"),
+        (["--model", "resnet50", "--images", ".", "--output", ".."], 2, "the output .. is a folder: name a file in it"),
+        (["--model", "resnet50", "--images", ".", "--output", "no/a.csv"], 2, "there is no folder for the output no/a.csv"),
+        (["--run", "", "--images", "."], 2, "--run is empty: give a value, or leave it out"),
+        (["--run", "latest", "--runs_dir", "other", "--images", "."], 2, "there is no latest run: other holds no run"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -39,3 +53,182 @@ def test_help_and_typos_are_answered_before_torch_is_imported(tmp_path: Path, ar
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
     assert json.loads(done.stdout.splitlines()[-1]) == [status, []]
     assert said in done.stdout + done.stderr
+
+
+CLASSES = ("ant", "bee", "cat")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on small colour photographs."""
+    place = tmp_path_factory.mktemp("trained")
+    write_photos(place / "photos", CLASSES, 8)
+    options = ["--model", "lenet", "--data.image_size", "28", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "argv", ["lit-cnn", "fit", "--data", "photos", *options])
+        assert main() == 0
+    return place / "runs"
+
+
+@pytest.fixture
+def classify(lit_cnn: Command, runs: Path, tmp_path: Path) -> Command:
+    """Classifies the images in the folder ``new`` with the run: three of each class, in folders of their names."""
+    write_photos(tmp_path / "new", CLASSES, 3)
+
+    def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
+        return lit_cnn("predict", "--run", "latest", "--runs_dir", runs, "--images", "new", *options)
+
+    return run
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as content:
+        return list(csv.DictReader(content))
+
+
+def breaks(file: Path) -> Path:
+    file.write_bytes(file.read_bytes()[:40])
+    return file
+
+
+def test_a_broken_file_is_named_with_what_to_do(classify: Command, tmp_path: Path):
+    breaks(tmp_path / "new" / "bee" / "1.jpg")
+    done = classify()
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "new/bee/1.jpg cannot be decoded as an image" in line
+    assert line.endswith("; --on_bad_image skip leaves out such files")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_broken_files_are_left_out_if_asked_for(classify: Command, tmp_path: Path):
+    breaks(tmp_path / "new" / "ant" / "0.png")
+    breaks(tmp_path / "new" / "bee" / "1.jpg")
+    done = classify("--on_bad_image", "skip", "--batch_size", "2")
+    assert done.returncode == 0
+    rows = rows_of(tmp_path / "predictions.csv")
+    assert len(rows) == 7
+    assert [row["label"] for row in rows] == [row["file"].split("/")[1] for row in rows]
+    assert not {"new/ant/0.png", "new/bee/1.jpg"} & {row["file"] for row in rows}
+    warnings = [line for line in done.stderr.splitlines() if line.startswith("lit-cnn: warning: left out: new/")]
+    assert len(warnings) == 2
+    assert "7 predictions in predictions.csv" in done.stderr
+    whole = classify("--batch_size", "2", "--images", "new/cat")
+    assert whole.returncode == 0
+    assert [{**row, "label": "cat"} for row in rows_of(tmp_path / "predictions.csv")] == rows[-3:]
+
+
+def test_many_broken_files_are_counted(classify: Command, tmp_path: Path):
+    for path in sorted((tmp_path / "new").rglob("*.*"))[:7]:
+        breaks(path)
+    done = classify("--on_bad_image", "skip")
+    assert done.stderr.count("lit-cnn: warning: left out: new/") == 5
+    assert "lit-cnn: warning: left out: 2 more files that cannot be decoded" in done.stderr
+
+
+def test_it_fails_if_nothing_can_be_classified(classify: Command, tmp_path: Path):
+    for path in sorted((tmp_path / "new").rglob("*.*")):
+        breaks(path)
+    (tmp_path / "predictions.csv").write_text("earlier", encoding="utf-8")
+    done = classify("--on_bad_image", "skip")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "lit-cnn: error: none of 9 images can be classified"
+    assert (tmp_path / "predictions.csv").read_text(encoding="utf-8") == "earlier"
+
+
+def test_names_of_files_keep_their_bytes(classify: Command, tmp_path: Path):
+    names = [b"caf\xe9.png", b"line\nbreak.png", b'a "quoted", name.png', "été 猫.png".encode()]
+    for name in names:
+        shutil.copy(tmp_path / "new" / "ant" / "0.png", os.path.join(os.fsencode(tmp_path / "new"), name))  # noqa: PTH118
+    done = classify("--output", "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert {os.fsencode(row["file"]) for row in rows_of(tmp_path / "out.csv")} >= {b"new/" + name for name in names}
+    assert "13 predictions in out.csv" in done.stderr
+
+
+def test_images_in_folders_of_their_classes_give_an_accuracy(classify: Command, tmp_path: Path):
+    shutil.move(tmp_path / "new" / "cat" / "0.png", tmp_path / "new")
+    done = classify()
+    rows = rows_of(tmp_path / "predictions.csv")
+    right = sum(row["class"] == row["label"] for row in rows)
+    assert [row["label"] for row in rows] == ["", *["ant"] * 3, *["bee"] * 3, *["cat"] * 2]
+    assert f"): {right} of 8 images with a label are right" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith(f"accuracy {right / 8:.1%} (95 % interval ")
+
+
+def test_a_table_with_labels_gives_an_accuracy(classify: Command, tmp_path: Path):
+    (tmp_path / "table.csv").write_text(
+        "path,label\nnew/ant/0.png,ant\nnew/bee/0.png,\nnew/cat/0.png,dog\nnew/none.png,cat\n", encoding="utf-8"
+    )
+    assert "table.csv, line 5: there is no file new/none.png" in classify("--images", "table.csv").stderr
+    done = classify("--images", "table.csv", "--on_bad_image", "skip")
+    assert done.returncode == 0
+    assert "left out: new/none.png" in done.stderr
+    assert [row["label"] for row in rows_of(tmp_path / "predictions.csv")] == ["ant", "", "dog"]
+    assert "of 1 images with a label are right; 1 more have labels that the network does not know" in done.stderr
+
+
+def test_images_without_labels_have_three_columns(classify: Command, tmp_path: Path):
+    done = classify("--images", "new/ant", "--output", "-")
+    assert next(csv.reader(done.stdout.splitlines())) == ["file", "class", "probability"]
+    assert len(done.stdout.splitlines()) == 4
+    assert "accuracy" not in done.stderr
+    assert done.stderr.startswith("3 predictions (")
+    assert not (tmp_path / "predictions.csv").exists()
+
+
+def test_the_home_folder_can_be_named(classify: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert classify("--images", "~/new/ant", "--output", "~/out.csv").returncode == 0
+    assert rows_of(tmp_path / "out.csv")[0]["file"] == str(tmp_path / "new" / "ant" / "0.png")
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(KeyboardInterrupt, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (OSError(28, "No space left"), 1)],
+)
+def test_an_output_is_whole_or_not_there(
+    classify: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: object, status: int
+):
+    def interrupted(*arguments: object):
+        yield from list(predict(*arguments))[:2]
+        if isinstance(end, signal.Signals):
+            os.kill(os.getpid(), end)
+        else:
+            raise end
+
+    monkeypatch.setattr("lit_cnn.inference.trained.predict", interrupted)
+    (tmp_path / "predictions.csv").write_text("earlier", encoding="utf-8")
+    done = classify()
+    assert done.returncode == status
+    assert (tmp_path / "predictions.csv").read_text(encoding="utf-8") == "earlier"
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "predictions.csv"}
+    if status == 1:
+        assert done.stderr == "lit-cnn: error: the output predictions.csv cannot be written: No space left\n"
+
+
+def test_an_output_that_cannot_be_written_is_one_line(classify: Command, tmp_path: Path):
+    done = classify("--output", "/dev/full")
+    assert done.returncode == 1
+    assert done.stderr == "lit-cnn: error: the output /dev/full cannot be written: No space left on device\n"
+    assert classify("--output", "/dev/null").returncode == 0
+    (tmp_path / "link.csv").symlink_to("target.csv")
+    assert classify("--output", "link.csv").returncode == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(rows_of(tmp_path / "target.csv")) == 9
+
+
+def test_python_leaves_out_broken_files_too(runs: Path, tmp_path: Path):
+    write_photos(tmp_path / "new", ("ant",), 4)
+    breaks(tmp_path / "new" / "ant" / "1.jpg")
+    run: Trained = load_run(next(runs.glob("*/*/*")), device="cpu")
+    with pytest.raises(ValueError, match=r"1\.jpg cannot be decoded"):
+        run.predict(tmp_path / "new")
+    with pytest.warns(UserWarning, match=r"left out 1 of 4 images: .*1\.jpg cannot be decoded"):
+        predictions = run.predict(tmp_path / "new", on_bad_image="skip")
+    assert [prediction.file.name for prediction in predictions] == ["0.png", "2.png", "3.jpg"]
+    with pytest.raises(ValueError, match="no image can be classified"):
+        run.predict(tmp_path / "new" / "ant" / "1.jpg", on_bad_image="skip")
+    with pytest.raises(ValueError, match="on_bad_image must be error or skip, got 'ignore'"):
+        run.predict(tmp_path / "new", on_bad_image="ignore")

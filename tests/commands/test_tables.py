@@ -31,6 +31,17 @@ def test_a_narrow_terminal_wraps_and_loses_nothing(capsys: pytest.CaptureFixture
     assert any(line.endswith("11689512") for line in lines)
 
 
+@pytest.mark.parametrize("width", ["0", "1", "12"])
+def test_a_terminal_too_narrow_for_columns_wraps_the_lines_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: str
+):
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    print_table(("name", "parameters"), ROWS, right=["parameters"])
+    assert "a [bold]name[/bold] that is long           7" in capsys.readouterr().out.splitlines()
+
+
 def test_without_titles_there_is_no_header(capsys: pytest.CaptureFixture[str]):
     print_table(("", ""), [("loss", 0.1), ("accuracy", 0.9)])
     assert capsys.readouterr().out == "loss      0.1\naccuracy  0.9\n"

@@ -46,7 +46,7 @@ def add_photos(photos: Path) -> None:
 def test_a_manifest_is_read_as_it_was_written(photos: Path, manifest: Path):
     data = folder_of(photos)
     assert Manifest.read(manifest) == data.manifest
-    content = json.loads(manifest.read_text())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
     assert content["digest"] == data.digest
     assert content["test_digest"] == data.test_digest
     assert sum(content["counts"].values()) == len(content["files"]) == 60

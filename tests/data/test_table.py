@@ -12,7 +12,7 @@ from lit_cnn.data.manifest import Manifest
 
 
 def write_table(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...] = ("path", "label")) -> str:
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     return str(path)
 

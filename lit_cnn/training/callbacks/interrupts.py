@@ -25,9 +25,9 @@ ONE_STOP_S = 0.3
 class Interrupts(Callback):
     """On SIGINT (Ctrl-C) or SIGTERM, finishes the batch, saves ``last.ckpt`` and raises :class:`lit_cnn.errors.Interrupted`.
 
-    A second signal quits at once. A signal to one process stops all processes of the training. On SLURM with requeueing, the
-    requeue signal (SIGUSR1 by default) saves and requeues the job; SLURM then sends SIGTERM. ``validate`` and ``test`` stop
-    without saving.
+    So it does on SIGHUP, which the end of its terminal sends, unless that is ignored, as below nohup. A second signal quits
+    at once. A signal to one process stops all processes of the training. On SLURM with requeueing, the requeue signal
+    (SIGUSR1 by default) saves and requeues the job; SLURM then sends SIGTERM. ``validate`` and ``test`` stop without saving.
 
     Args:
         last: Saves the checkpoint; None to save nothing.
@@ -64,6 +64,9 @@ class Interrupts(Callback):
             return
         signal.signal(signal.SIGINT, self._on_stop_signal)
         signal.signal(signal.SIGTERM, self._on_stop_signal)
+        # The terminal was closed; below nohup this signal is ignored.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._on_stop_signal)
         environment = trainer._accelerator_connector.cluster_environment
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             # Lightning's own handler would save in the middle of a step.

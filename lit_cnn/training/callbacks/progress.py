@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -202,8 +203,8 @@ class StateColumn(ProgressColumn):
 
 
 def progress_bar() -> ProgressBar:
-    """A bar on a terminal; lines for a file or a pipe."""
-    return Bar() if sys.stdout.isatty() else EpochLines()
+    """A bar on a terminal; lines for a file, a pipe, or a terminal that cannot move its cursor."""
+    return Bar() if sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") else EpochLines()
 
 
 def epoch_of(trainer: pl.Trainer) -> str:

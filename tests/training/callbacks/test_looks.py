@@ -82,7 +82,7 @@ def test_a_test_by_a_trainer_of_ones_own_is_entered(run: Run, trainer: MakeTrain
     assert (entry["run"], entry["checkpoint"], entry["data"]) == (run.id, "checkpoints/best.ckpt", "digits")
     assert (entry["epoch"], entry["step"]) == (0, 5)
     assert (entry["test/acc"], entry["test/images"]) == (scores["test/acc"], 360)
-    assert [json.loads(line) for line in Path("runs/ledger.jsonl").read_text().splitlines()] == [entry]
+    assert [json.loads(line) for line in Path("runs/ledger.jsonl").read_text(encoding="utf-8").splitlines()] == [entry]
     results = run.read_results()
     assert (results["test/checkpoint"], results["test/data"], results["test/looks"]) == (
         "checkpoints/best.ckpt",

@@ -28,7 +28,10 @@ def test_a_log_gets_one_line_for_each_epoch(trainer: Callable[..., Trainer], cap
 
 def test_a_terminal_gets_a_bar_and_a_file_gets_lines(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     assert isinstance(progress_bar(), Bar)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress_bar(), EpochLines)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     assert isinstance(progress_bar(), EpochLines)
 

@@ -1,0 +1,109 @@
+"""Settings that the parser accepts and nothing can be trained with: null for a number, and numbers out of range."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+from jsonargparse import Namespace
+
+from lit_cnn.commands.options import LINKED
+from lit_cnn.training.precision import AutoTrainer
+
+# The least value of settings of the Trainer, which Lightning does not check.
+LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "num_nodes": 1}
+
+
+def check_settings(config: Namespace) -> None:
+    """Refuses settings that would end in the middle of a training, or in a message that does not name them.
+
+    Args:
+        config: What the parser returned.
+
+    Raises:
+        ValueError: At the first such setting; names it.
+    """
+    if not config.runs_dir:
+        raise ValueError("runs_dir is empty: name a folder, or leave it out")
+    seed = config.seed_everything
+    if not isinstance(seed, bool) and isinstance(seed, int) and not 0 <= seed < 2**32:
+        raise ValueError(f"seed_everything must be at least 0 and below {2**32:,}, got {seed}")
+    for group in ("model", "data", "trainer"):
+        for name, cls, arguments in _classes_in(config[group], group, AutoTrainer if group == "trainer" else None):
+            for argument, value in arguments.items():
+                if value is None and not (group == "model" and argument in LINKED) and not _takes_null(cls, argument):
+                    raise ValueError(f"{name}.{argument}: expected {_describe_type(cls, argument)}. Got value: null")
+                if value == "" and group == "data":  # a folder that was not filled in would be the current one
+                    raise ValueError(f"{name}.{argument} is empty: give a value, or leave it out")
+    _check_trainer(config.trainer)
+
+
+def _check_trainer(trainer: Namespace) -> None:
+    for name, least in LEAST.items():
+        if trainer[name] is not None and trainer[name] < least:
+            raise ValueError(f"trainer.{name} must be at least {least}, got {trainer[name]}")
+    interval = trainer.val_check_interval
+    if isinstance(interval, int | float) and interval <= 0:
+        raise ValueError(f"trainer.val_check_interval must be above 0, got {interval}")
+    if isinstance(trainer.max_time, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", trainer.max_time.strip()):
+        raise ValueError(
+            f"trainer.max_time must be days:hours:minutes:seconds with two digits each, such as 00:02:30:00, "
+            f"got {trainer.max_time!r}"
+        )
+    if trainer.barebones:
+        raise ValueError(
+            "trainer.barebones switches off checkpoints and logs, without which there is no run; "
+            "lit-cnn benchmark measures speed"
+        )
+
+
+def _classes_in(settings: Any, name: str, cls: type | None = None) -> Iterator[tuple[str, type, dict[str, Any]]]:
+    """Every class that settings name, with its place and its arguments."""
+    if isinstance(settings, list):
+        for index, item in enumerate(settings):
+            yield from _classes_in(item, f"{name}[{index}]")
+        return
+    if not isinstance(settings, Namespace):
+        return
+    arguments = settings
+    if cls is None:
+        if not isinstance(settings.get("class_path"), str):
+            return
+        module, _, class_name = settings.class_path.rpartition(".")
+        cls = getattr(import_module(module), class_name)
+        arguments = settings.get("init_args") or Namespace()
+    values = {key: arguments[key] for key in vars(arguments)}
+    yield name, cls, values
+    for key, value in values.items():
+        yield from _classes_in(value, f"{name}.{key}")
+
+
+def _parameter(cls: type, argument: str) -> tuple[Any, Any]:
+    """Type and default of an argument, of the class itself or of a base to which it hands its arguments on."""
+    for base in cls.__mro__:
+        init = vars(base).get("__init__")
+        parameter = inspect.signature(init).parameters.get(argument) if inspect.isfunction(init) else None
+        if parameter:
+            try:
+                annotation = typing.get_type_hints(init).get(argument, Any)
+            except (NameError, TypeError):  # names that are imported for type checkers only
+                annotation = parameter.annotation
+            return annotation, parameter.default
+    return Any, None
+
+
+def _takes_null(cls: type, argument: str) -> bool:
+    annotation, default = _parameter(cls, argument)
+    is_open = default is None or annotation in (Any, inspect.Parameter.empty)
+    return is_open or any(word in str(annotation) for word in ("None", "Optional"))
+
+
+def _describe_type(cls: type, argument: str) -> str:
+    annotation, _ = _parameter(cls, argument)
+    if typing.get_origin(annotation) is typing.Literal:
+        return f"one of {', '.join(map(str, typing.get_args(annotation)))}"
+    return getattr(annotation, "__name__", str(annotation))
