@@ -87,6 +87,7 @@ class Fit:
     data: dict[str, Any] = field(default_factory=dict)
     save_every_steps: int | None = None
     averaging: bool = False
+    starts: int | None = None  # step from which weights are averaged
     scheduling: dict[int, int] | None = None  # of the accumulation of gradients, by epoch
     schedule: str = "one_cycle"
 
@@ -95,7 +96,7 @@ class Fit:
         run = Run(self.folder)
         history = History()
         last = Last(run)
-        averaging = [EMAWeightAveraging(decay=0.8)] if self.averaging else []
+        averaging = [EMAWeightAveraging(decay=0.8, update_starting_at_step=self.starts)] if self.averaging else []
         accumulation = [GradientAccumulationScheduler(dict(self.scheduling))] if self.scheduling else []
         own = [history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
         callbacks = [*averaging, *accumulation, *own]
