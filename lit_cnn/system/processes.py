@@ -79,7 +79,9 @@ def launched_devices(devices: Any, num_nodes: int) -> dict[str, int]:
         count = int(devices)
     else:
         count = devices if isinstance(devices, int) else len(devices if isinstance(devices, list) else devices.split(","))
-    if count * num_nodes != processes:
+    # In a batch script without srun, this process is alone, whatever the job's number of tasks.
+    is_alone = launcher == "SLURM" and "SLURM_STEP_NUM_TASKS" not in os.environ and is_first_process()
+    if count * num_nodes != processes and not is_alone:
         raise ValueError(
             f"{launcher} has started {processes} processes, but devices × num_nodes is {count * num_nodes}: "
             f"leave out --trainer.devices and --trainer.num_nodes, or give as many"

@@ -69,6 +69,7 @@ WORKS: dict[str, dict[str, dict[str, Any]]] = {
 }
 # What needs a package or a device that is not here.
 NOT_HERE = {"CometLogger", "CUDAAccelerator", "LitLogger", "MLFlowLogger", "MPSAccelerator", "WandbLogger"}
+LOGGING = {"Dashboard", "DeviceStatsMonitor", "LearningRateMonitor"}
 PATHS = {
     "Bar": "lit_cnn.training.callbacks.progress.Bar",
     "Dashboard": "lit_cnn.training.callbacks.dashboard.Dashboard",
@@ -183,7 +184,9 @@ def test_a_refusal_leaves_nothing(lit_cnn: Command, tmp_path: Path, words: list[
 
 def settings_of(group: str, name: str) -> dict[str, Any]:
     one = {"class_path": PATHS.get(name, name), "init_args": WORKS[group][name]}
-    settings = {group: [one] if group == "callbacks" else one}
+    settings: dict[str, Any] = {group: [one] if group == "callbacks" else one}
+    if group != "logger" and name not in LOGGING:
+        settings["logger"] = False  # to draw the dashboard takes longer than to train
     return {"trainer": settings | ({} if group == "plugins" else {"precision": "32-true"})}
 
 
@@ -261,7 +264,8 @@ TRAINER = {
 @pytest.mark.filterwarnings("ignore:You have turned on `Trainer\\(detect_anomaly=True\\)`")
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in TRAINER.items() for value in values])
 def test_other_options_train_resume_and_test(lit_cnn: Command, tmp_path: Path, name: str, value: str):
-    check_life(lit_cnn, tmp_path, [f"--trainer.{name}", value])
+    logger = [] if name in ("logger", "log_every_n_steps") else ["--trainer.logger", "false"]
+    check_life(lit_cnn, tmp_path, [*logger, f"--trainer.{name}", value])
 
 
 @pytest.mark.slow

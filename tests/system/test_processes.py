@@ -14,7 +14,7 @@ SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train"}
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch):
-    for name in (*TORCHRUN, *SLURM, "MASTER_ADDR"):
+    for name in (*TORCHRUN, *SLURM, "MASTER_ADDR", "RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -46,6 +46,14 @@ def test_as_many_devices_as_processes_may_be_asked_for(monkeypatch: pytest.Monke
     assert launched_devices(asked, 2) == {}
     with pytest.raises(ValueError, match="torchrun has started 6 processes, but devices × num_nodes is 3"):
         launched_devices(asked, 1)
+
+
+def test_a_batch_script_may_start_one_process_itself(monkeypatch: pytest.MonkeyPatch):
+    launch(monkeypatch, SLURM)
+    assert launched_devices(1, 1) == {}
+    monkeypatch.setenv("SLURM_PROCID", "1")  # by srun
+    with pytest.raises(ValueError, match="SLURM has started 4 processes, but devices × num_nodes is 1"):
+        launched_devices(1, 1)
 
 
 def test_an_interactive_job_starts_one_process(monkeypatch: pytest.MonkeyPatch):
