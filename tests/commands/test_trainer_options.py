@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ PATHS = {
     "DummyLogger": "pytorch_lightning.loggers.logger.DummyLogger",
     "EpochLines": "lit_cnn.training.callbacks.progress.EpochLines",
 }
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_group() -> Iterator[None]:
+    """Ends the group of processes that DDP makes even of one process."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE"):
+            os.environ.pop(name, None)
 
 
 def subclasses(base: type) -> Iterator[type]:
