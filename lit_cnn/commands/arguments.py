@@ -12,6 +12,7 @@ import yaml
 
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, options_by_class
+from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.data.archive import SUFFIXES
 from lit_cnn.data.names import find_dataset
@@ -37,7 +38,7 @@ def prepare(command: str, *words: str) -> list[str]:
         The command and its options.
 
     Raises:
-        ValueError: If an option does not exist or a name stands for nothing.
+        ValueError: If an option does not exist, a name stands for nothing, or a value is a remote address.
     """
     if command == "resume":
         if {"-h", "--help"} & set(words):
@@ -52,6 +53,8 @@ def prepare(command: str, *words: str) -> list[str]:
         if not word.isprintable() and any("\udc80" <= character <= "\udcff" for character in word):
             raise ValueError(f"{word} is not text in {sys.getfilesystemencoding()}, and a run could not save it: rename it")
     arguments = Arguments(words)
+    for name, value in arguments.options:
+        refuse_addresses(value, name)
     if {"-h", "--help"} & set(arguments.names):
         if command == "fit":
             print(COMMON, flush=True)

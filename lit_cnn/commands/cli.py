@@ -10,18 +10,21 @@ import torch
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
+from lit_cnn.commands import configuration
 from lit_cnn.commands.arguments import name_classes_in_configuration
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.messages import DEBUG, explain, refuse
 from lit_cnn.commands.options import LINKED
-from lit_cnn.commands.policy import restrict_imports
+from lit_cnn.commands.policy import refuse_addresses, restrict_imports
+from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.settings import check_settings
 from lit_cnn.commands.tables import print_results
+from lit_cnn.commands.trainer_options import as_list, check_trainer
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.contents import following_run
 from lit_cnn.data.manifest import FILE_NAME, Manifest
@@ -31,7 +34,7 @@ from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import run_of_checkpoint
-from lit_cnn.system.processes import started_by_a_launcher
+from lit_cnn.system.processes import launched_devices, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS, OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 from lit_cnn.training.callbacks.compile import Compile, Mode
 from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
@@ -43,6 +46,7 @@ from lit_cnn.training.precision import AutoTrainer, choose_precision
 PRECISION = "LIT_CNN_PRECISION"
 # The way in which jsonargparse reads files and values: YAML, with names of variants and datasets for classes.
 PARSER_MODE = "lit_cnn"
+MAX_SEED = 2**32 - 1  # numpy's
 TRAINER_DEFAULTS = {"max_epochs": 10, "enable_model_summary": False, "num_sanity_val_steps": 0}
 
 
@@ -131,6 +135,10 @@ class CLI(LightningCLI):
         self.config = parser.parse_args(args)
         if not isinstance(self.config.trainer, Namespace) or "callbacks" not in self.config.trainer:
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
+        try:
+            self._check_settings()
+        except ValueError as error:
+            parser.error(str(error))
         typed = Arguments(args)
         for key in ("run", "ckpt_path"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
@@ -139,17 +147,28 @@ class CLI(LightningCLI):
                 )
         if self.config.name and (self.config.run or self.command != "fit"):
             parser.error(f"name: {self.config.name} is the name of a new run: a run that there is keeps its own")
-        threads = self.config.threads
-        if threads != "auto" and threads < 1:
-            parser.error(f"threads: expected auto or a number of at least 1, got {threads}")
         data, model = self.config.data, self.config.model
         if data.class_path.rpartition(".")[2] in ("ImageFolder", "ImageTable") and data.init_args.image_size is None:
             network = read_catalogue().get(model.init_args.get("variant"))
             data.init_args.image_size = network.input_shape[-1] if network else None
-        check_settings(self.config)
         checkpoint = self.config.ckpt_path
         if checkpoint and not Path(checkpoint).is_file():
             parser.error(f"a checkpoint must be a file, got {checkpoint}")
+
+    def _check_settings(self) -> None:
+        """Raises a ValueError if the command cannot do what the settings say."""
+        check_settings(self.config)
+        settings = configuration.describe(self.config)
+        commands = {key: self.config[key] for key in ("runs_dir", "run", "ckpt_path")}
+        refuse_addresses(settings | commands)
+        check_trainer(settings["trainer"], self.command)
+        self._launched = launched_devices(self.config.trainer.devices, self.config.trainer.num_nodes)
+        seed = self.config.seed_everything
+        if type(seed) is not int or not 0 <= seed <= MAX_SEED:  # true is an int
+            raise ValueError(f"seed_everything must be a whole number from 0 to {MAX_SEED}, got {str(seed).lower()}")
+        threads = self.config.threads
+        if threads != "auto" and threads < 1:
+            raise ValueError(f"threads: expected auto or a number of at least 1, got {threads}")
 
     # Data, network, Trainer
 
@@ -197,10 +216,16 @@ class CLI(LightningCLI):
         if self.config.compile:
             callbacks = [Compile(self.config.compile), *callbacks]
         plugins = given.plugins or []
+        own = as_list(given.callbacks)
+        if self.command != "fit":  # which saves nothing and shows no epochs
+            own = [callback for callback in own if not isinstance(callback, Checkpoint | ProgressBar)]
+        profiler = make_profiler(given.profiler, self.run.path if self.run else None)
         settings |= {
-            "callbacks": [*as_list(given.callbacks), *callbacks],
+            "callbacks": [*own, *callbacks],
+            "profiler": profiler,
             "plugins": [*as_list(plugins), SafeCheckpointIO()],
             "use_distributed_sampler": False,
+            **self._launched,
         }
         if given.precision == "auto" and not plugins:  # one of which may be a precision
             # Saved with the run: it is resumed and evaluated in the precision in which it began.
@@ -262,12 +287,7 @@ class CLI(LightningCLI):
             recorder = next(callback for callback in self.trainer.callbacks if isinstance(callback, LookRecorder))
             if recorder.problem:
                 warn(recorder.problem)
+            for path in reports(self.trainer.profiler):
+                print(f"report of the profiler: {path}")
             of_classes = {**self.scores_of_best(), **recorder.scores}
             print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks, of_classes)
-
-
-def as_list(value: Any) -> list[Any]:
-    """What an option of the Trainer holds that may be nothing, one object or a list of them."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list) else [value]

@@ -12,11 +12,13 @@ from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lit_cnn.commands import configuration
-from lit_cnn.commands.cli import CLI, PRECISION, as_list
+from lit_cnn.commands.cli import CLI, PRECISION
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.commands.monitors import check_monitors
 from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
+from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
@@ -49,8 +51,10 @@ def main(arguments: list[str]) -> int:
     try:
         training.train()
         results = training.recorder.training_results(training.trainer)
-        if training.config.test_after_fit:
+        if training.config.test_after_fit and training.run:
             results |= training.test()
+        elif training.config.test_after_fit and training.trainer.is_global_zero:
+            print("fast_dev_run looks at no test images: --test_after_fit is left out")
         training.report(results, training.run.checkpoint if training.run else None)
     finally:
         training.unlock()
@@ -74,8 +78,10 @@ class Training(CLI):
             # The Trainer compares them too, but not before its logger has written.
             Origin.of(peek(checkpoint), checkpoint).check(self.datamodule, "fit", with_digest=False)
             self.datamodule.check_images("fit")
-        if self.config.test_after_fit:
+        if self.config.test_after_fit and not self.config.trainer.fast_dev_run:
             self.datamodule.check_images("test")
+        trainer = self.config_init.trainer
+        check_monitors(as_list(trainer.callbacks), self.model, trainer.limit_val_batches != 0)
         self.made_folder = False
         self.lock: RunLock | None = None
         configuration.write(self.parser, configuration.describe(self.config))  # before anything is made
@@ -173,7 +179,7 @@ class Training(CLI):
         callbacks: list[Callback] = [self.recorder, LookRecorder(self.run), Introduction(self.config.seed_everything)]
         if given.enable_progress_bar is not False and not any(isinstance(callback, ProgressBar) for callback in own):
             callbacks.append(progress_bar())
-        if self.run:
+        if self.run and not any(isinstance(callback, Dashboard) for callback in own):
             callbacks.append(Dashboard())
         if last:
             callbacks += [Best(self.run), last]

@@ -1,9 +1,8 @@
-"""Settings that the parser accepts and nothing can be trained with: null for a number, and numbers out of range."""
+"""Settings that the parser accepts and nothing can be trained with: null for a number, and empty texts."""
 
 from __future__ import annotations
 
 import inspect
-import re
 import typing
 from collections.abc import Iterator
 from importlib import import_module
@@ -13,9 +12,6 @@ from jsonargparse import Namespace
 
 from lit_cnn.commands.options import LINKED
 from lit_cnn.training.precision import AutoTrainer
-
-# The least value of settings of the Trainer, which Lightning does not check.
-LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "num_nodes": 1}
 
 
 def check_settings(config: Namespace) -> None:
@@ -29,9 +25,6 @@ def check_settings(config: Namespace) -> None:
     """
     if not config.runs_dir:
         raise ValueError("runs_dir is empty: name a folder, or leave it out")
-    seed = config.seed_everything
-    if not isinstance(seed, bool) and isinstance(seed, int) and not 0 <= seed < 2**32:
-        raise ValueError(f"seed_everything must be at least 0 and below {2**32:,}, got {seed}")
     for group in ("model", "data", "trainer"):
         for name, cls, arguments in _classes_in(config[group], group, AutoTrainer if group == "trainer" else None):
             for argument, value in arguments.items():
@@ -39,26 +32,6 @@ def check_settings(config: Namespace) -> None:
                     raise ValueError(f"{name}.{argument}: expected {_describe_type(cls, argument)}. Got value: null")
                 if value == "" and group == "data":  # a folder that was not filled in would be the current one
                     raise ValueError(f"{name}.{argument} is empty: give a value, or leave it out")
-    _check_trainer(config.trainer)
-
-
-def _check_trainer(trainer: Namespace) -> None:
-    for name, least in LEAST.items():
-        if trainer[name] is not None and trainer[name] < least:
-            raise ValueError(f"trainer.{name} must be at least {least}, got {trainer[name]}")
-    interval = trainer.val_check_interval
-    if isinstance(interval, int | float) and interval <= 0:
-        raise ValueError(f"trainer.val_check_interval must be above 0, got {interval}")
-    if isinstance(trainer.max_time, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", trainer.max_time.strip()):
-        raise ValueError(
-            f"trainer.max_time must be days:hours:minutes:seconds with two digits each, such as 00:02:30:00, "
-            f"got {trainer.max_time!r}"
-        )
-    if trainer.barebones:
-        raise ValueError(
-            "trainer.barebones switches off checkpoints and logs, without which there is no run; "
-            "lit-cnn benchmark measures speed"
-        )
 
 
 def _classes_in(settings: Any, name: str, cls: type | None = None) -> Iterator[tuple[str, type, dict[str, Any]]]:

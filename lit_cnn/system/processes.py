@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 PR_SET_PDEATHSIG = 1  # option of Linux's prctl: the signal that a process gets when its parent ends
 
@@ -41,7 +42,51 @@ def handing_on(variables: dict[str, str]) -> Iterator[None]:
 
 def started_by_a_launcher() -> bool:
     """Whether torchrun or SLURM started all processes. Otherwise the first process starts the others."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+    return "TORCHELASTIC_RUN_ID" in os.environ or _num_slurm_tasks() > 1
+
+
+def _num_slurm_tasks() -> int:
+    # In an interactive job, as in Lightning, the user starts one process.
+    is_interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
+    return 1 if is_interactive else int(os.environ.get("SLURM_NTASKS", "1"))
+
+
+def launched_devices(devices: Any, num_nodes: int) -> dict[str, int]:
+    """The number of devices on a node, and of nodes, that the processes of torchrun or SLURM need; empty without them.
+
+    Args:
+        devices: What the user asks for: a number, a list, or ``auto`` for as many as there are processes.
+        num_nodes: Likewise; with ``auto``, as many as there are.
+
+    Raises:
+        ValueError: If the user asks for another number of devices than there are processes, or for nodes without a launcher.
+    """
+    if not started_by_a_launcher():
+        if num_nodes > 1 and "MASTER_ADDR" not in os.environ:
+            raise ValueError(f"num_nodes={num_nodes} would wait for processes that nobody starts: use torchrun or SLURM")
+        return {}
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        launcher, processes = "torchrun", int(os.environ["WORLD_SIZE"])
+        nodes = processes // int(os.environ["LOCAL_WORLD_SIZE"])
+    else:
+        launcher, processes = "SLURM", _num_slurm_tasks()
+        nodes = int(os.environ.get("SLURM_NNODES", os.environ.get("SLURM_JOB_NUM_NODES", "1")))
+    if str(devices) in ("auto", "-1"):
+        if processes % nodes:
+            raise ValueError(f"{launcher} must start equally many processes on each node, got {processes} on {nodes} nodes")
+        return {"devices": processes // nodes, "num_nodes": nodes}
+    if isinstance(devices, str) and devices.isdigit():
+        count = int(devices)
+    else:
+        count = devices if isinstance(devices, int) else len(devices if isinstance(devices, list) else devices.split(","))
+    # In a batch script without srun, this process is alone, whatever the job's number of tasks.
+    is_alone = launcher == "SLURM" and "SLURM_STEP_NUM_TASKS" not in os.environ and is_first_process()
+    if count * num_nodes != processes and not is_alone:
+        raise ValueError(
+            f"{launcher} has started {processes} processes, but devices × num_nodes is {count * num_nodes}: "
+            f"leave out --trainer.devices and --trainer.num_nodes, or give as many"
+        )
+    return {}
 
 
 def is_first_process() -> bool:

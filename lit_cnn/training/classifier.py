@@ -20,11 +20,18 @@ from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.runs.format import CHECKPOINT_KEY, format_entries
+from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
-from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
+from lit_cnn.training.compatibility import (
+    compare_arguments,
+    compare_batch,
+    compare_checkpoint,
+    compare_with_data,
+    float_images,
+)
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.origin import Origin, data_of, follow_run
@@ -131,7 +138,7 @@ class LitClassifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         has_recorder = any(isinstance(callback, LookRecorder) for callback in self.trainer.callbacks)
-        return [ExactResume(), FiniteLoss(), *([] if has_recorder else [LookRecorder()])]
+        return [ExactResume(), FiniteLoss(), LateAverage(), *([] if has_recorder else [LookRecorder()])]
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)
@@ -275,6 +282,8 @@ class LitClassifier(pl.LightningModule):
             ValueError: If channels, classes or image size do not fit; names what would.
         """
         compare_with_data(self, self.trainer.datamodule)
+        if stage == "fit":
+            compare_batch(self, self.trainer.datamodule)
         # The one place that decides it for a new training; a checkpoint brings its own, see ImageDataModule.
         data = self.trainer.datamodule
         if hasattr(data, "normalise_with"):

@@ -9,9 +9,12 @@ from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import BatchSizeFinder
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
+from lit_cnn.network.base import evaluating
+from lit_cnn.network.parts import BATCH_NORMS, frozen_norms
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 from lit_cnn.runs.identity import Rule, rule_of
@@ -142,6 +145,46 @@ def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
         raise ValueError(
             f"{name} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}: "
             f"set image_size (--data.image_size)"
+        )
+
+
+def compare_batch(classifier: pl.LightningModule, data: Any) -> None:
+    """Refuses batches of one image, if a BatchNorm of the network would get one value for each channel.
+
+    Raises:
+        ValueError: If a process gets one image of a batch; names ``batch_size``.
+    """
+    train = getattr(data, "splits", {}).get("train")
+    if train is None:
+        return
+    trainer = classifier.trainer
+    shared = trainer.world_size > 1 and getattr(trainer.strategy, "_layer_sync", None) is not None
+    images = min(data.batch_size, len(train.labels))
+    searched = any(isinstance(callback, BatchSizeFinder) for callback in trainer.callbacks)
+    if images // trainer.world_size > 1 or shared or searched:
+        return
+    alone: list[str] = []
+
+    def note(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].numel() == inputs[0].shape[1]:
+            alone.append(name)
+
+    network = classifier.network
+    norms = {name: norm for name, norm in network.named_modules() if isinstance(norm, BATCH_NORMS)}
+    frozen = set(frozen_norms(network)) if classifier.hparams["freeze"] != "none" else set()
+    hooks = [norm.register_forward_pre_hook(partial(note, name)) for name, norm in norms.items() if norm not in frozen]
+    parameter = next(network.parameters())
+    image = torch.zeros(1, classifier.in_channels, data.image_size, data.image_size)
+    try:
+        with evaluating(network), torch.no_grad():
+            network(image.to(parameter))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if alone:
+        raise ValueError(
+            f"BatchNorm {alone[0]} needs more than one image, but each device gets one of a batch of {images}: "
+            f"set batch_size to at least {2 * trainer.world_size} (--data.batch_size), or give more training images"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +14,9 @@ SETTINGS = ("accumulate_grad_batches", "gradient_clip_algorithm", "gradient_clip
 
 def trainer_settings(trainer: pl.Trainer) -> dict[str, Any]:
     """The settings of a Trainer that a resumed training keeps, for its checkpoints."""
-    return {name: getattr(trainer, name) for name in SETTINGS}
+    values = {name: getattr(trainer, name) for name in SETTINGS}
+    # A checkpoint that holds an enumeration cannot be loaded with weights_only.
+    return {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
 
 
 def compare_trainer(saved: Mapping[str, Any], current: Mapping[str, Any], path: Any) -> None:

@@ -340,7 +340,7 @@ FIT = ["fit", "--config", LENET]
         ([*FIT, "--model.lr", "-1"], 2, "lr must be above 0, got -1.0"),
         ([*FIT, "--data.image_size", "8"], 2, "LitLeNet cannot take images of 8×8; it takes images of 28×28 to 35×35"),
         ([*FIT, "--trainer.devices", "3", "--trainer.accelerator", "cuda"], 2, "accelerator is not available"),
-        ([*FIT, "--ckpt_path", "https://a.org/b.ckpt"], 2, "a checkpoint must be a file, got https://a.org/b.ckpt"),
+        ([*FIT, "--ckpt_path", "https://a.org/b.ckpt"], 2, "--ckpt_path: https://a.org/b.ckpt is a remote address"),
         ([*FIT, "--trainer.devices", "abc", "--trainer.accelerator", "cpu"], 2, "devices=abc: `devices` selected with"),
         ([*FIT, "--trainer.max_epochs", "0"], 2, "nothing was trained: the settings of the Trainer allow no step"),
         (

@@ -140,15 +140,10 @@ def test_other_photos_of_the_same_classes_are_an_entry_of_their_own(lit_cnn: Com
 
 AVERAGED = {
     "ema": ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"],
-    "swa": [
-        "--trainer.callbacks+=StochasticWeightAveraging",
-        "--trainer.callbacks.swa_lrs=0.1",
-        "--trainer.callbacks.device=cpu",
-    ],
+    "mean": ["--trainer.callbacks+=WeightAveraging"],
 }
 
 
-@pytest.mark.filterwarnings("ignore:SWA is currently only supported every epoch")
 @pytest.mark.parametrize("averaging", AVERAGED)
 @pytest.mark.parametrize("validated", [True, False])
 def test_averaged_weights_are_tested_after_fit_as_later(lit_cnn: Command, averaging: str, validated: bool):

@@ -246,7 +246,6 @@ def test_nulls_are_kept(lit_cnn: Command, tmp_path: Path):
 
 
 CALLBACKS = {
-    "BackboneFinetuning": {},
     "BatchSizeFinder": {},
     "DeviceStatsMonitor": {},
     "EMAWeightAveraging": {"decay": 0.9},
@@ -255,12 +254,9 @@ CALLBACKS = {
     "LearningRateFinder": {},
     "LearningRateMonitor": {},
     "ModelCheckpoint": {"train_time_interval": "00:00:01:00"},
-    "ModelPruning": {"pruning_fn": "l1_unstructured"},
     "ModelSummary": {},
-    "OnExceptionCheckpoint": {"dirpath": "x"},
     "RichModelSummary": {},
     "RichProgressBar": {},
-    "StochasticWeightAveraging": {"swa_lrs": 0.01},
     "TQDMProgressBar": {},
     "Timer": {"duration": "00:01:00:00"},
     "WeightAveraging": {},

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, LearningRateFinder
+from torch import nn
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import Last
+from lit_cnn.training.classifier import LitClassifier
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -116,3 +118,32 @@ def test_what_may_change_is_taken(fit: Callable[..., Trainer]):
     steps = fit(CONSTANT, {}).global_step
     longer = fit(CONSTANT, {"num_workers": 1}, max_epochs=3, limit_train_batches=2)
     assert longer.global_step == steps + 4
+
+
+class Pooled(LitClassifier):
+    """BatchNorm on a map of ``size`` × ``size``."""
+
+    def __init__(self, size: int = 1, **kwargs: Any) -> None:
+        norm = [nn.AdaptiveAvgPool2d(size), nn.BatchNorm2d(4), nn.Flatten()]
+        super().__init__(nn.Sequential(nn.Conv2d(1, 4, 3), *norm, nn.Linear(4 * size * size, 10)), 10, 1, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "refused"),
+    [
+        ({}, {"batch_size": 1}, True),
+        ({}, {"batch_size": 2}, False),
+        ({"size": 2}, {"batch_size": 1}, False),
+        ({"freeze": "2"}, {"batch_size": 1}, False),
+    ],
+    ids=str,
+)
+def test_a_batch_of_one_image_is_refused_where_batch_norm_needs_two(
+    trainer: MakeTrainer, model: dict[str, Any], data: dict[str, Any], refused: bool
+):
+    images = FakeImages(**{"num_images": 40} | data)
+    if not refused:
+        trainer(max_steps=1).fit(Pooled(**model), datamodule=images)
+        return
+    with pytest.raises(ValueError, match=r"BatchNorm 2 needs more than one image, .* set batch_size to at least 2"):
+        trainer(max_steps=1).fit(Pooled(**model), datamodule=images)

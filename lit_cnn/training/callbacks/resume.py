@@ -60,7 +60,8 @@ class ExactResume(Callback):
     # Metrics of an unfinished epoch
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        unfinished = _is_within_epoch(trainer)
+        cut_short = _is_cut_short(trainer)
+        unfinished = cut_short or _is_within_epoch(trainer)
         own = {name: _state(metric) for name, metric in _training_metrics(pl_module).items()} if unfinished else {}
         sums = [own]
         if unfinished and trainer.world_size > 1:
@@ -69,10 +70,10 @@ class ExactResume(Callback):
         checkpoint["lit_cnn_resume"] = {"seed": self.seed, "sums": sums}
         checkpoint["lit_cnn_resume"] |= {"length": self._length, "trainer": self._trainer_settings}
         loops = checkpoint["loops"]["fit_loop"]
-        if unfinished:
+        if cut_short:
+            _reopen_epoch(loops, validated=_is_validated_here(trainer))
+        elif unfinished:
             _within_epoch(loops, validation_due=_validation_is_due(trainer))
-        elif trainer.state.fn == "fit" and trainer.max_steps != -1:
-            _between_epochs(loops)
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint["lit_cnn_resume"]
@@ -85,6 +86,8 @@ class ExactResume(Callback):
         if trainer.state.fn == "fit":
             compare_trainer(saved.get("trainer", {}), self._trainer_settings, trainer.ckpt_path)
             self._resumes = True
+            if trainer.max_steps != -1:
+                _start_next_epoch(checkpoint["loops"]["fit_loop"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for callback in trainer.callbacks:
@@ -124,6 +127,13 @@ def _is_within_epoch(trainer: pl.Trainer) -> bool:
         return False
     progress = trainer.fit_loop.epoch_progress.current
     return progress.ready != progress.processed
+
+
+def _is_cut_short(trainer: pl.Trainer) -> bool:
+    """Whether the training has ended an epoch before its last batch, because of ``max_steps`` or a time limit."""
+    if trainer.state.fn != "fit" or _is_within_epoch(trainer):
+        return False
+    return 0 < trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches
 
 
 def _training_metrics(pl_module: pl.LightningModule) -> dict[str, Metric]:
@@ -170,9 +180,30 @@ def _within_epoch(loops: dict[str, Any], validation_due: bool) -> None:
         loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
 
 
-def _between_epochs(loops: dict[str, Any]) -> None:
-    """Makes Lightning start the next epoch: with ``max_steps``, it would otherwise repeat the one that is over."""
+def _is_validated_here(trainer: pl.Trainer) -> bool:
+    """Whether a validation belongs behind the last batch, also if the training had not ended with it."""
+    stop, trainer.should_stop = trainer.should_stop, False
+    try:
+        return _validation_is_due(trainer)
+    finally:
+        trainer.should_stop = stop
+
+
+def _reopen_epoch(loops: dict[str, Any], validated: bool) -> None:
+    """Makes Lightning resume within an epoch that it has closed before its last batch."""
+    epochs = loops["epoch_progress"]
+    for counts in (epochs["total"], epochs["current"]):
+        counts["completed"] = counts["processed"] = counts["ready"] - 1
+    _within_epoch(loops, validation_due=False)
+    # The last batch is counted already, and once more where Lightning passes over the validation.
+    loops["epoch_loop.state_dict"]["_batches_that_stepped"] -= 2 if validated else 1
+
+
+def _start_next_epoch(loops: dict[str, Any]) -> None:
+    """Makes Lightning start the next epoch if one is over: with ``max_steps``, it would otherwise repeat that one."""
     epochs, batches = loops["epoch_progress"], loops["epoch_loop.batch_progress"]
+    if epochs["current"]["processed"] != epochs["current"]["ready"] or not batches["current"]["ready"]:
+        return
     for counts in (epochs["total"], epochs["current"]):
         counts["completed"] = counts["processed"]
     batches["current"].update(ready=0, started=0, processed=0, completed=0)

@@ -31,7 +31,7 @@ EPOCHS = 3
 class WithDropout(LitClassifier):
     """Small, with all that has a state of its own: dropout, BatchNorm, momentum, a schedule by steps."""
 
-    def __init__(self, num_classes: int = 10, in_channels: int = 1, **kwargs: Any) -> None:
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, schedule: str = "one_cycle", **kwargs: Any) -> None:
         network = nn.Sequential(
             nn.Conv2d(in_channels, 4, 5, stride=2),
             nn.BatchNorm2d(4),
@@ -40,7 +40,7 @@ class WithDropout(LitClassifier):
             nn.Dropout(0.5),
             nn.Linear(4 * 12 * 12, num_classes),
         )
-        super().__init__(network, num_classes, in_channels, lr=0.05, schedule="one_cycle", **kwargs)
+        super().__init__(network, num_classes, in_channels, lr=0.05, schedule=schedule, **kwargs)
 
 
 @dataclass
@@ -87,21 +87,23 @@ class Fit:
     data: dict[str, Any] = field(default_factory=dict)
     save_every_steps: int | None = None
     averaging: bool = False
+    starts: int | None = None  # step from which weights are averaged
     scheduling: dict[int, int] | None = None  # of the accumulation of gradients, by epoch
+    schedule: str = "one_cycle"
 
     def run(self, stop: Callback | None = None, resume: bool = False) -> tuple[dict[str, Any], History]:
         torch.manual_seed(99 if resume else 0)
         run = Run(self.folder)
         history = History()
         last = Last(run)
-        averaging = [EMAWeightAveraging(decay=0.8)] if self.averaging else []
+        averaging = [EMAWeightAveraging(decay=0.8, update_starting_at_step=self.starts)] if self.averaging else []
         accumulation = [GradientAccumulationScheduler(dict(self.scheduling))] if self.scheduling else []
         own = [history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
         callbacks = [*averaging, *accumulation, *own]
         settings = {"max_epochs": EPOCHS, "enable_checkpointing": True} | self.settings
         fitted = self.trainer(**settings, callbacks=[*callbacks, *([stop] if stop else [])])
         images = {"num_images": 88, "val_fraction": 0.25, "batch_size": 11, "crop_padding": 2, "flip": True} | self.data
-        module = WithDropout()
+        module = WithDropout(schedule=self.schedule)
         checkpoint = str(run.last) if resume else None
         fitted.fit(module, datamodule=FakeImages(**images), ckpt_path=checkpoint, weights_only=True)
         state = torch.load(run.last, weights_only=True)
@@ -232,6 +234,38 @@ def test_from_the_end_of_an_epoch(tmp_path: Path, trainer: MakeTrainer, settings
     assert same(resumed, whole), [key for key in whole if not same(resumed[key], whole[key])]
     assert rest.epochs == history.epochs[1:]
     assert rest.steps == history.steps[BATCHES:]
+
+
+class StopsAt(Callback):
+    """Ends a training after a number of steps, as a time limit does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *rest):
+        trainer.should_stop = trainer.should_stop or trainer.global_step == self.step
+
+
+LENGTHS = [{}, {"val_check_interval": 2}, {"limit_val_batches": 0}, {"max_epochs": -1, "max_steps": 15}]
+ENDS = [(by, steps, length) for by in ("max_steps", "callback") for steps in (4, BATCHES, BATCHES + 2) for length in LENGTHS]
+QUICK = [("max_steps", 4, {}), ("max_steps", BATCHES, {}), ("callback", BATCHES + 2, {"val_check_interval": 2})]
+
+
+@pytest.mark.parametrize(
+    ("by", "steps", "settings"),
+    [pytest.param(*end, marks=[] if end in QUICK else pytest.mark.slow) for end in ENDS],
+    ids=str,
+)
+def test_the_rest_of_an_epoch_that_was_cut_short(
+    tmp_path: Path, trainer: MakeTrainer, by: str, steps: int, settings: dict[str, Any]
+):
+    whole, history = Fit(tmp_path / "whole", trainer, settings, schedule="constant").run()
+    limit = {"max_steps": steps} if by == "max_steps" else {}
+    Fit(tmp_path / "short", trainer, settings | limit, schedule="constant").run(None if limit else StopsAt(steps))
+    resumed, rest = Fit(tmp_path / "short", trainer, settings, schedule="constant").run(resume=True)
+    assert same(resumed, whole), [key for key in whole if not same(resumed[key], whole[key])]
+    assert rest.steps == history.steps[steps:]
+    assert rest.epochs == history.epochs[-len(rest.epochs) :]
 
 
 @pytest.mark.parametrize("moment", ["amid an epoch", "the last batch"])
