@@ -34,8 +34,8 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_a_run_is_a_folder_with_everything(digits_run: tuple[Path, str]):
     run, _ = digits_run
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
-    events = {name for name in names if name.startswith("events.out.tfevents")}
-    assert events
+    events = {name for name in names if name.rpartition("/")[2].startswith("events.out.tfevents")}
+    assert {name.rpartition("/")[0] for name in events} == {"", "curves/training", "curves/validation"}
     assert names - events == {
         "config.yaml",
         "environment.json",
@@ -43,6 +43,10 @@ def test_a_run_is_a_folder_with_everything(digits_run: tuple[Path, str]):
         "results.json",
         "data.json",
         "ledger.jsonl",
+        "test/confusion_matrix.csv",
+        "test/confusion_matrix.png",
+        "test/mistakes.csv",
+        "test/per_class.csv",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "checkpoints/last.previous.ckpt",

@@ -235,6 +235,7 @@ SUBJECTS = [
     "train",
     "val",
     "test",
+    "processors",
     "precision",
     "cost",
     "checkpoints",

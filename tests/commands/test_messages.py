@@ -159,7 +159,7 @@ Given value type: <class 'jsonargparse._namespace.Namespace'>"""
 
 def test_one_image_in_a_step_is_too_few_for_batch_norm(lit_cnn: Command, tmp_path: Path):
     done = lit_cnn("fit", *SMALL, *DATA["FakeImages"], "--model.variant", "lenet_bn", "--data.batch_size", "1")
-    assert "make --data.batch_size larger" in refused(done)
+    assert "set batch_size to at least 2 (--data.batch_size)" in refused(done)
     assert not list(tmp_path.glob("runs/*/*/*"))
 
 

@@ -105,7 +105,11 @@ def names(group: str) -> set[str]:
     )
     packages += ("lightning_fabric.plugins",)
     found = {cls for base in BASES[group] for cls in subclasses(base) if not cls.__name__.startswith("_")}
-    return {cls.__name__ for cls in found if cls.__module__.startswith(packages) and "test" not in cls.__module__}
+    return {
+        cls.__name__
+        for cls in found
+        if cls.__module__.startswith(packages) and not any(part in cls.__module__ for part in ("test", "benchmark"))
+    }
 
 
 @pytest.mark.parametrize("group", BASES)

@@ -78,6 +78,7 @@ def test_any_name_is_listed_and_kept_in_a_manifest(classes: list[str], files: li
         assert ImageFolder(str(root), image_size=8, cache_dir=cache).manifest == manifest
 
 
+@pytest.mark.filterwarnings("ignore:no installed font has some characters of the names in pictures")
 @pytest.mark.parametrize("root", ["2 %s $x$ {0} '", "長" * 80], ids=ascii)
 def test_a_run_with_odd_names_is_trained_tested_and_used(lit_cnn: Command, tmp_path: Path, root: str):
     write(tmp_path / root, ODD, ODD[-5:])

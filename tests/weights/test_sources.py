@@ -187,10 +187,7 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
             "are not torchvision's of resnet18; did you mean IMAGENET1K_V1?",
         ),
         (["--model.weights", "nowhere/weights.pt"], "weights: there is no file or run folder nowhere/weights.pt"),
-        (
-            ["--model.weights", "https://example.com/w.pt"],
-            "weights must be a file, a run's folder or a name of torchvision's weights",
-        ),
+        (["--model.weights", "https://example.com/w.pt"], "https://example.com/w.pt is a remote address"),
         (["--model.weights", "IMAGENET1K_V1", "--model.variant", "resnet20"], "torchvision has no weights of resnet20"),
         (["--model.weights", "text.pt"], "text.pt is not a whole checkpoint: File is not a zip file"),
         (
