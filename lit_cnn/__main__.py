@@ -59,10 +59,9 @@ def main() -> int:
 
 
 def _run_with_messages() -> int:
+    import lit_cnn.system.processors  # noqa: F401 - measures from now on what other programs use
     from lit_cnn.commands.messages import one_line_errors
-    from lit_cnn.system.processors import wait_asleep
 
-    wait_asleep()
     with one_line_errors():
         status = run(sys.argv[1:])
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Processors: how many this program may use, how many others use, and how threads wait for each other."""
+"""Processors: how many this program may use, and how many others use."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from pathlib import Path
 
 import psutil
 
-# Variables by which the user decides on threads; torch and its OpenMP read them.
+# The variable by which users and launchers decide on threads; torch's OpenMP reads it.
 NUM_THREADS = "OMP_NUM_THREADS"
-WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 # Linux tells here how much time on processors a container gets: microseconds used, of so many.
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-# So many rounds, some microseconds, a thread waits awake: to fall asleep and to be woken takes longer.
-SPINS = "1000"
 # A shorter time tells nothing: the kernel counts in hundredths of a second.
 SHORTEST = 0.2
 
@@ -61,7 +58,10 @@ def describe_load(usable: int, busy: float) -> str:
 
 
 def share_of_threads(usable: int, busy: float, num_processes: int = 1) -> int:
-    """Threads for each process of a training, so that no two threads share a processor.
+    """Threads for each process of a training, so that none shares its processor with another program.
+
+    All threads wait for the slowest, many times a step, and keep their processors busy meanwhile: with one more thread than
+    free processors, training is slower than without it.
 
     Args:
         usable: Processors that may be used.
@@ -69,16 +69,6 @@ def share_of_threads(usable: int, busy: float, num_processes: int = 1) -> int:
         num_processes: Processes on this machine.
     """
     return max(1, (usable - round(busy)) // num_processes)
-
-
-def wait_asleep() -> None:
-    """Lets threads that wait for others give up their processor. To be called before torch is imported.
-
-    Otherwise OpenMP keeps it busy for milliseconds. Where another program wants it too, all threads then wait for the one
-    that it has stopped, hundreds of times a step.
-    """
-    if not any(name in os.environ for name in WAITING):
-        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def _affinity() -> set[int]:

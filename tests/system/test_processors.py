@@ -1,6 +1,5 @@
 """Processors that other programs use, and what is left of them."""
 
-import os
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lit_cnn.system.processors import OtherPrograms, share_of_threads, usable_processors, wait_asleep
+from lit_cnn.system.processors import OtherPrograms, share_of_threads, usable_processors
 
 
 def test_a_busy_program_is_noticed():
@@ -46,13 +45,3 @@ def test_without_a_limit_all_processors_of_the_process_are_usable(tmp_path: Path
 def test_the_limit_of_a_container_counts(tmp_path: Path, quota: str):
     (tmp_path / "cpu.max").write_text(quota)
     assert usable_processors(tmp_path / "cpu.max") == 1
-
-
-@pytest.mark.parametrize("chosen", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
-def test_how_threads_wait_can_be_chosen(monkeypatch: pytest.MonkeyPatch, chosen: str):
-    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(chosen, "7")
-    before = dict(os.environ)
-    wait_asleep()
-    assert dict(os.environ) == before
