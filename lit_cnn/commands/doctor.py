@@ -12,6 +12,9 @@ from lit_cnn.commands.tables import print_table
 from lit_cnn.data.finding import Finding
 from lit_cnn.data.names import DATASETS, DatasetName, find_dataset
 
+# Options that only datasets of files have.
+OF_FILES = ("group_by", "resize", "background", "value_range")
+
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Reads the options."""
@@ -37,9 +40,26 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--group_by", "--data.group_by", help="regular expression that finds the group of an image in its path"
     )
+    parser.add_argument(
+        "--resize", "--data.resize", help="how a photo becomes a square: crop, squash or pad (default: crop)"
+    )
+    parser.add_argument(
+        "--background", "--data.background", help="colour behind transparent pixels: white or black (default: white)"
+    )
+    parser.add_argument(
+        "--value_range",
+        "--data.value_range",
+        type=_two_numbers,
+        help="values of deep images that become black and white, as [0,4095] (default: from the images)",
+    )
     parser.add_argument("--runs_dir", default="runs", help="where runs will be saved (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON, for programs")
     return parser.parse_args(arguments)
+
+
+def _two_numbers(text: str) -> tuple[float, float]:
+    low, high = map(float, text.strip("[] ").split(","))
+    return low, high
 
 
 def dataset_of(options: argparse.Namespace) -> DatasetName:
@@ -74,8 +94,9 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments[1:])
     try:
         dataset = dataset_of(options)
-        if options.group_by and not dataset.arguments:
-            raise ValueError(f"--group_by is for folders and tables of images, not for {options.data}")
+        of_files = {name: getattr(options, name) for name in OF_FILES if getattr(options, name) is not None}
+        if of_files and not dataset.arguments:
+            raise ValueError(f"--{next(iter(of_files))} is for folders and tables of images, not for {options.data}")
     except ValueError as error:
         return report([Finding("error", "data", str(error))], options.json)
     # These import torch, which takes seconds: help and errors in the options come first.
@@ -84,5 +105,5 @@ def main(arguments: list[str]) -> int:
 
     quiet()
     keep_freed_memory()
-    findings = examine(dataset, options.model, options.image_size, options.batch_size, options.runs_dir, options.group_by)
+    findings = examine(dataset, options.model, options.image_size, options.batch_size, options.runs_dir, of_files)
     return report(findings, options.json)

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def examine(
     image_size: int | None = None,
     batch_size: int = 32,
     runs_dir: str = "runs",
-    group_by: str | None = None,
+    of_files: Mapping[str, Any] | None = None,
 ) -> Iterator[Finding]:
     """Checks a dataset, a network and this machine.
 
@@ -60,7 +60,7 @@ def examine(
         image_size: Height and width that the network sees, in pixels; the variant's own if not given.
         batch_size: Images in a training step.
         runs_dir: Where runs will be saved.
-        group_by: Regular expression that finds the group of an image in its path, for folders and tables.
+        of_files: Further arguments of a dataset of files, for example ``group_by`` and ``resize``.
 
     Yields:
         One finding for each check, passed or failed. After an error in data or network, the other checks are left out.
@@ -72,8 +72,7 @@ def examine(
     size = models.describe(variant).image_size if image_size is None else image_size
     memory_before = free_memory()
     try:
-        grouped = {} if group_by is None else {"group_by": group_by}
-        data = _data_module(dataset, image_size=size, batch_size=batch_size, **grouped)
+        data = _data_module(dataset, image_size=size, batch_size=batch_size, **(of_files or {}))
         if isinstance(data, ImageFiles):
             with _reported():
                 files = list(scan(data))

@@ -43,7 +43,9 @@ class Layout:
         if root.is_file():
             raise ValueError(f"{root} is a file, but no archive ({', '.join(ARCHIVES)}): unpack it, and give its folder")
         if not root.is_dir():
-            raise ValueError(f"the folder {root} does not exist: name the folder of your images with --data.data_dir")
+            raise ValueError(
+                f"the folder {root.absolute()} does not exist: name the folder of your images with --data.data_dir"
+            )
         found = scan(root)
         return cls(root, found, _find_splits(root, found))
 

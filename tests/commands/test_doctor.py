@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import Command, write_fashion_mnist, write_photos
@@ -259,3 +260,30 @@ def test_help_and_errors_in_options_need_no_torch(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         doctor.main(["doctor", "--data", "digits", "--imagesize", "28"])
     assert "unknown option --imagesize; did you mean --image_size?" in capsys.readouterr().err
+
+
+def test_photos_are_read_as_training_will_read_them(photos: Path, lit_cnn: Command):
+    lenet = "--model", "lenet", "--image_size", "28"
+    wide = np.full((20, 400, 3), 200, np.uint8)
+    wide[:, :40] = 30
+    for number in range(3):
+        Image.fromarray(wide + np.uint8(number)).save(photos / "ant" / f"wide_{number}.png")
+    cut = findings(lit_cnn, photos, *lenet)["proportions"]
+    assert cut["level"] == "warning"
+    whole = findings(lit_cnn, photos, *lenet, "--resize", "pad", "--background", "black")["proportions"]
+    assert whole["text"] != cut["text"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--resize", "stretch", "resize must be crop or squash or pad, got 'stretch'"),
+        ("--background", "pink", "background must be white or black, got 'pink'"),
+        ("--value_range", "[7,3]", "value_range must be two numbers, the lower one first, got 7 and 3"),
+    ],
+)
+def test_a_reading_that_there_is_not_is_refused(photos: Path, lit_cnn: Command, option: str, value: str, says: str):
+    assert findings(lit_cnn, photos, option, value, status=1)["data"]["text"] == says
+    assert findings(lit_cnn, "digits", option, value.replace("7,3", "3,7"), status=1)["data"]["text"].startswith(
+        f"{option} is for folders and tables of images"
+    )
