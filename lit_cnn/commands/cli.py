@@ -243,12 +243,15 @@ class CLI(LightningCLI):
 
     def _use_threads(self, num_processes: int) -> None:
         """Sets the threads of this process. Their number is saved with the run: it decides how sums are rounded."""
-        threads = self.config.threads
+        threads, usable = self.config.threads, usable_processors()
+        if threads != "auto" and threads > usable:
+            warn(f"{threads:,} threads were asked for, but {usable} can run at a time: {self.command} uses {usable}")
+            threads = usable
         if threads == "auto":
             threads = torch.get_num_threads()
             # Who starts several processes, or sets this variable, has shared the processors out.
             if NUM_THREADS not in os.environ and not started_by_a_launcher():
-                usable, busy = usable_processors(), OTHER_PROGRAMS.busy_processors()
+                busy = OTHER_PROGRAMS.busy_processors()
                 threads = share_of_threads(usable, busy, num_processes)
                 if threads < share_of_threads(usable, 0, num_processes):
                     warn(

@@ -17,7 +17,10 @@ SHORTEST = 0.2
 
 
 class OtherPrograms:
-    """Measures the processors that other programs use, from the moment when it is made."""
+    """Measures the processors that other programs use, from the moment when it is made.
+
+    Programs of low priority (``nice``) give way to this one, and do not count unless it has a low priority too.
+    """
 
     def __init__(self) -> None:
         self._start = self._read()
@@ -31,10 +34,12 @@ class OtherPrograms:
 
     def _read(self) -> tuple[float, float, float]:
         """The time, the seconds that all programs have used on the processors of this one, and its own seconds."""
-        each = psutil.cpu_times(percpu=True)
-        usable = _affinity()
-        used = sum(cpu.user + cpu.system for number, cpu in enumerate(each) if not usable or number in usable)
-        return time.perf_counter(), used, sum(psutil.Process().cpu_times()[:4])
+        own, usable = psutil.Process(), _affinity()
+        each = [cpu for number, cpu in enumerate(psutil.cpu_times(percpu=True)) if not usable or number in usable]
+        used = sum(cpu.user + cpu.system for cpu in each)
+        if own.nice() > 0:
+            used += sum(getattr(cpu, "nice", 0.0) for cpu in each)
+        return time.perf_counter(), used, sum(own.cpu_times()[:4])
 
 
 def usable_processors(quota: Path = QUOTA) -> int:

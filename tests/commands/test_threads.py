@@ -73,6 +73,14 @@ def test_threads_can_be_given_and_changed_in_a_resumed_run(
     assert recorded(tmp_path) == (2, 1)
 
 
+def test_more_threads_than_processors_are_too_many(monkeypatch: pytest.MonkeyPatch, lit_cnn: Command, tmp_path: Path):
+    machine(monkeypatch, usable=2, busy=0.0)
+    done = lit_cnn(*FIT, *ONE_EPOCH, "--threads", "1000000")
+    assert done.returncode == 0
+    assert "1,000,000 threads were asked for, but 2 can run at a time: fit uses 2" in done.stderr
+    assert recorded(tmp_path) == (2, 2)
+
+
 def test_the_variable_of_openmp_decides(monkeypatch: pytest.MonkeyPatch, lit_cnn: Command, tmp_path: Path):
     machine(monkeypatch, usable=2, busy=2.0)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")

@@ -28,6 +28,22 @@ def test_the_own_work_is_not_that_of_others():
     assert others.busy_processors() + own <= psutil.cpu_count() + 0.15
 
 
+def test_programs_of_the_same_low_priority_count():
+    program = (
+        "import os, time; os.nice(5); from lit_cnn.system.processors import OtherPrograms; import psutil\n"
+        "others, began, worked = OtherPrograms(), time.perf_counter(), time.process_time()\n"
+        "while time.perf_counter() - began < 0.5: pass\n"
+        "own = (time.process_time() - worked) / (time.perf_counter() - began)\n"
+        "busy = others.busy_processors()\n"
+        "assert 0.2 < busy <= psutil.cpu_count() + 0.15 - own, (busy, own)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", "import os; os.nice(5)\nwhile True: pass"]) as busy:
+        time.sleep(0.2)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        busy.kill()
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("usable", "busy", "num_processes", "threads"),
     [(2, 0.2, 1, 2), (2, 0.9, 1, 1), (2, 2.0, 1, 1), (16, 3.4, 1, 13), (16, 3.4, 4, 3), (2, 0.0, 4, 1)],
