@@ -163,12 +163,12 @@ def _check_class(group: str, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"trainer.{group}: {name} cannot be used: {REFUSED[name]}")
     if arguments.get("start_method", "popen") not in _START_METHODS:
         raise ValueError(f"trainer.{group}: start_method must be popen, got {arguments['start_method']}")
+    if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
+        raise ValueError(f"trainer.{group}: {name} needs another package: pip install {_PACKAGES[name].replace('_', '-')}")
     is_online = name in ("CometLogger", "LitLogger") or (name == "WandbLogger" and not arguments.get("offline"))
     tracking = arguments.get("tracking_uri")
     if is_online or (name == "MLFlowLogger" and tracking is not None and not str(tracking).startswith("file:")):
         refuse_servers(f"trainer.{group}: {name} sends data to a server; use CSVLogger")
-    if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
-        raise ValueError(f"trainer.{group}: {name} needs another package: pip install {_PACKAGES[name].replace('_', '-')}")
 
 
 def _check_name(setting: str, value: Any, known: tuple[str, ...]) -> None:
