@@ -107,7 +107,7 @@ def open_image(file: Path | IO[bytes]) -> Iterator[ImageFile]:
             return
         if problem is not None:
             raise ValueError(reason(problem)) from problem
-        raise ValueError(f"its content is of no format that is read: {', '.join(FORMATS)}")
+        raise ValueError("its content is of no image format that is read")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -21,12 +22,17 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "val": "val",
     "valid": "val",
+    "validate": "val",
     "validation": "val",
+    "eval": "val",
+    "evaluation": "val",
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "tst": "test",
 }
 
 # The test set belongs to the dataset: the seed of a run does not change it.
@@ -36,6 +42,13 @@ TEST_SPLIT_SEED = 0
 def split_of_name(name: str) -> Split | None:
     """The split that a folder or a cell of a table names, in upper or lower case; None if it names none."""
     return SPLIT_NAMES.get(name.lower())
+
+
+def split_in_name(name: str) -> Split | None:
+    """The split that a longer name seems to mean: ``train_set``, ``seg_train``, ``TestImages``; None if there is none."""
+    words = re.findall(r"[a-z]+", name.lower())
+    found = (split_of_name(re.sub(r"(set|data|images|imgs)$", "", word)) for word in words)
+    return next((split for split in found if split), None)
 
 
 @dataclass(frozen=True)
