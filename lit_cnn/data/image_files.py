@@ -17,6 +17,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.data.contents import Contents, Wanted, run_manifest
 from lit_cnn.data.division import Drawing
+from lit_cnn.data.earlier_reading import trained_reading
 from lit_cnn.data.files import FileImages
 from lit_cnn.data.listing import ListedImage, Listing
 from lit_cnn.data.loader import Images
@@ -186,7 +187,8 @@ class ImageFiles(ImageDataModule, ABC):
                 f"{checkpoint or 'the checkpoint'} was written by an earlier version, which drew the splits otherwise: "
                 f"which images it was trained on is not known; train again"
             )
-        trained = self.reading.check_trained(state_dict.get("reading", {}), self._reading.value_range is None)
+        trained = trained_reading(self.reading.image_size, self.reading.channels, state_dict)
+        self.reading.check_trained(trained, self._reading.value_range is None)
         if self.reading != trained:  # another dataset is tested, whose own range is another
             self._reading = trained
             self._forget_pixels()
