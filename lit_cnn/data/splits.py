@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -104,6 +104,41 @@ def on_device(sets: Sequence[Images], device: torch.device, room: int) -> list[I
         return moved.setdefault(id(images), replace(images, pixels=images.pixels.to(device)))
 
     return [move(images) for images in sets]
+
+
+def check_division(val_fraction: float, num_folds: int | None, fold: int | None) -> None:
+    """Checks how the training images are divided, see :class:`lit_cnn.data.module.ImageDataModule`.
+
+    Raises:
+        ValueError: If the fraction or the fold is out of its range.
+    """
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must be above 0 and below 1, got {val_fraction}")
+    if (num_folds is None) != (fold is None):
+        raise ValueError(f"num_folds and fold belong together, got num_folds={num_folds} and fold={fold}")
+    if num_folds is not None and fold is not None and fold >= num_folds:
+        raise ValueError(f"fold must be at most {num_folds - 1}, because the {num_folds} folds count from 0; got {fold}")
+
+
+def check_same_division(arguments: Mapping[str, Any], trained: Mapping[str, Any], testing: bool) -> None:
+    """Checks that images are divided as in a training.
+
+    Args:
+        arguments: The arguments that decide which images are in which split.
+        trained: Those of the training.
+        testing: Whether only test images are used.
+
+    Raises:
+        ValueError: If an argument differs, so that a network would be evaluated on images that it was trained on.
+    """
+    for name, value in arguments.items():
+        # These divide training from validation images only: the test images are the same.
+        irrelevant = testing and name in ("split_seed", "val_fraction", "num_folds", "fold")
+        if value != trained.get(name) and not irrelevant:
+            raise ValueError(
+                f"the checkpoint was trained with data.{name}={trained.get(name)}; with {value}, "
+                f"it would be evaluated on images that it was trained on: set data.{name}={trained.get(name)}"
+            )
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from lit_cnn.data import ImageFolder
 from lit_cnn.data.files import FileImages
-from lit_cnn.data.preprocess import read_image
+from lit_cnn.data.reading import read_image
 
 
 def splits_of(data: ImageFolder) -> dict[str, list[str]]:

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 from lit_cnn import load_run
-from lit_cnn.data.preprocess import Preprocessing, Reading, read_image
+from lit_cnn.data.preprocess import Preprocessing
+from lit_cnn.data.reading import Reading, read_image
 from lit_cnn.inference.trained import Trained
 from lit_cnn.models import LitLeNet
 
