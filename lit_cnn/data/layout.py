@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,12 +120,12 @@ class Layout:
         if len(names) < 2 and (names == expected or not _has_common(names, expected)):
             is_deeper = split is None and len(names) == 1 and not any(image.path.count("/") == 1 for image in self.images)
             hint = (
-                f"are they in {place / names[0]}?"
+                f": are they in {place / names[0]}?"
                 if is_deeper
-                else f"put the images of each class into a folder of its own, like {place}/cat/1.jpg"
+                else f": put the images of each class into a folder of its own, like {place}/cat/1.jpg"
             )
             raise ValueError(
-                f"{place} holds {len(names)} class folders, but a classifier needs at least two: {hint}{self._renaming()}"
+                f"{place} holds {len(names)} class folders, but a classifier needs at least two{self._renaming() or hint}"
             )
         check_spelling(place, names)
         if names != expected:
@@ -152,10 +152,7 @@ class Layout:
             )
 
     def _renaming(self) -> str:
-        """What to rename, if folders in the root have names that seem to mean splits; else empty."""
-        splits = {top: split_in_name(top) for top in self._tops if split_of_name(top) is None}
-        hints = [f"{top} to {split}" for top, split in splits.items() if split and split not in self.splits]
-        return f"; if these are splits, rename {first(hints)}" if hints else ""
+        return _describe_renaming([path for path in self.scan.folders if "/" not in path], self.splits)
 
     def _check_nesting(self) -> None:
         """Refuses splits in the classes, as in ``cat/train``."""
@@ -180,10 +177,6 @@ class Layout:
                 f"{self.root / name} holds {' and '.join(sorted(inner[name]))}: if {name} is a class, move its images to "
                 f"{self.root / 'train' / name} and so on; else give the folder {self.root / name}"
             )
-
-    @property
-    def _tops(self) -> list[str]:
-        return [path for path in self.scan.folders if "/" not in path]
 
     @cached_property
     def _classes(self) -> dict[Split | None, list[str]]:
@@ -213,6 +206,13 @@ class Layout:
         return found
 
 
+def _describe_renaming(folders: list[str], splits: Collection[Split]) -> str:
+    """What to rename, if folders have names that seem to mean splits, beside those that are known; else empty."""
+    meant = {folder: split_in_name(folder) for folder in folders if split_of_name(folder) is None}
+    hints = [f"{folder} to {split}" for folder, split in meant.items() if split and split not in splits]
+    return f"; if these are splits, rename {first(hints)}" if hints else ""
+
+
 def _has_common(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
     """Whether a name is in both, in upper or lower case."""
     return not {name.casefold() for name in names}.isdisjoint(name.casefold() for name in others)
@@ -233,7 +233,7 @@ def _find_splits(root: Path, found: Scan) -> dict[Split, str]:
             return {}
         raise ValueError(
             f"{root} holds the folder {tests[0]} beside class folders ({first(others)}): "
-            f"rename it if it is a class, else move it out"
+            f"rename it if it is a class, else move it out{_describe_renaming(others, [split for split, _ in named])}"
         )
     splits: dict[Split, str] = {}
     for split in SPLITS:
@@ -247,6 +247,6 @@ def _find_splits(root: Path, found: Scan) -> dict[Split, str]:
         train = splits["train"]
         raise ValueError(
             f"{root} holds {train} and, beside it, folders of images ({first(others)}): "
-            f"if {train} is a class, rename it; if it is a split, move the others out"
+            f"if {train} is a class, rename it; if it is a split, move the others out{_describe_renaming(others, splits)}"
         )
     return splits

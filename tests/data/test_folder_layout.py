@@ -59,6 +59,8 @@ def test_splits_by_their_usual_names(tmp_path: Path, train: str, val: str, test:
         ),
         (("seg_train/cat", "seg_train/dog", "seg_pred", "seg_test"), "rename seg_test to test, seg_train to train"),
         (("train/a", "train/b", "test/a"), "class folders of .*test .*b"),
+        (("train/a", "train/b", "test_images"), "move the others out; if these are splits, rename test_images to test$"),
+        (("trainset/a", "trainset/b"), "needs at least two; if these are splits, rename trainset to train$"),
         (("train/a", "train/b", "test/A"), "class folders of .*test .*"),
         (("train/a", "train/b", "val/b"), "class folders of .*val .*a"),
     ],
