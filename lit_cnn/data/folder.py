@@ -26,8 +26,8 @@ class ImageFolder(ImageFiles):
     case. The names of the class folders, sorted, are the class names. A missing ``val`` or ``test`` is drawn from the
     training images, see :class:`lit_cnn.data.image_files.ImageFiles`, which also describes all other arguments.
 
-    Links to folders are followed, to each folder once. Hidden files and what systems leave are no images. A warning counts other files that are
-    left out, and ``left_out`` names them.
+    Links to folders are followed, to each folder once. Hidden files and what systems leave are no images. A warning counts
+    other files that are left out, and ``left_out`` names them.
 
     Args:
         data_dir: The folder or the archive.
