@@ -21,10 +21,10 @@ from lit_cnn.commands.messages import OUT_OF_MEMORY, out_of_memory
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.finding import Finding, Level
 from lit_cnn.data.image_files import ImageFiles
-from lit_cnn.data.inspect import NUM_NAMED, check_files, scan
+from lit_cnn.data.inspect import NUM_NAMED, check_files, scan_files
 from lit_cnn.data.manifest import first
 from lit_cnn.data.names import DatasetName
-from lit_cnn.data.preprocess import is_grey
+from lit_cnn.data.opening import is_grey
 from lit_cnn.data.scan import LeftOut, Reason, count_left_out
 from lit_cnn.models import find_variant
 from lit_cnn.network.counting import count_multiply_adds
@@ -75,7 +75,7 @@ def examine(
         data = _data_module(dataset, image_size=size, batch_size=batch_size, **(of_files or {}))
         if isinstance(data, ImageFiles):
             with _reported():
-                files = list(scan(data))
+                files = list(scan_files(data))
             yield _check_left_out(data.data_dir, data.left_out)
             yield from check_files(files, data.class_names, data.reading)
             if any(file.problem for file in files):

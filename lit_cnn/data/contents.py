@@ -15,7 +15,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.index import FileFacts, FileIndex
 from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, draw_entries, group_images, value_range_of
-from lit_cnn.data.manifest import Entry, Found, Manifest, Match, first, match
+from lit_cnn.data.manifest import Entry, Manifest, first
+from lit_cnn.data.match import Found, Match, match
 from lit_cnn.data.splits import SPLITS, Split
 
 # The manifest of the run that new datasets of files follow, see following_run().

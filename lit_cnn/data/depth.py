@@ -45,6 +45,14 @@ def is_deep(mode: str) -> bool:
     return mode in ("I", "F") or mode.startswith("I;16")
 
 
+def keep_colours_of_16_bits(image: ImageFile) -> None:
+    """Has a PPM with colours of 16 bits decoded by high and low bytes, like other formats; Pillow scales them to 8 bits."""
+    if image.format == "PPM":
+        is_deep_tile = [(tile.codec_name, tile.args) == ("ppm", ("RGB", 65535)) for tile in image.tile]
+        if all(is_deep_tile):
+            image.tile = [tile._replace(codec_name="raw", args="RGB;16B") for tile in image.tile]
+
+
 def low_bytes_tiles(image: ImageFile) -> list[Any] | None:
     """How to decode the low bytes of colours, or of grey with opacity, of 16 bits, as ``image.tile``; None for other images.
 

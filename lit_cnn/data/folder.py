@@ -21,13 +21,13 @@ class ImageFolder(ImageFiles):
     """A user's own images, in one folder for each class.
 
     ``data_dir`` is a folder or an archive (.zip, .tar.gz and others). It holds the class folders, or ``train`` and
-    optionally ``val`` and ``test`` with the class folders in each. Splits may also be called ``training``; ``valid``,
-    ``validation`` and ``dev``; ``testing``, in upper or lower case. The names of the class folders, sorted, are the class
-    names. A missing ``val`` or ``test`` is drawn from the training images, see
-    :class:`lit_cnn.data.image_files.ImageFiles`, which also describes all other arguments.
+    optionally ``val`` and ``test`` with the class folders in each. Splits may also be called ``training``, ``trn``;
+    ``valid``, ``validate``, ``validation``, ``eval``, ``evaluation``, ``dev``; ``testing``, ``tst``, in upper or lower
+    case. The names of the class folders, sorted, are the class names. A missing ``val`` or ``test`` is drawn from the
+    training images, see :class:`lit_cnn.data.image_files.ImageFiles`, which also describes all other arguments.
 
-    Links to folders are followed. Hidden files and what systems leave are no images. A warning counts other files that are
-    left out, and ``left_out`` names them.
+    Links to folders are followed, to each folder once. Hidden files and what systems leave are no images. A warning counts
+    other files that are left out, and ``left_out`` names them.
 
     Args:
         data_dir: The folder or the archive.

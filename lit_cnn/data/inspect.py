@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from lit_cnn.data.finding import Finding
 from lit_cnn.data.image_files import ImageFiles
-from lit_cnn.data.manifest import count
+from lit_cnn.data.manifest import count, first
 from lit_cnn.data.perceptual_hash import MAX_DISTANCE, MIN_SIDE, NUM_BITS, pairs_alike, perceptual_hash
-from lit_cnn.data.pixel_checks import NUM_NAMED, ReadFile, check_pixels, first
+from lit_cnn.data.pixel_checks import NUM_NAMED, ReadFile, check_pixels
 from lit_cnn.data.reading import Reading, Resize
 
 # So many pairs of images that look alike are in the details. A folder of frames of a film has millions.
@@ -47,7 +47,7 @@ class ScannedFile:
     hash: bytes | None = None
 
 
-def scan(data: ImageFiles) -> Iterator[ScannedFile]:
+def scan_files(data: ImageFiles) -> Iterator[ScannedFile]:
     """Decodes every file of every split."""
     # In colour and large enough for a hash. Bars would hide that an image is of one colour.
     resize: Resize = "squash" if data.reading.resize == "pad" else data.reading.resize
@@ -78,7 +78,7 @@ def check_files(files: list[ScannedFile], class_names: tuple[str, ...], reading:
     """
     broken = [file for file in files if file.problem]
     if broken:
-        text = f"{len(broken)} of {len(files)} cannot be decoded: {first(str(file.path) for file in broken)}"
+        text = f"{len(broken)} of {len(files)} cannot be decoded: {first((str(file.path) for file in broken), NUM_NAMED)}"
         text += "; remove them, or leave them out with --data.on_bad_image skip"
         yield Finding("error", "files", text, {"files": {str(file.path): file.problem for file in broken}})
     else:
@@ -102,7 +102,7 @@ def _check_duplicates(files: list[ScannedFile], class_names: tuple[str, ...]) ->
         ("labels", across_classes, "in more than one class"),
     ):
         if groups:
-            names = first(" = ".join(str(file.path) for file in group) for group in groups)
+            names = first((" = ".join(str(file.path) for file in group) for group in groups), NUM_NAMED)
             details = {"files": [[str(file.path) for file in group] for group in groups]}
             yield Finding("warning", subject, f"{count(len(groups), 'image')} {problem}: {names}", details)
     if not duplicates:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from lit_cnn.data.archive import SUFFIXES as ARCHIVES
-from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.listing import ListedImage, check_spelling, describe_difference
 from lit_cnn.data.manifest import first
 from lit_cnn.data.scan import LeftOut, Reason, Scan, count_left_out, scan
-from lit_cnn.data.splits import SPLITS, Split, split_of_name
+from lit_cnn.data.splits import SPLITS, Split, split_in_name, split_of_name
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,12 @@ class Layout:
 
     def classes(self, split: Split | None) -> tuple[str, ...]:
         """Names of the class folders of a split, sorted."""
-        return tuple(self._classes[self._folder(split)])
+        return tuple(self._classes[split])
 
     @property
     def images(self) -> list[ListedImage]:
         """The images that have a class, in the order of splits, classes and paths."""
-        return [image for split in self._labelled for image in self._images[self._folder(split)]]
+        return [image for split in self._labelled for image in self._images[split]]
 
     @property
     def left_out(self) -> list[LeftOut]:
@@ -71,10 +70,15 @@ class Layout:
 
     @property
     def _labelled(self) -> list[Split | None]:
-        """The splits that have class folders. A test folder may be without: that is an error only in a test."""
+        """The splits that have class folders. A test folder may be without: that is an error only in a test.
+
+        One folder in it is a class if it is called like a class of the training images.
+        """
         if not self.splits:
             return [None]
-        return [split for split in SPLITS if split in self.splits and (split != "test" or len(self.classes(split)) > 1)]
+        tested = self.classes("test")
+        is_labelled = len(tested) > 1 or _has_common(tested, self.classes("train"))
+        return [split for split in SPLITS if split in self.splits and (split != "test" or is_labelled)]
 
     def _why(self, path: str) -> Reason:
         """Why an image is not taken."""
@@ -84,9 +88,6 @@ class Layout:
         if top not in self.splits.values():
             return Reason.NO_SPLIT
         return Reason.NO_CLASS if split_of_name(top) in self._labelled else Reason.UNLABELLED
-
-    def _folder(self, split: Split | None) -> str:
-        return "" if split is None else self.splits.get(split, "/")
 
     def check(self) -> None:
         """Checks that every split with class folders holds images of the same classes.
@@ -99,7 +100,7 @@ class Layout:
         elif "train" not in self.splits:
             raise ValueError(
                 f"{self.root} holds {' and '.join(self.splits.values())} but no train: "
-                f"put the class folders for training below {self.root / 'train'}"
+                f"put the class folders for training below {self.root / 'train'}{self._renaming()}"
             )
         for split in self._labelled:
             self.check_split(split, self.classes(self._labelled[0]))
@@ -116,31 +117,42 @@ class Layout:
             ValueError: If it does not.
         """
         names, place = self.classes(split), self.place(split)
-        if len(names) < 2:
+        if len(names) < 2 and (names == expected or not _has_common(names, expected)):
             is_deeper = split is None and len(names) == 1 and not any(image.path.count("/") == 1 for image in self.images)
             hint = (
-                f"are they in {place / names[0]}?"
+                f": are they in {place / names[0]}?"
                 if is_deeper
-                else f"put the images of each class into a folder of its own, like {place}/cat/1.jpg"
+                else f": put the images of each class into a folder of its own, like {place}/cat/1.jpg"
             )
-            raise ValueError(f"{place} holds {len(names)} class folders, but a classifier needs at least two: {hint}")
+            raise ValueError(
+                f"{place} holds {len(names)} class folders, but a classifier needs at least two{self._renaming() or hint}"
+            )
         check_spelling(place, names)
         if names != expected:
             raise ValueError(f"the class folders of {place} {describe_difference(set(expected), set(names))}")
 
     def _check_not_empty(self, split: Split | None) -> None:
-        names, place, images = self.classes(split), self.place(split), self._images[self._folder(split)]
+        names, place, images = self.classes(split), self.place(split), self._images[split]
         if missing := sorted(set(names) - {image.class_name for image in images}):
-            start = f"{(place / missing[0]).relative_to(self.root).as_posix()}/"
+            path = (place / missing[0]).relative_to(self.root).as_posix()
+            if LeftOut(path, Reason.READ_ALREADY) in self.scan.left_out:
+                raise ValueError(
+                    f"the class folder {place / missing[0]} is a link to a folder that is read at another place: "
+                    f"remove the link, or let it lead to the images of this class"
+                )
+            start = f"{path}/"
             others = [left for left in self.scan.left_out if f"{left.path}/".startswith(start)]
             what = f"; it holds {count_left_out(others)}" if others else ""
-            raise ValueError(f"the class folder {place / missing[0]} holds no image ({', '.join(SUFFIXES)}){what}")
+            raise ValueError(f"the class folder {place / missing[0]} holds no image{what}{self._renaming()}")
         depth = 1 if split is None else 2
         if not any(image.path.count("/") == depth for image in images):
             raise ValueError(
                 f"the folders {first(names)} in {place} hold folders of images, not images: are the classes one level "
-                f"deeper? Splits are called train, val and test"
+                f"deeper? Splits are called train, val and test{self._renaming()}"
             )
+
+    def _renaming(self) -> str:
+        return _describe_renaming([path for path in self.scan.folders if "/" not in path], self.splits)
 
     def _check_nesting(self) -> None:
         """Refuses splits in the classes, as in ``cat/train``."""
@@ -150,6 +162,14 @@ class Layout:
             if len(parts) == 3 and split_of_name(parts[1]):
                 inner[parts[0]].add(parts[1])
         names = self.classes(None)
+        shallow = {image.class_name for image in self.images if image.path.count("/") == 1}
+        nested = {image.class_name for image in self.images} - shallow
+        meant = {split_in_name(name) for name in names} - {None}
+        if len(meant) > 1 and any(split_in_name(name) == "train" for name in nested) and shallow:
+            raise ValueError(
+                f"{self.root} holds folders of images and folders of classes ({first(names)}): "
+                f"splits are called train, val and test{self._renaming()}"
+            )
         several = [name for name in names if len({split_of_name(folder) for folder in inner[name]}) > 1]
         if len(names) > 1 and (several or all(inner[name] for name in names)):
             name = (several or names)[0]
@@ -159,27 +179,43 @@ class Layout:
             )
 
     @cached_property
-    def _classes(self) -> dict[str, list[str]]:
-        """The folders in the root, under an empty name, and in each folder there."""
-        found: dict[str, list[str]] = defaultdict(list)
+    def _classes(self) -> dict[Split | None, list[str]]:
+        """The class folders of each split, or those in the root."""
+        found: dict[Split | None, list[str]] = defaultdict(list)
+        split_of = {folder: split for split, folder in self.splits.items()}
         for path in self.scan.folders:
-            top, _, inner = path.rpartition("/")
-            found[top].append(inner)
+            top, _, inner = path.partition("/")
+            if not self.splits and not inner:
+                found[None].append(top)
+            elif top in split_of and inner:
+                found[split_of[top]].append(inner)
         return found
 
     @cached_property
-    def _images(self) -> dict[str, list[ListedImage]]:
-        """The images in class folders, by the folder of their split."""
-        found: dict[str, list[ListedImage]] = defaultdict(list)
+    def _images(self) -> dict[Split | None, list[ListedImage]]:
+        """The images in the class folders of each split, or in those in the root."""
+        found: dict[Split | None, list[ListedImage]] = defaultdict(list)
         split_of = {folder: split for split, folder in self.splits.items()}
         for path in self.scan.images:
             top, _, inner = path.partition("/")
             if not self.splits:
                 if inner:
-                    found[""].append(ListedImage(path, top))
+                    found[None].append(ListedImage(path, top))
             elif top in split_of and "/" in inner:
-                found[top].append(ListedImage(path, inner.partition("/")[0], split_of[top]))
+                found[split_of[top]].append(ListedImage(path, inner.partition("/")[0], split_of[top]))
         return found
+
+
+def _describe_renaming(folders: list[str], splits: Collection[Split]) -> str:
+    """What to rename, if folders have names that seem to mean splits, beside those that are known; else empty."""
+    meant = {folder: split_in_name(folder) for folder in folders if split_of_name(folder) is None}
+    hints = [f"{folder} to {split}" for folder, split in meant.items() if split and split not in splits]
+    return f"; if these are splits, rename {first(hints)}" if hints else ""
+
+
+def _has_common(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether a name is in both, in upper or lower case."""
+    return not {name.casefold() for name in names}.isdisjoint(name.casefold() for name in others)
 
 
 def _find_splits(root: Path, found: Scan) -> dict[Split, str]:
@@ -197,7 +233,7 @@ def _find_splits(root: Path, found: Scan) -> dict[Split, str]:
             return {}
         raise ValueError(
             f"{root} holds the folder {tests[0]} beside class folders ({first(others)}): "
-            f"rename it if it is a class, else move it out"
+            f"rename it if it is a class, else move it out{_describe_renaming(others, [split for split, _ in named])}"
         )
     splits: dict[Split, str] = {}
     for split in SPLITS:
@@ -211,6 +247,6 @@ def _find_splits(root: Path, found: Scan) -> dict[Split, str]:
         train = splits["train"]
         raise ValueError(
             f"{root} holds {train} and, beside it, folders of images ({first(others)}): "
-            f"if {train} is a class, rename it; if it is a split, move the others out"
+            f"if {train} is a class, rename it; if it is a split, move the others out{_describe_renaming(others, splits)}"
         )
     return splits

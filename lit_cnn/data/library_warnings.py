@@ -29,6 +29,8 @@ _FILTER = ("ignore", _Recorder(), Warning, None, 0)
 def recorded_warnings() -> Iterator[list[str]]:
     """Takes the warnings that this thread gives in this context, whatever filters there are; other threads keep theirs.
 
+    Python gives a warning once for each line of code: one that was shown before, outside of this context, may be missing.
+
     Yields:
         Their texts, so far.
     """

@@ -23,6 +23,8 @@ _JPEG = b"\xff\xd8\xff"
 _PNG_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"eXIf"}
 _JPEG_SEGMENTS = {*range(0xC0, 0xE1), 0xEE}  # frames and tables; APP0 of JFIF; APP14 of Adobe: which colours these are
 _APP1, _START_OF_SCAN = 0xE1, 0xDA
+# Bytes of APP0 and APP14: shorter ones say nothing that can be read.
+_MIN_LENGTHS = {0xE0: 14, 0xEE: 12}
 # The entry of an AVIF's table of contents that names its EXIF; the orientation stands elsewhere.
 _AVIF_EXIF = re.compile(rb"(infe[\2\3].{7})Exif", re.DOTALL)
 
@@ -74,7 +76,8 @@ def _strip_jpeg(content: bytes) -> bytes:
         if marker == _START_OF_SCAN:
             break
         is_exif = marker == _APP1 and content[start + 4 : start + 10] == b"Exif\0\0"
-        if marker in _JPEG_SEGMENTS or is_exif:
+        is_whole = end - start - 4 >= _MIN_LENGTHS.get(marker, 0)
+        if (marker in _JPEG_SEGMENTS and is_whole) or is_exif:
             kept.append(content[start:end])
         start = end
     return b"".join([*kept, content[start:]])

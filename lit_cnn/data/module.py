@@ -19,6 +19,8 @@ from lit_cnn.data.preprocess import Preprocessing, measure
 from lit_cnn.data.splits import (
     Split,
     Subset,
+    check_division,
+    check_same_division,
     digest_of_images,
     on_device,
     room_for_images,
@@ -102,12 +104,7 @@ class ImageDataModule(pl.LightningDataModule):
         ):
             if value is not None and value < minimum:
                 raise ValueError(f"{argument} must be at least {minimum}, got {value}")
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"val_fraction must be above 0 and below 1, got {val_fraction}")
-        if (num_folds is None) != (fold is None):
-            raise ValueError(f"num_folds and fold belong together, got num_folds={num_folds} and fold={fold}")
-        if num_folds is not None and fold is not None and fold >= num_folds:
-            raise ValueError(f"fold must be at most {num_folds - 1}, because the {num_folds} folds count from 0; got {fold}")
+        check_division(val_fraction, num_folds, fold)
         self.save_hyperparameters(logger=False)
         self.data_dir = None if data_dir is None else expand(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.
@@ -226,10 +223,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     def counts(self) -> dict[Split, list[int]]:
         """Images of each class in the splits that are known, by split."""
-        num_classes = self.num_classes
-        return {
-            split: torch.bincount(images.labels, minlength=num_classes).tolist() for split, images in self.splits.items()
-        }
+        size = self.num_classes
+        return {split: torch.bincount(images.labels, minlength=size).tolist() for split, images in self.splits.items()}
 
     def write_manifest(self, path: Path) -> None:
         """Writes what the data are, as JSON: name, digest, classes, and number of images in each split."""
@@ -300,13 +295,6 @@ class ImageDataModule(pl.LightningDataModule):
                 f"but {self.name} has {', '.join(self.class_names)}"
             )
         testing = self.trainer is not None and self.trainer.state.fn == "test"
-        for name, value in self._split_arguments().items():
-            # These divide training from validation images only: the test images are the same.
-            irrelevant = testing and name in ("split_seed", "val_fraction", "num_folds", "fold")
-            saved_value = state_dict["split"].get(name)
-            if value != saved_value and not irrelevant and not self.is_other_data:
-                raise ValueError(
-                    f"the checkpoint was trained with data.{name}={saved_value}; with {value}, "
-                    f"it would be evaluated on images that it was trained on: set data.{name}={saved_value}"
-                )
+        if not self.is_other_data:
+            check_same_division(self._split_arguments(), state_dict["split"], testing)
         self.normalise_with((tuple(state_dict["mean"]), tuple(state_dict["std"])))

@@ -12,7 +12,7 @@ from typing import IO
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from lit_cnn.data.depth import is_deep, low_bytes_tiles
+from lit_cnn.data.depth import is_deep, keep_colours_of_16_bits, low_bytes_tiles
 from lit_cnn.data.formats import FORMATS
 from lit_cnn.data.library_warnings import recorded_warnings
 from lit_cnn.data.metadata import without_metadata
@@ -103,11 +103,12 @@ def open_image(file: Path | IO[bytes]) -> Iterator[ImageFile]:
             except Exception as error:  # of many classes
                 problem = error
                 continue
+            keep_colours_of_16_bits(image)
             yield image  # the stream is its caller's to close
             return
         if problem is not None:
             raise ValueError(reason(problem)) from problem
-        raise ValueError(f"its content is of no format that is read: {', '.join(FORMATS)}")
+        raise ValueError("its content is of no image format that is read")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from lit_cnn.data.finding import Finding
-from lit_cnn.data.manifest import count
+from lit_cnn.data.manifest import count, first
 from lit_cnn.data.opening import is_grey_mode
 from lit_cnn.data.reading import ImageFacts, Reading
 
@@ -75,7 +75,7 @@ def check_pixels(files: list[ReadFile], reading: Reading) -> Iterator[Finding]:
     warned = {file: "; ".join(file.facts.warnings) for file in files if file.facts.warnings}
     if warned:
         text = f"{count(len(warned), 'file')} read in spite of damage beside the pixels: "
-        text += first(f"{file.path} ({problem})" for file, problem in warned.items())
+        text += first((f"{file.path} ({problem})" for file, problem in warned.items()), NUM_NAMED)
         yield Finding("warning", "metadata", text, {"files": {str(file.path): text for file, text in warned.items()}})
 
 
@@ -147,14 +147,8 @@ def _by(files: list[ReadFile], key: dict[ReadFile, float], reverse: bool = True)
 
 
 def _names(files: Iterable[ReadFile]) -> str:
-    return first(str(file.path) for file in files)
+    return first((str(file.path) for file in files), NUM_NAMED)
 
 
 def _details(files: Iterable[ReadFile]) -> dict[str, object]:
     return {"files": [str(file.path) for file in files]}
-
-
-def first(names: Iterable[str]) -> str:
-    """The first :data:`NUM_NAMED` names, and how many there are besides."""
-    listed = list(names)
-    return ", ".join(listed[:NUM_NAMED]) + (f" and {len(listed) - NUM_NAMED} more" if len(listed) > NUM_NAMED else "")

@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lit_cnn.data.formats import FORMATS as FORMATS
 from lit_cnn.data.loader import Images
-from lit_cnn.data.opening import is_grey as is_grey
-from lit_cnn.data.reading import Reading as Reading
 from lit_cnn.data.reading import read_image as read_image
 
 

@@ -7,7 +7,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias, get_args
+from typing import IO, Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ Background: TypeAlias = Literal["white", "black"]
 # Largest image, after the JPEG decoder has reduced it. Decoded in colour it takes 200 MB.
 MAX_PIXELS = 2**26
 # Version of :meth:`Reading.read`, part of the cache's digest: raise it when the same file gives other pixels.
-DECODING = 2
+DECODING = 3
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,15 @@ class Reading:
     background: Background = "white"
     value_range: tuple[float, float] | None = None
 
+    keeps_low_bytes: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         for name, value, choices in (("resize", self.resize, Resize), ("background", self.background, Background)):
             if value not in get_args(choices):
                 raise ValueError(f"{name} must be {' or '.join(get_args(choices))}, got {value!r}")
         if self.value_range is not None:
-            low, high = self.value_range
+            low, high = map(float, self.value_range)
+            object.__setattr__(self, "value_range", (low, high))  # 0 and 0.0 are the same, also in a digest
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
                 raise ValueError(f"value_range must be two numbers, the lower one first, got {low:g} and {high:g}")
 
@@ -89,6 +92,7 @@ class Reading:
     def name(self) -> str:
         """What is not as by default, size and channels, for the name of a file."""
         chosen = [one for one, usual in ((self.resize, "crop"), (self.background, "white")) if one != usual]
+        chosen += [] if self.value_range is None else [f"{self.value_range[0]:.9g}to{self.value_range[1]:.9g}"]
         return "-".join([*chosen, f"{self.image_size}x{self.channels}"])
 
     @property
@@ -104,24 +108,23 @@ class Reading:
         given = {name: options[name] for name in ("resize", "background") if name in options}
         return cls(image_size, channels, **given, value_range=None if value_range is None else tuple(value_range))
 
-    def check_trained(self, options: dict[str, Any], may_change_range: bool) -> Reading:
-        """The reading with the :attr:`options` of a checkpoint, which is tested or resumed.
+    def check_trained(self, trained: Reading, may_change_range: bool) -> None:
+        """Checks that this reading can be replaced by that of a checkpoint, which is tested or resumed.
 
         Args:
-            options: Those of the checkpoint.
+            trained: The reading of the checkpoint.
             may_change_range: Whether the range of this reading was not chosen by the user.
 
         Raises:
             ValueError: If the user chose other options.
         """
-        trained = Reading.of(self.image_size, self.channels, options)
-        for name, value in trained.options.items():
+        for name in ("resize", "background", "value_range"):
+            value = trained.options[name]
             if self.options[name] != value and not (name == "value_range" and may_change_range):
                 shown = "null" if value is None else value
                 raise ValueError(
                     f"the checkpoint was trained with data.{name}={shown}, which it needs: set data.{name}={shown}"
                 )
-        return trained
 
     def read(self, path: Path) -> Tensor:
         """Decodes a file.
@@ -160,7 +163,7 @@ class Reading:
             image.draft(self._mode, self._inner_size(size) if self.resize == "pad" else self._square)
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}×{image.height} pixels are more than {MAX_PIXELS:,}")
-            low_bytes = low_bytes_tiles(image)
+            low_bytes = low_bytes_tiles(image) if self.keeps_low_bytes else None
             image.load()
             values, has_key = None, False
             if low_bytes is not None:

@@ -45,6 +45,7 @@ class Reason(Enum):
     FORMAT = "in a format that is not read"
     OTHER = "without the ending of an image"
     BROKEN_LINK = "linked to nothing"
+    CIRCLE = "linked to a folder above"
     READ_ALREADY = "linked a second time"
     SPECIAL = "neither file nor folder"
     NO_CLASS = "in no class folder"
@@ -53,7 +54,7 @@ class Reason(Enum):
 
 
 # What nobody misses, however many there are.
-EXPECTED = frozenset({Reason.HIDDEN, Reason.SYSTEM, Reason.READ_ALREADY, Reason.UNLABELLED})
+EXPECTED = frozenset({Reason.HIDDEN, Reason.SYSTEM, Reason.CIRCLE})
 
 
 class LeftOut(NamedTuple):
@@ -83,7 +84,8 @@ class Scan:
     Args:
         images: Paths of the image files, relative to the folder, with ``/`` and in order.
         left_out: What is not taken, in order.
-        folders: Paths of the folders in it and of the folders in these, in order.
+        folders: Paths of the folders in it and of the folders in these, in order; also links to folders that are listed at
+            another place.
     """
 
     images: list[str] = field(default_factory=list)
@@ -125,9 +127,13 @@ class _Walk:
         while self.links:
             links, self.links = sorted(self.links, key=_order), []
             for path in links:
-                if self._is_new(path, os.stat(os.path.join(self.folder, path))):  # noqa: PTH116, PTH118
+                status = self._status(path)
+                if self._leads_up(path, status):
+                    self.left_out.append(LeftOut(path, Reason.CIRCLE))
+                elif self._is_new(path, status):
                     self._list_below(path)
                 else:
+                    self._note_folder(path)
                     self.left_out.append(LeftOut(path, Reason.READ_ALREADY))
         left_out = sorted(self.left_out, key=lambda left: _order(left.path))
         return Scan(sorted(self.images, key=_order), left_out, sorted(self.folders, key=_order))
@@ -136,8 +142,7 @@ class _Walk:
         folders = [start]
         while folders:
             path = folders.pop()
-            if path and path.count("/") < 2:
-                self.folders.append(path)
+            self._note_folder(path)
             place = os.path.join(self.folder, path) if path else self.folder  # noqa: PTH118 - several times as fast as Path
             try:
                 with os.scandir(place) as entries:
@@ -180,6 +185,19 @@ class _Walk:
         is_picture = os.path.splitext(lowered)[1] in PICTURES  # noqa: PTH122 - of a name, not a path
         reason = Reason.SPECIAL if not is_regular else Reason.FORMAT if is_picture else Reason.OTHER
         self.left_out.append(LeftOut(path, reason))
+
+    def _note_folder(self, path: str) -> None:
+        if path and path.count("/") < 2:
+            self.folders.append(path)
+
+    def _status(self, path: str) -> os.stat_result:
+        return os.stat(os.path.join(self.folder, path))  # noqa: PTH116, PTH118
+
+    def _leads_up(self, path: str, status: os.stat_result) -> bool:
+        """Whether a link leads to a folder that it lies in: its images are listed there, with the same class."""
+        parts = path.split("/")
+        own = {_identity(self._status("/".join(parts[:depth]))) for depth in range(1, len(parts))}
+        return _identity(status) in self.above | own
 
     def _is_new(self, path: str, status: os.stat_result) -> bool:
         identity = _identity(status)

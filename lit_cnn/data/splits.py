@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,12 +22,17 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "val": "val",
     "valid": "val",
+    "validate": "val",
     "validation": "val",
+    "eval": "val",
+    "evaluation": "val",
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "tst": "test",
 }
 
 # The test set belongs to the dataset: the seed of a run does not change it.
@@ -36,6 +42,13 @@ TEST_SPLIT_SEED = 0
 def split_of_name(name: str) -> Split | None:
     """The split that a folder or a cell of a table names, in upper or lower case; None if it names none."""
     return SPLIT_NAMES.get(name.lower())
+
+
+def split_in_name(name: str) -> Split | None:
+    """The split that a longer name seems to mean: ``train_set``, ``seg_train``, ``TestImages``; None if there is none."""
+    words = re.findall(r"[a-z]+", name.lower())
+    found = (split_of_name(re.sub(r"(set|data|images|imgs)$", "", word)) for word in words)
+    return next((split for split in found if split), None)
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,41 @@ def on_device(sets: Sequence[Images], device: torch.device, room: int) -> list[I
         return moved.setdefault(id(images), replace(images, pixels=images.pixels.to(device)))
 
     return [move(images) for images in sets]
+
+
+def check_division(val_fraction: float, num_folds: int | None, fold: int | None) -> None:
+    """Checks how the training images are divided, see :class:`lit_cnn.data.module.ImageDataModule`.
+
+    Raises:
+        ValueError: If the fraction or the fold is out of its range.
+    """
+    if not 0 < val_fraction < 1:
+        raise ValueError(f"val_fraction must be above 0 and below 1, got {val_fraction}")
+    if (num_folds is None) != (fold is None):
+        raise ValueError(f"num_folds and fold belong together, got num_folds={num_folds} and fold={fold}")
+    if num_folds is not None and fold is not None and fold >= num_folds:
+        raise ValueError(f"fold must be at most {num_folds - 1}, because the {num_folds} folds count from 0; got {fold}")
+
+
+def check_same_division(arguments: Mapping[str, Any], trained: Mapping[str, Any], testing: bool) -> None:
+    """Checks that images are divided as in a training.
+
+    Args:
+        arguments: The arguments that decide which images are in which split.
+        trained: Those of the training.
+        testing: Whether only test images are used.
+
+    Raises:
+        ValueError: If an argument differs, so that a network would be evaluated on images that it was trained on.
+    """
+    for name, value in arguments.items():
+        # These divide training from validation images only: the test images are the same.
+        irrelevant = testing and name in ("split_seed", "val_fraction", "num_folds", "fold")
+        if value != trained.get(name) and not irrelevant:
+            raise ValueError(
+                f"the checkpoint was trained with data.{name}={trained.get(name)}; with {value}, "
+                f"it would be evaluated on images that it was trained on: set data.{name}={trained.get(name)}"
+            )
 
 
 def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

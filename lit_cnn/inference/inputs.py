@@ -16,7 +16,6 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from lit_cnn.data.depth import low_bytes_tiles
-from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.library_warnings import recorded_warnings
 from lit_cnn.data.opening import reason
 from lit_cnn.data.reading import Reading
@@ -147,7 +146,7 @@ def _list_folder(folder: Path) -> list[Any]:
     found = scan(folder)
     if not found.images:
         what = f"; it holds {count_left_out(found.left_out)}" if found.left_out else ""
-        raise ValueError(f"{folder} holds no image ({', '.join(SUFFIXES)}){what}")
+        raise ValueError(f"{folder} holds no image{what}")
     if text := describe_left_out(found.left_out, len(found.images)):
         rank_zero_warn(f"{text}, for example {next(left.path for left in found.left_out if left.may_be_missed)}")
     return [folder / path for path in found.images]

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lit_cnn import models  # defines the architectures that a checkpoint can name
+from lit_cnn.data.earlier_reading import trained_reading
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.data.reading import Reading
 from lit_cnn.inference.inputs import GivenImages, OneImage
@@ -96,7 +97,8 @@ class Trained:
         Args:
             images: A file (str or Path), a PIL image, an array (H, W) or (H, W, C), or a tensor (C, H, W), both uint8;
                 grey arrays may be uint16. Many images are a list or tuple of these, an array (N, H, W, C), a tensor
-                (N, C, H, W), or a folder, which stands for all images below it.
+                (N, C, H, W), or a folder, which stands for all images below it. A PIL image of 16 bits a colour has
+                lost its low bytes when its pixels were loaded: give its file.
             batch_size: Images at a time.
             on_bad_image: With ``skip``, files that cannot be decoded are left out with a warning; ``file`` of each
                 prediction is its image.
@@ -209,7 +211,7 @@ def _read(path: str | Path) -> Trained:
         classifier.eval(),
         Preprocessing(data["image_size"], tuple(data["mean"]), tuple(data["std"])),
         tuple(data["class_names"]),
-        Reading.of(data["native_size"], data["channels"], data.get("reading", {})),
+        trained_reading(data["native_size"], data["channels"], data),
         data["dataset"],
         str(path),
     )

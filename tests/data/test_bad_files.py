@@ -21,7 +21,8 @@ from PIL import Image
 
 from lit_cnn.data import ImageFolder
 from lit_cnn.data.archive import MAX_RATIO, unpack
-from lit_cnn.data.preprocess import is_grey, read_image
+from lit_cnn.data.opening import is_grey
+from lit_cnn.data.reading import read_image
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -75,7 +76,7 @@ def test_a_decompression_bomb_takes_little_memory(tmp_path: Path):
         (tmp_path / f"{side}.png").write_bytes(bomb(side))
     program = """
 import resource, pathlib
-from lit_cnn.data.preprocess import read_image
+from lit_cnn.data.reading import read_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name in ("8300.png", "60000.png"):
     try:

@@ -25,6 +25,7 @@ def write(root: Path, *folders: str, num_images: int = 4) -> None:
         ("Training", "Validation", "Testing"),
         ("TRAIN", "Val", "Test"),
         ("training", "dev", "testing"),
+        ("trn", "Evaluation", "tst"),
     ],
 )
 def test_splits_by_their_usual_names(tmp_path: Path, train: str, val: str, test: str):
@@ -52,7 +53,16 @@ def test_splits_by_their_usual_names(tmp_path: Path, train: str, val: str, test:
         (("images/train/cat", "images/val/cat", "masks/train/cat"), "else give the folder .*images$"),
         (("photos/train/cat", "photos/train/dog"), "are they in .*photos"),
         (("train", "test"), "train holds 0 class folders"),
-        (("training_set/cat", "training_set/dog", "test_set/cat", "test_set/dog"), "Splits are called train, val and test"),
+        (
+            ("training_set/cat", "training_set/dog", "test_set/cat", "test_set/dog"),
+            "rename test_set to test, training_set to",
+        ),
+        (("seg_train/cat", "seg_train/dog", "seg_pred", "seg_test"), "rename seg_test to test, seg_train to train"),
+        (("train/a", "train/b", "test/a"), "class folders of .*test .*b"),
+        (("train/a", "train/b", "test_images"), "move the others out; if these are splits, rename test_images to test$"),
+        (("trainset/a", "trainset/b"), "needs at least two; if these are splits, rename trainset to train$"),
+        (("train/a", "train/b", "test/A"), "class folders of .*test .*"),
+        (("train/a", "train/b", "val/b"), "class folders of .*val .*a"),
     ],
 )
 def test_what_is_not_clear_is_refused(tmp_path: Path, folders: tuple[str, ...], message: str):
@@ -77,7 +87,7 @@ def test_a_class_whose_files_are_not_read_is_explained(tmp_path: Path):
     write(tmp_path, "a", "b")
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "1.heic").touch()
-    with pytest.raises(ValueError, match=r"class folder .*c holds no image .*; it holds 1 \.heic"):
+    with pytest.raises(ValueError, match=r"class folder .*c holds no image; it holds 1 \.heic"):
         ImageFolder(str(tmp_path)).setup("fit")
 
 

@@ -13,12 +13,12 @@ from PIL import Image
 
 from lit_cnn.data import ImageFolder
 from lit_cnn.data.finding import Finding
-from lit_cnn.data.inspect import check_files, scan
+from lit_cnn.data.inspect import check_files, scan_files
 
 
 def findings(folder: Path, **arguments: object) -> dict[str, Finding]:
     data = ImageFolder(str(folder), image_size=28, **arguments)
-    return {found.subject: found for found in check_files(list(scan(data)), data.class_names, data.reading)}
+    return {found.subject: found for found in check_files(list(scan_files(data)), data.class_names, data.reading)}
 
 
 def noise(*shape: int, seed: int = 0) -> Image.Image:

@@ -18,8 +18,8 @@ from test_bad_files import PNG, bomb, chunk
 from lit_cnn.data.depth import Values, full_scale
 from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.library_warnings import recorded_warnings
-from lit_cnn.data.preprocess import is_grey, read_image
-from lit_cnn.data.reading import MAX_PIXELS, Reading
+from lit_cnn.data.opening import header_of, is_grey
+from lit_cnn.data.reading import MAX_PIXELS, Reading, read_image
 
 COLOURS = Image.fromarray(np.random.default_rng(3).integers(0, 256, (40, 60, 3)).astype(np.uint8))
 
@@ -178,6 +178,17 @@ def test_colours_of_16_bits_in_a_tiff(tmp_path: Path, order: str, compression: i
     assert (read_image(tmp_path / "a.tif", 30, 3) - expected).abs().max() <= 1
 
 
+def test_colours_of_16_bits_in_a_ppm(tmp_path: Path):
+    values = np.random.default_rng(0).integers(0, 4096, (30, 20, 3)).astype(np.uint16)
+    values[0, 0] = (0, 4095, 4095)
+    (tmp_path / "a.ppm").write_bytes(b"P6 20 30 65535\n" + values.astype(">u2").tobytes())
+    pixels, facts = Reading(30, 3, "squash").examine(tmp_path / "a.ppm")
+    assert facts.values == Values(0, 4095, True)
+    (tmp_path / "b.png").write_bytes(png_of(values, 2))
+    assert torch.equal(pixels, Reading(30, 3, "squash").read(tmp_path / "b.png"))
+    assert header_of(tmp_path / "a.ppm").is_deep
+
+
 def test_what_is_no_number_is_the_low_end(tmp_path: Path):
     values = np.full((9, 9), 0.5, np.float32)
     values[0], values[1], values[2], values[3] = np.nan, np.inf, -np.inf, 1
@@ -282,6 +293,16 @@ def test_metadata_of_a_png_never_refuse_its_pixels(tmp_path: Path, name: str, is
     (tmp_path / "b.png").write_bytes(whole[:place] + ODD_CHUNKS[name] + whole[place:])
     assert torch.equal(read_image(tmp_path / "b.png", 20, 3), expected)
     assert not is_grey(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe0\0\x06JFIF", b"\xff\xee\0\x07Adobe", b"\xff\xe0\0\x02"])
+def test_short_segments_of_a_jpeg_never_refuse_its_pixels(tmp_path: Path, segment: bytes):
+    COLOURS.save(tmp_path / "a.jpg")
+    whole = (tmp_path / "a.jpg").read_bytes()
+    length = int.from_bytes(whole[4:6], "big") + 2  # of the JFIF segment
+    (tmp_path / "b.jpg").write_bytes(whole[:2] + segment + whole[2 + length :])
+    assert torch.equal(read_image(tmp_path / "b.jpg", 20, 3), read_image(tmp_path / "a.jpg", 20, 3))
+    assert not is_grey(tmp_path / "b.jpg")
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "avif"])
@@ -417,6 +438,12 @@ def test_an_image_is_read_without_warnings_and_they_are_noted(tmp_path: Path):
 def test_options_are_checked(options: dict, message: str):
     with pytest.raises(ValueError, match=message):
         Reading(28, 3, **options)
+
+
+def test_a_range_in_whole_numbers_is_the_same_as_in_fractions():
+    assert repr(Reading(28, 1, value_range=(0, 4095))) == repr(Reading(28, 1, value_range=(0.0, 4095.0)))
+    ranges = (None, (0, 4095), (0, 4096), (-1, 0.5))
+    assert len({Reading(28, 1, value_range=value_range).name for value_range in ranges}) == 4
 
 
 def test_a_checkpoint_brings_its_options():

@@ -14,8 +14,10 @@ from pytorch_lightning import Trainer
 
 from lit_cnn import LitLeNet, load_run
 from lit_cnn.data import ImageFolder
+from lit_cnn.data.earlier_reading import EarlierReading, trained_reading
 from lit_cnn.data.manifest import Manifest
 from lit_cnn.data.reading import Reading
+from lit_cnn.runs.format import CHECKPOINT_KEY
 
 
 def write_deep(folder: Path, top: int, start: int = 0, width: int = 60) -> Path:
@@ -107,13 +109,49 @@ def test_options_are_checked_before_files_are_read(options: dict):
 
 def test_each_way_of_reading_has_its_own_decoded_file(tmp_path: Path):
     photos, cache = write_deep(tmp_path / "deep", 1023), tmp_path / "cache"
-    for options in ({}, {"resize": "pad"}, {"resize": "squash", "background": "black"}, {"value_range": (0, 500)}, {}):
+    range_only = {"value_range": (0, 500)}
+    for options in ({}, {"resize": "pad"}, {"resize": "squash", "background": "black"}, range_only, {}):
         data = folder_of(photos, cache_dir=str(cache), **options)
         data.setup("fit")
         train = data.splits["train"]
         assert torch.equal(train.fetch(torch.tensor([0]))[0], data.reading.read(Path(train.name(0))))
     names = sorted(path.name.split("-28x1")[0].split("-train")[1] for path in cache.glob("*.uint8"))
-    assert names == ["", "-pad", "-squash-black"]
+    assert names == ["-0to1023", "-0to500", "-pad-0to1023", "-squash-black-0to1023"]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "RGBA", "P", "LA", "RGB"])
+def test_a_run_of_an_earlier_version_keeps_its_pixels(trained: Path, tmp_path: Path, mode: str):
+    checkpoint = torch.load(trained, weights_only=True)
+    data = checkpoint[checkpoint[CHECKPOINT_KEY]["data_key"]]
+    del data["reading"]
+    torch.save(checkpoint, trained)
+    run = load_run(trained)
+    values = np.random.default_rng(0).integers(0, 65536, (28, 28))
+    if mode == "I;16":
+        image, expected = Image.fromarray(values.astype(np.uint16)), values // 257
+    elif mode == "F":
+        image, expected = Image.fromarray((values / 200).astype(np.float32)), (values / 200).clip(0, 255).astype(np.uint8)
+    else:
+        image = Image.fromarray((values // 257).astype(np.uint8)).convert(mode)
+        if "A" in mode:
+            image.putalpha(0)
+        expected = np.asarray(image.convert("L"))
+    path = tmp_path / ("a.tif" if mode == "F" else "a.png")
+    image.save(path)
+    assert run.reading.read(path)[0].tolist() == expected.tolist()
+    # A training that is resumed keeps them too, and says so in its checkpoints.
+    assert trained_reading(28, 1, {"reading": run.reading.options}) == run.reading
+
+
+def test_a_run_of_an_earlier_version_can_be_tested(trained: Path, tmp_path: Path, trainer):
+    checkpoint = torch.load(trained, weights_only=True)
+    del checkpoint[checkpoint[CHECKPOINT_KEY]["data_key"]]["reading"]
+    torch.save(checkpoint, trained)
+    data = folder_of(tmp_path / "deep")
+    trainer().test(LitLeNet(2, 1), datamodule=data, ckpt_path=trained, weights_only=True, verbose=False)
+    assert isinstance(data.reading, EarlierReading)
+    images = data.splits["test"]
+    assert torch.equal(images.fetch(torch.tensor([0]))[0], load_run(trained).reading.read(Path(images.name(0))))
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif", "gif"])

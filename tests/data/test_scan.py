@@ -60,12 +60,35 @@ def test_links_are_followed_once(tmp_path: Path):
     assert scan(tmp_path / "photos").images == ["a/1.jpg", "a/again/3.jpg", "a/one.jpg", "b/2.jpg"]
     assert reasons(tmp_path / "photos") == {
         "a/0 other class": Reason.READ_ALREADY,
-        "a/again/back": Reason.READ_ALREADY,
+        "a/again/back": Reason.CIRCLE,
         "a/gone.jpg": Reason.BROKEN_LINK,
         "a/more": Reason.READ_ALREADY,
         "a/self": Reason.BROKEN_LINK,
-        "a/up": Reason.READ_ALREADY,
+        "a/up": Reason.CIRCLE,
     }
+
+
+def test_a_link_to_what_is_read_already_is_counted(photos: Path):
+    (photos / "ant" / "bees").symlink_to(photos / "bee")
+    (photos / "ant" / "round").symlink_to(photos / "ant")
+    with pytest.warns(UserWarning, match=r"left out: 1 of 61 files \(1 linked a second time\)"):
+        ImageFolder(str(photos), image_size=8).counts()
+
+
+def test_a_class_that_is_a_second_link_to_a_folder_is_refused(tmp_path: Path):
+    write_photos(tmp_path / "store", ("a", "b"), 4)
+    for name, target in (("a", "a"), ("b", "b"), ("c", "b")):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).symlink_to(tmp_path / "store" / target)
+    with pytest.raises(ValueError, match=r"class folder .*data/c is a link to a folder that is read at another place"):
+        ImageFolder(str(tmp_path / "data")).counts()
+
+
+def test_test_images_without_classes_are_counted(tmp_path: Path):
+    write_photos(tmp_path / "train", ("a", "b"), 8)
+    write_photos(tmp_path, ("test",), 3)
+    with pytest.warns(UserWarning, match=r"left out: 3 of 19 files \(3 in a test set without classes\)"):
+        ImageFolder(str(tmp_path)).counts()
 
 
 def test_a_split_may_be_a_link_to_another(tmp_path: Path):

@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader
 
 from lit_cnn import load_run
-from lit_cnn.data.preprocess import Preprocessing, Reading, read_image
+from lit_cnn.data.preprocess import Preprocessing
+from lit_cnn.data.reading import Reading, read_image
 from lit_cnn.inference.trained import Trained
 from lit_cnn.models import LitLeNet
 
@@ -187,7 +188,7 @@ def test_what_a_folder_holds_besides_images_is_counted(run: Trained, tmp_path: P
         assert len(run.predict("~/new")) == 2
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "1.psd").touch()
-    with pytest.raises(ValueError, match=r"holds no image \(.*; it holds 1 \.psd"):
+    with pytest.raises(ValueError, match=r"holds no image; it holds 1 \.psd"):
         run.predict(tmp_path / "none")
 
 
@@ -224,7 +225,7 @@ TAKEN = "predict takes files, a folder, PIL images, uint8 arrays"
         ("cat.jpg", "there is no file or folder cat.jpg"),
         (["cat.jpg"], r"images\[0\]: there is no file cat.jpg"),
         (["."], r"images\[0\]: . is a folder; give a folder alone"),
-        (".", r"\. holds no image \(.jpg, "),
+        (".", r"\. holds no image"),
     ],
     ids=str,
 )
