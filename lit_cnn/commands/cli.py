@@ -17,6 +17,8 @@ import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.commands import configuration
 from lit_cnn.commands.arguments import name_classes_in_configuration
 from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.devices import check_number_of_processes
+from lit_cnn.commands.lengths import check_lengths
 from lit_cnn.commands.messages import DEBUG, explain, refuse
 from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import refuse_addresses, restrict_imports
@@ -162,7 +164,10 @@ class CLI(LightningCLI):
         commands = {key: self.config[key] for key in ("runs_dir", "run", "ckpt_path")}
         refuse_addresses(settings | commands)
         check_trainer(settings["trainer"], self.command)
+        check_lengths(settings["trainer"], self.command, self.config.test_after_fit)
         self._launched = launched_devices(self.config.trainer.devices, self.config.trainer.num_nodes)
+        if not started_by_a_launcher():
+            check_number_of_processes(settings["trainer"])
         seed = self.config.seed_everything
         if type(seed) is not int or not 0 <= seed <= MAX_SEED:  # true is an int
             raise ValueError(f"seed_everything must be a whole number from 0 to {MAX_SEED}, got {str(seed).lower()}")
@@ -210,7 +215,7 @@ class CLI(LightningCLI):
             settings: Arguments of the Trainer that replace the user's.
 
         Raises:
-            ValueError: If the devices that the user asks for make no sense.
+            ValueError: If settings that the user gives make no sense together, such as the devices.
         """
         given = self.config_init.trainer
         if self.config.compile:
@@ -236,7 +241,8 @@ class CLI(LightningCLI):
         try:
             trainer = super().instantiate_trainer(**settings)
         except TypeError as error:
-            raise ValueError(f"the Trainer cannot be made with devices={given.devices}: {error}") from error
+            about = f" with devices={given.devices}" if "devices" in str(error) else ""
+            raise ValueError(f"the Trainer cannot be made{about}: {error}") from error
         if trainer.strategy.root_device.type == "cpu":
             self._use_threads(trainer.num_devices)
         return trainer

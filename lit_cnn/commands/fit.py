@@ -25,7 +25,7 @@ from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
-from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, started_by_a_launcher
+from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, read_number, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard
@@ -71,7 +71,7 @@ class Training(CLI):
     def __init__(self, arguments: list[str]) -> None:
         self.started_by_peer = LAUNCHER in os.environ
         if self.started_by_peer:
-            end_with_parent(int(os.environ[LAUNCHER]))
+            end_with_parent(read_number(LAUNCHER, least=1))
         self.resumed: ResumedRun | None = None
         super().__init__("fit", arguments)
         if checkpoint := self.config.ckpt_path:

@@ -24,7 +24,6 @@ VALUES = ["0", "-1", "null", "", "[1,2]", "1e30"]
 GROUPS = {"trainer": "AutoTrainer", "model": "LitLeNet", **{f"data of {name}": name for name in DATA}}
 # Refusals that concern several settings, and name what is wrong in other words.
 IN_OTHER_WORDS = (
-    "nothing was trained",
     "Timer(duration=",
     "cannot take images of",
     "belong together",

@@ -79,6 +79,13 @@ PATHS = {
 }
 
 
+LIGHTNING = "pytorch_lightning"
+
+
+def averaging(**arguments: Any) -> dict[str, Any]:
+    return {"callbacks": [{"class_path": f"{LIGHTNING}.callbacks.EMAWeightAveraging", "init_args": arguments}]}
+
+
 @pytest.fixture(autouse=True)
 def _leaves_no_group() -> Iterator[None]:
     """Ends the group of processes that DDP makes even of one process."""
@@ -153,6 +160,20 @@ def test_what_is_refused_says_why(name: str):
             {"strategy": {"class_path": "pytorch_lightning.strategies.DDPStrategy", "init_args": {"start_method": "fork"}}},
             "trainer.strategy: start_method must be popen, got fork",
         ),
+        (
+            {"strategy": {"class_path": f"{LIGHTNING}.strategies.DDPStrategy", "init_args": {"process_group_backend": "x"}}},
+            "trainer.strategy: DDPStrategy.process_group_backend: x cannot be used",
+        ),
+        (averaging(device="nope"), "trainer.callbacks: EMAWeightAveraging.device: nope is no device"),
+        (averaging(update_every_n_steps=0), "trainer.callbacks: EMAWeightAveraging.update_every_n_steps must be at least 1"),
+        (
+            {"callbacks": [*averaging()["callbacks"], {"class_path": f"{LIGHTNING}.callbacks.WeightAveraging"}]},
+            "trainer.callbacks: EMAWeightAveraging and WeightAveraging both average the weights; give one of them",
+        ),
+        (
+            {"callbacks": {"class_path": f"{LIGHTNING}.callbacks.Timer", "init_args": {"duration": "00:00:00:00"}}},
+            "trainer.callbacks: Timer.duration is 0: nothing would be trained",
+        ),
     ],
     ids=str,
 )
@@ -221,7 +242,7 @@ def check_life(lit_cnn: Command, folder: Path, words: list[str]) -> tuple[Run, s
         states.append(content["state_dict"])
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     for command in ("validate", "test"):
-        done = lit_cnn(command, "--run", runs[1].path)
+        done = lit_cnn(command, "--run", runs[1].path, "--trainer.limit_val_batches", "1")
         assert done.returncode == 0, done.stderr
     assert runs[1].config.read_text().count("class_path") == runs[0].config.read_text().count("class_path")
     return runs[1], printed
