@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -243,6 +244,11 @@ class CLI(LightningCLI):
         except TypeError as error:
             about = f" with devices={given.devices}" if "devices" in str(error) else ""
             raise ValueError(f"the Trainer cannot be made{about}: {error}") from error
+        except RuntimeError as error:
+            twice = re.search(r"more than one stateful callback of type `(\w+)`", str(error))
+            if not twice:
+                raise
+            raise ValueError(f"trainer.callbacks: {twice[1]} stands there twice with the same settings; give one") from error
         if trainer.strategy.root_device.type == "cpu":
             self._use_threads(trainer.num_devices)
         return trainer

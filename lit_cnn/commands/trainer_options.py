@@ -142,6 +142,8 @@ def check_trainer(settings: Mapping[str, Any], command: str = "fit") -> None:
         if isinstance(settings.get(name), int | float) and settings[name] < least:
             raise ValueError(f"trainer.{name} must be at least {least}, got {settings[name]}")
     interval = settings.get("val_check_interval")
+    if isinstance(interval, str | Mapping) and not read_duration(interval, "trainer.val_check_interval"):
+        interval = 0
     if isinstance(interval, int | float) and interval <= 0:
         raise ValueError(
             f"trainer.val_check_interval must be above 0, got {interval}; to skip validation: --trainer.limit_val_batches 0"

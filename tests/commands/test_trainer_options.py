@@ -154,6 +154,8 @@ def test_what_is_refused_says_why(name: str):
         ({"accelerator": "tpu"}, "trainer.accelerator: tpu cannot be used"),
         ({"check_val_every_n_epoch": 0}, "trainer.check_val_every_n_epoch must be at least 1, got 0"),
         ({"val_check_interval": 0}, "trainer.val_check_interval must be above 0"),
+        ({"val_check_interval": "00:00:00:00"}, "trainer.val_check_interval must be above 0"),
+        ({"val_check_interval": {"secs": 2}}, "trainer.val_check_interval: expected days, hours, minutes and seconds"),
         ({"barebones": True}, "trainer.barebones trains without checkpoints"),
         ({"model_registry": "a"}, "trainer.model_registry sends checkpoints to a server"),
         (
@@ -203,6 +205,10 @@ STOP = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "
         (["--seed_everything", "4294967296"], "got 4294967296"),
         (["--trainer.num_nodes", "2"], "num_nodes=2 would wait for processes that nobody starts"),
         (["--model", "resnet18", "--data.batch_size", "1"], "set batch_size to at least 2"),
+        (
+            2 * ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=train/loss"],
+            "trainer.callbacks: EarlyStopping stands there twice with the same settings; give one",
+        ),
     ],
     ids=str,
 )
@@ -341,6 +347,13 @@ def test_a_metric_that_is_watched_the_wrong_way(lit_cnn: Command):
     )
     assert done.returncode == 0
     assert "warning: EarlyStopping takes a lower val/acc for better: add mode=max" in done.stderr
+
+
+def test_an_average_that_never_began(lit_cnn: Command):
+    average = ["--trainer.callbacks=EMAWeightAveraging", "--trainer.callbacks.update_starting_at_step=1000"]
+    done = lit_cnn(*FIT, *average, "--trainer.max_epochs=1", "--trainer.logger=false")
+    assert done.returncode == 0, done.stderr
+    assert "warning: EMAWeightAveraging: the average never began" in done.stderr
 
 
 def test_an_early_stop_is_final(lit_cnn: Command, tmp_path: Path):
