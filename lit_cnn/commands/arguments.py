@@ -61,7 +61,8 @@ def prepare(command: str, *words: str) -> list[str]:
         if command == "fit":
             print(COMMON, flush=True)
         return [command, *arguments.words()]
-    for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir"):
+    of_trainer = [name for name in arguments.names if name.startswith("--trainer.")]
+    for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir", *of_trainer):
         if "" in arguments.values(name):
             raise ValueError(f"{name} is empty: give a value, or leave it out")
     for name in ("--run", "--ckpt_path", "--runs_dir"):
@@ -161,6 +162,8 @@ def name_classes(arguments: Arguments) -> None:
     """
     for option in ("--model", "--model.help"):
         model = arguments.last(option)
+        if model is not None and model.rpartition(".")[2] == "LitClassifier":
+            raise ValueError(f"{option} {model} is no network: name one, such as resnet18 (lit-cnn models lists all)")
         if model is not None and not _is_class_path(model) and not _is_new(model):
             variant, network = find_in_catalogue(model)
             chosen = {"--model.variant": variant} if option == "--model" and model != network.class_name else {}

@@ -27,7 +27,7 @@ from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.settings import check_settings
 from lit_cnn.commands.tables import print_results
-from lit_cnn.commands.trainer_options import as_list, check_trainer
+from lit_cnn.commands.trainer_options import as_list, check_trainer, refuse_named_classes
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.contents import following_run
 from lit_cnn.data.manifest import FILE_NAME, Manifest
@@ -59,7 +59,9 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if ex is not None and os.environ.get(DEBUG):
             raise ex
-        refuse(explain(message))
+        # The parser of a class's own arguments has one group, by its name.
+        classes = list(self.groups or ())
+        refuse(explain(message, classes[0] if len(classes) == 1 else None))
 
 
 def _read_yaml(text: str) -> Any:
@@ -135,6 +137,12 @@ class CLI(LightningCLI):
             parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        typed = Arguments(args)
+        if self.command == "fit":
+            try:
+                refuse_named_classes(typed)
+            except ValueError as error:
+                parser.error(str(error))
         self.config = parser.parse_args(args)
         if not isinstance(self.config.trainer, Namespace) or "callbacks" not in self.config.trainer:
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
@@ -142,7 +150,6 @@ class CLI(LightningCLI):
             self._check_settings()
         except ValueError as error:
             parser.error(str(error))
-        typed = Arguments(args)
         for key in ("run", "ckpt_path"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
                 parser.error(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.devices import check_backend, check_device
 from lit_cnn.commands.lengths import read_duration
 from lit_cnn.commands.policy import refuse_servers
@@ -112,7 +114,7 @@ _PACKAGES = {"CometLogger": "comet_ml", "LitLogger": "litlogger", "MLFlowLogger"
 # Callbacks that put an average in the place of the weights.
 AVERAGING = ("EMAWeightAveraging", "WeightAveraging")
 # Names of settings that hold classes.
-_GROUPS = ("callbacks", "logger", "profiler", "strategy", "accelerator", "plugins")
+GROUPS = ("callbacks", "logger", "profiler", "strategy", "accelerator", "plugins")
 
 
 def check_trainer(settings: Mapping[str, Any], command: str = "fit") -> None:
@@ -125,7 +127,7 @@ def check_trainer(settings: Mapping[str, Any], command: str = "fit") -> None:
     Raises:
         ValueError: At the first setting; says why, and what to use.
     """
-    for group in _GROUPS:
+    for group in GROUPS:
         if command != "fit" and group == "callbacks":
             continue
         for one in _classes(settings.get(group)):
@@ -162,13 +164,39 @@ def _name_of(settings: Mapping[str, Any]) -> str:
     return str(settings["class_path"]).rpartition(".")[2]
 
 
+def refuse_class(group: str, class_path: str) -> None:
+    """Refuses a class that no command takes.
+
+    Args:
+        group: Name of the setting below ``trainer``.
+        class_path: Its name with its package: whoever allows others knows them.
+
+    Raises:
+        ValueError: Says why, and what to use.
+    """
+    package, _, name = class_path.rpartition(".")
+    if name in REFUSED and package.partition(".")[0] in _JUDGED:
+        raise ValueError(f"trainer.{group}: {name} cannot be used: {REFUSED[name]}")
+
+
+def refuse_named_classes(arguments: Arguments) -> None:
+    """Refuses classes that no command takes by the names that a user types, before the parser asks for their arguments.
+
+    Raises:
+        ValueError: At the first one; says why, and what to use.
+    """
+    for name, value in arguments.options:
+        group = re.fullmatch(r"--trainer\.(\w+)\+?(?:\.class_path)?", name)
+        if group and group[1] in GROUPS and value and re.fullmatch(r"[\w.]+", value):
+            refuse_class(group[1], value if "." in value else f"pytorch_lightning.{value}")
+
+
 def _check_class(group: str, settings: Mapping[str, Any]) -> None:
     package, _, name = str(settings["class_path"]).rpartition(".")
     arguments = settings.get("init_args") or {}
     if package.partition(".")[0] not in _JUDGED:
         return
-    if name in REFUSED:
-        raise ValueError(f"trainer.{group}: {name} cannot be used: {REFUSED[name]}")
+    refuse_class(group, str(settings["class_path"]))
     if arguments.get("start_method", "popen") not in _START_METHODS:
         raise ValueError(f"trainer.{group}: start_method must be popen, got {arguments['start_method']}")
     _check_arguments(f"trainer.{group}: {name}", name, arguments)
