@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
 from lit_cnn.commands.policy import ALLOW
@@ -198,6 +198,10 @@ def _shorten(message: str) -> str:
             else f"{len(names)} names are known, {', '.join(names[:5])} and others"
         )
         message = f"{message[: choices.start()]}there is no {choices[2]}; {hint}"
+    if '"trainer.precision"' in message:  # one of names and numbers, of which the parser tells the numbers alone
+        from lit_cnn.training.precision import Precision
+
+        message = message.replace("Expected a <class 'int'>", f"expected one of {', '.join(map(str, get_args(Precision)))}")
     message = re.sub(r"Got value:\s*$", "Got value: nothing", message)
     message = re.sub(
         r"Expected a typing\.Literal\[(.+?)\]", lambda match: f"expected one of {match[1].replace(chr(39), '')}", message
