@@ -33,7 +33,9 @@ if "LIT_CNN_TEST_HOME" not in os.environ:
     os.environ["HOME"] = os.environ["LIT_CNN_TEST_HOME"] = tempfile.mkdtemp(prefix="lit_cnn_tests_")
     atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
-# Where several processes test side by side, each of them, and what it starts, computes with its share of the processors.
+# What other programs do changes no test. Where several processes test side by side, each of them, and what it starts,
+# computes with its share of the processors.
+os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     share = max(1, processors // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))

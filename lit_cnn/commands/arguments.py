@@ -21,6 +21,8 @@ from lit_cnn.network.catalogue import default_variants, find_in_catalogue, read_
 from lit_cnn.system.paths import expand
 
 SETTINGS_SUFFIXES = (".yaml", ".yml")
+# As YAML writes that there is no value.
+_NULLS = ("null", "Null", "NULL", "~")
 RESUME_HELP = """usage: lit-cnn resume RUN [options]
 
 Continue the run in the folder RUN from its last checkpoint; RUN may be the word latest.
@@ -59,9 +61,13 @@ def prepare(command: str, *words: str) -> list[str]:
         if command == "fit":
             print(COMMON, flush=True)
         return [command, *arguments.words()]
-    for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir"):
+    of_trainer = [name for name in arguments.names if name.startswith("--trainer.")]
+    for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir", *of_trainer):
         if "" in arguments.values(name):
             raise ValueError(f"{name} is empty: give a value, or leave it out")
+    for name in ("--run", "--ckpt_path", "--runs_dir"):
+        if set(_NULLS) & set(arguments.values(name)):  # the parser would take it for none, or for the name of a folder
+            raise ValueError(f"{name} cannot be null: give a value, or leave it out")
     configurations = [_read_configuration(value) for value in arguments.values("--config", "-c")]
     _refuse_linked_options(arguments)
     for group in ("model", "data"):
@@ -72,7 +78,7 @@ def prepare(command: str, *words: str) -> list[str]:
     _check_complete(command, arguments)
     expand_run(command, arguments, _find_runs_dir(arguments, configurations))
     checkpoint = arguments.last("--ckpt_path")
-    if checkpoint not in (None, "null") and not Path(checkpoint).is_file():
+    if checkpoint is not None and not Path(checkpoint).is_file():
         raise ValueError(f"a checkpoint must be a file, got {checkpoint}")
     return [command, *arguments.words()]
 
@@ -156,6 +162,8 @@ def name_classes(arguments: Arguments) -> None:
     """
     for option in ("--model", "--model.help"):
         model = arguments.last(option)
+        if model is not None and model.rpartition(".")[2] == "LitClassifier":
+            raise ValueError(f"{option} {model} is no network: name one, such as resnet18 (lit-cnn models lists all)")
         if model is not None and not _is_class_path(model) and not _is_new(model):
             variant, network = find_in_catalogue(model)
             chosen = {"--model.variant": variant} if option == "--model" and model != network.class_name else {}

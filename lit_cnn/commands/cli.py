@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -17,6 +18,8 @@ import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.commands import configuration
 from lit_cnn.commands.arguments import name_classes_in_configuration
 from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.devices import check_number_of_processes
+from lit_cnn.commands.lengths import check_lengths
 from lit_cnn.commands.messages import DEBUG, explain, refuse
 from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import refuse_addresses, restrict_imports
@@ -24,7 +27,8 @@ from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.settings import check_settings
 from lit_cnn.commands.tables import print_results
-from lit_cnn.commands.trainer_options import as_list, check_trainer
+from lit_cnn.commands.threads import use_threads
+from lit_cnn.commands.trainer_options import as_list, check_trainer, refuse_named_classes
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.contents import following_run
 from lit_cnn.data.manifest import FILE_NAME, Manifest
@@ -35,7 +39,6 @@ from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.processes import launched_devices, started_by_a_launcher
-from lit_cnn.system.processors import NUM_THREADS, OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 from lit_cnn.training.callbacks.compile import Compile, Mode
 from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
 from lit_cnn.training.class_scores import ClassScores
@@ -56,7 +59,9 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if ex is not None and os.environ.get(DEBUG):
             raise ex
-        refuse(explain(message))
+        # The parser of a class's own arguments has one group, by its name.
+        classes = list(self.groups or ())
+        refuse(explain(message, classes[0] if len(classes) == 1 else None))
 
 
 def _read_yaml(text: str) -> Any:
@@ -132,6 +137,12 @@ class CLI(LightningCLI):
             parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        typed = Arguments(args)
+        if self.command == "fit":
+            try:
+                refuse_named_classes(typed)
+            except ValueError as error:
+                parser.error(str(error))
         self.config = parser.parse_args(args)
         if not isinstance(self.config.trainer, Namespace) or "callbacks" not in self.config.trainer:
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
@@ -139,7 +150,6 @@ class CLI(LightningCLI):
             self._check_settings()
         except ValueError as error:
             parser.error(str(error))
-        typed = Arguments(args)
         for key in ("run", "ckpt_path"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
                 parser.error(
@@ -162,7 +172,10 @@ class CLI(LightningCLI):
         commands = {key: self.config[key] for key in ("runs_dir", "run", "ckpt_path")}
         refuse_addresses(settings | commands)
         check_trainer(settings["trainer"], self.command)
+        check_lengths(settings["trainer"], self.command, self.config.test_after_fit)
         self._launched = launched_devices(self.config.trainer.devices, self.config.trainer.num_nodes)
+        if not started_by_a_launcher():
+            check_number_of_processes(settings["trainer"])
         seed = self.config.seed_everything
         if type(seed) is not int or not 0 <= seed <= MAX_SEED:  # true is an int
             raise ValueError(f"seed_everything must be a whole number from 0 to {MAX_SEED}, got {str(seed).lower()}")
@@ -210,7 +223,7 @@ class CLI(LightningCLI):
             settings: Arguments of the Trainer that replace the user's.
 
         Raises:
-            ValueError: If the devices that the user asks for make no sense.
+            ValueError: If settings that the user gives make no sense together, such as the devices.
         """
         given = self.config_init.trainer
         if self.config.compile:
@@ -236,30 +249,17 @@ class CLI(LightningCLI):
         try:
             trainer = super().instantiate_trainer(**settings)
         except TypeError as error:
-            raise ValueError(f"the Trainer cannot be made with devices={given.devices}: {error}") from error
+            about = f" with devices={given.devices}" if "devices" in str(error) else ""
+            raise ValueError(f"the Trainer cannot be made{about}: {error}") from error
+        except RuntimeError as error:
+            twice = re.search(r"more than one stateful callback of type `(\w+)`", str(error))
+            if not twice:
+                raise
+            raise ValueError(f"trainer.callbacks: {twice[1]} stands there twice with the same settings; give one") from error
         if trainer.strategy.root_device.type == "cpu":
-            self._use_threads(trainer.num_devices)
+            # Saved with the run: it decides how sums are rounded.
+            self.config.threads = use_threads(self.config.threads, trainer.num_devices, self.command)
         return trainer
-
-    def _use_threads(self, num_processes: int) -> None:
-        """Sets the threads of this process. Their number is saved with the run: it decides how sums are rounded."""
-        threads, usable = self.config.threads, usable_processors()
-        if threads != "auto" and threads > usable:
-            warn(f"{threads:,} threads were asked for, but {usable} can run at a time: {self.command} uses {usable}")
-            threads = usable
-        if threads == "auto":
-            threads = torch.get_num_threads()
-            # Who starts several processes, or sets this variable, has shared the processors out.
-            if NUM_THREADS not in os.environ and not started_by_a_launcher():
-                busy = OTHER_PROGRAMS.busy_processors()
-                threads = share_of_threads(usable, busy, num_processes)
-                if threads < share_of_threads(usable, 0, num_processes):
-                    warn(
-                        f"{describe_load(usable, busy)}: {self.command} uses {threads} of {usable} threads; "
-                        f"--threads {usable // num_processes} uses all"
-                    )
-        torch.set_num_threads(threads)
-        self.config.threads = threads
 
     def _choose_precision(self, accelerator: Any) -> str:
         if PRECISION in os.environ:

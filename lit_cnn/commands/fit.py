@@ -25,8 +25,9 @@ from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
-from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, started_by_a_launcher
+from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, read_number, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS
+from lit_cnn.training.callbacks.averaging import averages_that_never_began
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard
 from lit_cnn.training.callbacks.finders import FINDERS
@@ -71,7 +72,7 @@ class Training(CLI):
     def __init__(self, arguments: list[str]) -> None:
         self.started_by_peer = LAUNCHER in os.environ
         if self.started_by_peer:
-            end_with_parent(int(os.environ[LAUNCHER]))
+            end_with_parent(read_number(LAUNCHER, least=1))
         self.resumed: ResumedRun | None = None
         super().__init__("fit", arguments)
         if checkpoint := self.config.ckpt_path:
@@ -228,6 +229,8 @@ class Training(CLI):
                 options = self.resumed.options() if self.resumed else ""
                 print(f"stopped; resume with: lit-cnn resume {self.run.path}{options}", flush=True)
             raise
+        if self.recorder.trained and (averaging := averages_that_never_began(self.trainer)):
+            warn(f"{averaging[0]}: the average never began; the weights are those of the last step, as without it")
         if self.trainer.is_global_zero and self.resumed and not self.recorder.trained:
             stopped = was_stopped_early(self.trainer)
             reason = f"{stopped} has ended the training" if stopped else self.resumed.why_finished()
@@ -243,6 +246,11 @@ class Training(CLI):
         if self.config.run:
             folders = "|".join(re.escape(str(path)) for path in (self.run.checkpoints, self.run.checkpoints.resolve()))
             ignore_warnings(rf"Checkpoint directory ({folders}) exists and is not empty")
+        if self.resumed and self.resumed.lifts_time_limit:  # Lightning keeps the limit in a callback
+            ignore_warnings(
+                r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided during "
+                r"`Trainer` instantiation\. Please add the following callbacks: \['Timer'\]\.$"
+            )
 
     def scores_of_best(self) -> dict[str, ClassScores]:
         return self.recorder.class_scores(self.trainer)

@@ -11,7 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
 from lit_cnn.commands.policy import ALLOW
@@ -91,9 +91,18 @@ def out_of_memory(error: RuntimeError) -> str:
     return f"there is not enough memory ({str(error).partition('. ')[0].splitlines()[0]})"
 
 
-def explain(message: str) -> str:
-    """A message in one line; jsonargparse's about classes and options say what would do."""
+def explain(message: str, class_name: str | None = None) -> str:
+    """A message in one line; jsonargparse's about classes and options say what would do.
+
+    Args:
+        message: Of the error.
+        class_name: The class whose arguments it is about, if it is known.
+    """
+    if nested := re.search(r"Parser key \"([\w.]+)\".*Given value: NestedArg\(key='(?!class_path)([\w.]+)'", message, re.S):
+        return f"{nested[1]}.{nested[2]} comes without a class: give --{nested[1]} NAME before it"
     denied = re.search(r"Importing '([\w.]+)' is not allowed", message)
+    if denied and denied[1] == "pytorch_lightning.Callback":  # of which the parser takes the option to be
+        return "an option below --trainer.callbacks comes without a class: give --trainer.callbacks NAME before it"
     if denied:
         package = denied[1].partition(".")[0]
         return (
@@ -110,7 +119,7 @@ def explain(message: str) -> str:
             "BatchNorm needs more than one image of a step in each process, and this network ends in layers of one pixel: "
             "make --data.batch_size larger"
         )
-    return _explain_name(message) or _explain_option(message) or in_one_line(_shorten(message))
+    return _explain_name(message) or _explain_option(message, class_name) or in_one_line(_shorten(message))
 
 
 def _explain_name(message: str) -> str | None:
@@ -131,8 +140,14 @@ def _explain_name(message: str) -> str | None:
         others = [*read_catalogue(), *names] if group == "model" else [*DATASETS.values(), *names]
     else:
         # Loaded by now: Lightning's parser has read the option.
+        from lit_cnn.commands.trainer_options import REFUSED
+
         module = sys.modules.get(f"pytorch_lightning.{group.partition('.')[2].removesuffix('s')}s")
-        names = others = sorted(getattr(module, "__all__", []))
+        others = sorted(getattr(module, "__all__", []))
+        names = [other for other in others if other not in REFUSED]
+        meant = difflib.get_close_matches(last, others, n=1)
+        if meant and meant[0] in REFUSED and meant[0] != last:
+            return f"unknown {group} {name}; {meant[0]} cannot be used: {REFUSED[meant[0]]}"
     if last in others:
         return None
     near = difflib.get_close_matches(last, others, n=1)
@@ -142,7 +157,7 @@ def _explain_name(message: str) -> str | None:
     return f"unknown {group} {name}; {' '.join(hints)}" if hints else f"there is no {group} {name}"
 
 
-def _explain_option(message: str) -> str | None:
+def _explain_option(message: str, class_name: str | None) -> str | None:
     """What jsonargparse says about options that there are not, or that are missing; None if it is about something else."""
     option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
     if option:
@@ -160,8 +175,8 @@ def _explain_option(message: str) -> str | None:
         if set(missing[1].split(", ")) <= {"data", "model"}:
             return "which data and which model? give --config FILE, or --data and --model"
         if missing[1] == "network":
-            return "the model has settings but no name: add its class_path, or --model NAME"
-        return f"a setting is missing that has no default: {missing[1]}"
+            return "the model names no network: add its class_path, or --model NAME (lit-cnn models lists all)"
+        return f"{class_name or 'a class'} needs {missing[1]}, which has no default: add it behind the name of the class"
     return None
 
 
@@ -183,6 +198,11 @@ def _shorten(message: str) -> str:
             else f"{len(names)} names are known, {', '.join(names[:5])} and others"
         )
         message = f"{message[: choices.start()]}there is no {choices[2]}; {hint}"
+    if '"trainer.precision"' in message:  # one of names and numbers, of which the parser tells the numbers alone
+        from lit_cnn.training.precision import Precision
+
+        message = message.replace("Expected a <class 'int'>", f"expected one of {', '.join(map(str, get_args(Precision)))}")
+    message = re.sub(r"Got value:\s*$", "Got value: nothing", message)
     message = re.sub(
         r"Expected a typing\.Literal\[(.+?)\]", lambda match: f"expected one of {match[1].replace(chr(39), '')}", message
     )
@@ -205,7 +225,7 @@ def _describe_reasons(reasons: str) -> str:
 def in_one_line(message: str) -> str:
     """A message without line breaks, addresses of objects, and characters that would steer the terminal."""
     message = re.sub(r'Parser key "([^"]+)"', r"\1", without_addresses(message))
-    message = re.sub(r"\s+- Expected a path but \S+ either not accessible or invalid\s+- ", " ", message)
+    message = re.sub(r"\s+- Expected a path but .*? either not accessible or invalid\s+- ", " ", message, flags=re.S)
     message = re.sub(r"[\x00-\x08\x0e-\x1b\x7f-\x9f]", lambda match: repr(match[0])[1:-1], message)
     return " ".join(message.split())
 

@@ -52,7 +52,8 @@ def refuse_addresses(settings: Any, name: str = "") -> None:
         for value in settings:
             refuse_addresses(value, name)
     elif match := _ADDRESS.search(str(settings)):
-        refuse_servers(f"{name}: {match[0]} is a remote address; use a local path")
+        kind = "an address" if match[0].lower().startswith("file:") else "a remote address"
+        refuse_servers(f"{name}: {match[0]} is {kind}; use a local path")
 
 
 def refuse_servers(problem: str) -> None:

@@ -38,6 +38,7 @@ class ResumedRun:
             config.trainer.precision = self.own["trainer"]["precision"]
         self.changes = find_changes(self.own, configuration.describe(config))
         self._check(parser, config)
+        self.given = configuration.describe(config)
 
     def _check(self, parser: LightningArgumentParser, config: Any) -> None:
         if fixed := self._with(Rule.EQUAL):
@@ -98,8 +99,17 @@ class ResumedRun:
 
     def why_finished(self) -> str:
         """Why nothing is left to train."""
-        if not self.is_finished:
-            return "the time limit is used up; --trainer.max_time null lifts it"
-        if self.schedule:
+        if self.schedule and self.is_finished:
             return f"the schedule {self.schedule} has ended; train further in a new run: --model.weights {self.run.path}"
-        return f"max_epochs is {self.own['trainer']['max_epochs']}; raise --trainer.max_epochs (make: EPOCHS)"
+        given = self.given["trainer"]
+        for name, done in (("max_epochs", self.epochs), ("max_steps", self.steps)):
+            if given[name] not in (None, -1) and done >= given[name]:
+                return f"{name} is {given[name]}; raise --trainer.{name}{' (make: EPOCHS)' if name == 'max_epochs' else ''}"
+        if given["max_time"] is not None:
+            return f"the time of max_time, {given['max_time']}, is used up; --trainer.max_time null lifts the limit"
+        return "a callback has ended the training, such as a Timer whose duration is used up"
+
+    @property
+    def lifts_time_limit(self) -> bool:
+        """Whether the training had a time limit, and has none any more."""
+        return self.own["trainer"].get("max_time") is not None and self.given["trainer"]["max_time"] is None

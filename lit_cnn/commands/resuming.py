@@ -10,7 +10,7 @@ from pathlib import Path
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import find_run
-from lit_cnn.system.processes import is_first_process
+from lit_cnn.system.processes import is_first_process, read_number
 
 # Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.
 RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
@@ -112,7 +112,7 @@ def _checkpoint_to_resume(run: Run) -> Path | None:
 
 def is_restarted_job() -> bool:
     """Whether SLURM or torchrun has restarted this job, with the arguments of the first time."""
-    return any(int(os.environ.get(name, "0")) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return any(read_number(name, 0) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
 
 
 def _run_of_restarted_job() -> Run | None:

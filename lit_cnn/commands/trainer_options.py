@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
+from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.devices import check_backend, check_device
+from lit_cnn.commands.lengths import read_duration
 from lit_cnn.commands.policy import refuse_servers
 
 # Classes of Lightning and of this package that fit does not take, with the reason and what to use.
@@ -58,7 +61,7 @@ REFUSED: dict[str, str] = {
     "Strategy": f"{_ABSTRACT}; use DDPStrategy or SingleDeviceStrategy",
     "XLAStrategy": _XLA,
     # accelerators
-    "Accelerator": f"{_ABSTRACT}; use CPUAccelerator or CUDAAccelerator",
+    "Accelerator": f"{_ABSTRACT}; use cpu, gpu, cuda or mps",
     "XLAAccelerator": _XLA,
     # plugins
     "AsyncCheckpointIO": _CHECKPOINTS,
@@ -108,8 +111,10 @@ _START_METHODS = ("popen", None)
 _JUDGED = ("lit_cnn", "pytorch_lightning", "lightning_fabric")
 # Loggers that need another package.
 _PACKAGES = {"CometLogger": "comet_ml", "LitLogger": "litlogger", "MLFlowLogger": "mlflow", "WandbLogger": "wandb"}
+# Callbacks that put an average in the place of the weights.
+AVERAGING = ("EMAWeightAveraging", "WeightAveraging")
 # Names of settings that hold classes.
-_GROUPS = ("callbacks", "logger", "profiler", "strategy", "accelerator", "plugins")
+GROUPS = ("callbacks", "logger", "profiler", "strategy", "accelerator", "plugins")
 
 
 def check_trainer(settings: Mapping[str, Any], command: str = "fit") -> None:
@@ -122,11 +127,14 @@ def check_trainer(settings: Mapping[str, Any], command: str = "fit") -> None:
     Raises:
         ValueError: At the first setting; says why, and what to use.
     """
-    for group in _GROUPS:
+    for group in GROUPS:
         if command != "fit" and group == "callbacks":
             continue
         for one in _classes(settings.get(group)):
             _check_class(group, one)
+    averaging = [name for name in map(_name_of, _classes(settings.get("callbacks"))) if name in AVERAGING]
+    if command == "fit" and len(averaging) > 1:
+        raise ValueError(f"trainer.callbacks: {' and '.join(averaging)} both average the weights; give one of them")
     if settings.get("model_registry") is not None:
         refuse_servers("trainer.model_registry sends checkpoints to a server; leave it out")
     _check_name("strategy", settings.get("strategy"), STRATEGIES)
@@ -135,14 +143,12 @@ def check_trainer(settings: Mapping[str, Any], command: str = "fit") -> None:
     for name, least in _LEAST.items():
         if isinstance(settings.get(name), int | float) and settings[name] < least:
             raise ValueError(f"trainer.{name} must be at least {least}, got {settings[name]}")
-    interval, longest = settings.get("val_check_interval"), settings.get("max_time")
+    interval = settings.get("val_check_interval")
+    if isinstance(interval, str | Mapping) and not read_duration(interval, "trainer.val_check_interval"):
+        interval = 0
     if isinstance(interval, int | float) and interval <= 0:
         raise ValueError(
             f"trainer.val_check_interval must be above 0, got {interval}; to skip validation: --trainer.limit_val_batches 0"
-        )
-    if isinstance(longest, str) and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", longest.strip()):
-        raise ValueError(
-            f"trainer.max_time must be days:hours:minutes:seconds with two digits each, such as 00:02:30:00, got {longest!r}"
         )
     if command == "fit" and settings.get("barebones"):
         raise ValueError("trainer.barebones trains without checkpoints and metrics, which a run needs: leave it out")
@@ -154,21 +160,66 @@ def _classes(value: Any) -> Iterator[Mapping[str, Any]]:
             yield one
 
 
+def _name_of(settings: Mapping[str, Any]) -> str:
+    return str(settings["class_path"]).rpartition(".")[2]
+
+
+def refuse_class(group: str, class_path: str) -> None:
+    """Refuses a class that no command takes.
+
+    Args:
+        group: Name of the setting below ``trainer``.
+        class_path: Its name with its package: whoever allows others knows them.
+
+    Raises:
+        ValueError: Says why, and what to use.
+    """
+    package, _, name = class_path.rpartition(".")
+    if name in REFUSED and package.partition(".")[0] in _JUDGED:
+        raise ValueError(f"trainer.{group}: {name} cannot be used: {REFUSED[name]}")
+
+
+def refuse_named_classes(arguments: Arguments) -> None:
+    """Refuses classes that no command takes by the names that a user types, before the parser asks for their arguments.
+
+    Raises:
+        ValueError: At the first one; says why, and what to use.
+    """
+    for name, value in arguments.options:
+        group = re.fullmatch(r"--trainer\.(\w+)\+?(?:\.class_path)?", name)
+        if group and group[1] in GROUPS and value and re.fullmatch(r"[\w.]+", value):
+            refuse_class(group[1], value if "." in value else f"pytorch_lightning.{value}")
+
+
 def _check_class(group: str, settings: Mapping[str, Any]) -> None:
     package, _, name = str(settings["class_path"]).rpartition(".")
     arguments = settings.get("init_args") or {}
     if package.partition(".")[0] not in _JUDGED:
         return
-    if name in REFUSED:
-        raise ValueError(f"trainer.{group}: {name} cannot be used: {REFUSED[name]}")
+    refuse_class(group, str(settings["class_path"]))
     if arguments.get("start_method", "popen") not in _START_METHODS:
         raise ValueError(f"trainer.{group}: start_method must be popen, got {arguments['start_method']}")
     if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
         raise ValueError(f"trainer.{group}: {name} needs another package: pip install {_PACKAGES[name].replace('_', '-')}")
+    _check_arguments(f"trainer.{group}: {name}", name, arguments)
     is_online = name in ("CometLogger", "LitLogger") or (name == "WandbLogger" and not arguments.get("offline"))
     tracking = arguments.get("tracking_uri")
     if is_online or (name == "MLFlowLogger" and tracking is not None and not str(tracking).startswith("file:")):
         refuse_servers(f"trainer.{group}: {name} sends data to a server; use CSVLogger")
+
+
+def _check_arguments(place: str, name: str, arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments of a class that Lightning meets in the middle of a training, or never."""
+    if "device" in arguments:
+        check_device(arguments["device"], f"{place}.device")
+    if "process_group_backend" in arguments:
+        check_backend(arguments["process_group_backend"], f"{place}.process_group_backend")
+    duration = arguments.get("duration") if name == "Timer" else None
+    if duration is not None and not read_duration(duration, f"{place}.duration"):
+        raise ValueError(f"{place}.duration is 0: nothing would be trained; give a longer time")
+    every, epoch = arguments.get("update_every_n_steps", 1), arguments.get("update_starting_at_epoch")
+    if name == "EMAWeightAveraging" and (every < 0 or (every == 0 and epoch is None)):
+        raise ValueError(f"{place}.update_every_n_steps must be at least 1, got {every}: the average would never be updated")
 
 
 def _check_name(setting: str, value: Any, known: tuple[str, ...]) -> None:

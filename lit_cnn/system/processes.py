@@ -48,7 +48,28 @@ def started_by_a_launcher() -> bool:
 def _num_slurm_tasks() -> int:
     # In an interactive job, as in Lightning, the user starts one process.
     is_interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    return 1 if is_interactive else int(os.environ.get("SLURM_NTASKS", "1"))
+    return 1 if is_interactive else read_number("SLURM_NTASKS", 1)
+
+
+def read_number(name: str, default: int | None = None, least: int = 0) -> int:
+    """The whole number in an environment variable.
+
+    Args:
+        name: Name of the variable.
+        default: What it is without the variable; None if it cannot be left out.
+        least: The least that makes sense.
+
+    Raises:
+        ValueError: If it is no such number, or missing.
+    """
+    value = os.environ.get(name)
+    if value is None and default is not None:
+        return default
+    if value is None:
+        raise ValueError(f"the environment variable {name} is missing, which the launcher of this process must set")
+    if not value.strip().isdecimal() or int(value) < least:
+        raise ValueError(f"the environment variable {name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
 
 
 def launched_devices(devices: Any, num_nodes: int) -> dict[str, int]:
@@ -59,18 +80,23 @@ def launched_devices(devices: Any, num_nodes: int) -> dict[str, int]:
         num_nodes: Likewise; with ``auto``, as many as there are.
 
     Raises:
-        ValueError: If the user asks for another number of devices than there are processes, or for nodes without a launcher.
+        ValueError: If the user asks for another number of devices than there are processes, or for nodes without a launcher;
+            or if the launcher's variables make no sense.
     """
     if not started_by_a_launcher():
         if num_nodes > 1 and "MASTER_ADDR" not in os.environ:
             raise ValueError(f"num_nodes={num_nodes} would wait for processes that nobody starts: use torchrun or SLURM")
         return {}
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        launcher, processes = "torchrun", int(os.environ["WORLD_SIZE"])
-        nodes = processes // int(os.environ["LOCAL_WORLD_SIZE"])
+        launcher, processes = "torchrun", read_number("WORLD_SIZE", least=1)
+        nodes = processes // read_number("LOCAL_WORLD_SIZE", least=1)
+        numbers = [read_number(name) for name in ("RANK", "LOCAL_RANK")]
     else:
         launcher, processes = "SLURM", _num_slurm_tasks()
-        nodes = int(os.environ.get("SLURM_NNODES", os.environ.get("SLURM_JOB_NUM_NODES", "1")))
+        nodes = read_number("SLURM_NNODES", read_number("SLURM_JOB_NUM_NODES", 1, least=1), least=1)
+        numbers = [read_number(name, 0) for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")]
+    if max(numbers) >= processes:
+        raise ValueError(f"{launcher} has started {processes} processes, but calls this one number {max(numbers)}")
     if str(devices) in ("auto", "-1"):
         if processes % nodes:
             raise ValueError(f"{launcher} must start equally many processes on each node, got {processes} on {nodes} nodes")

@@ -346,7 +346,7 @@ FIT = ["fit", "--config", LENET]
         ([*FIT, "--trainer.devices", "3", "--trainer.accelerator", "cuda"], 2, "accelerator is not available"),
         ([*FIT, "--ckpt_path", "https://a.org/b.ckpt"], 2, "--ckpt_path: https://a.org/b.ckpt is a remote address"),
         ([*FIT, "--trainer.devices", "abc", "--trainer.accelerator", "cpu"], 2, "devices=abc: `devices` selected with"),
-        ([*FIT, "--trainer.max_epochs", "0"], 2, "nothing was trained: the settings of the Trainer allow no step"),
+        ([*FIT, "--trainer.max_epochs", "0"], 2, "trainer.max_epochs is 0: nothing would be trained"),
         (
             [*FIT, "--trainer.precision", "7"],
             2,
@@ -365,7 +365,7 @@ FIT = ["fit", "--config", LENET]
         (
             ["fit", "--model", "LitLeNet", "--data", "ImageFolder", "--data.data_dir", "no"],
             2,
-            "the folder no does not exist",
+            "/no does not exist: name the folder of your images",
         ),
     ],
     ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, list) else None,

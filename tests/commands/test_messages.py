@@ -24,7 +24,6 @@ VALUES = ["0", "-1", "null", "", "[1,2]", "1e30"]
 GROUPS = {"trainer": "AutoTrainer", "model": "LitLeNet", **{f"data of {name}": name for name in DATA}}
 # Refusals that concern several settings, and name what is wrong in other words.
 IN_OTHER_WORDS = (
-    "nothing was trained",
     "Timer(duration=",
     "cannot take images of",
     "belong together",
@@ -74,6 +73,24 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
         ("trainer.logger=WandbLoger", "unknown trainer.logger WandbLoger; did you mean WandbLogger?"),
         ("trainer.callbacks=[3]", "trainer.callbacks: expected the name of a class, or its class_path and init_args"),
         ("trainer.callbacks={class_path: Timer, init_args: [3]}", "init_args of Timer must be settings by name, got [3]"),
+        (
+            "trainer.strategy.start_method=x",
+            "trainer.strategy.start_method comes without a class: give --trainer.strategy NAME",
+        ),
+        ("trainer.logger.save_dir=x", "trainer.logger.save_dir comes without a class: give --trainer.logger NAME before it"),
+        ("trainer.callbacks.patience=3", "trainer.callbacks.patience comes without a class: give --trainer.callbacks NAME"),
+        ("model=LitClassifier", "--model LitClassifier is no network: name one, such as resnet18"),
+        ('model={"class_path": null}', "model: expected the name of a class, or its class_path and init_args. Got value: {"),
+        ("trainer.callbacks=", "--trainer.callbacks is empty: give a value, or leave it out"),
+        ("trainer.callbacks=EarlyStopping", "EarlyStopping needs monitor, which has no default: add it behind"),
+        ("trainer.logger=CSVLogger", "CSVLogger needs save_dir, which has no default"),
+        ("trainer.callbacks=StochasticWeightAverage", "; StochasticWeightAveraging cannot be used: checkpoints are saved"),
+        ("trainer.callbacks=StochasticWeightAveraging", "trainer.callbacks: StochasticWeightAveraging cannot be used: "),
+        ("trainer.callbacks=5", "unknown trainer.callbacks 5; there are BatchSizeFinder, DeviceStatsMonitor, EMAWeight"),
+        ("trainer.accelerator=Accelerator", "it is a base class and does nothing by itself; use cpu, gpu, cuda or mps"),
+        ("trainer.precision=half", "trainer.precision: expected one of auto, 32-true, bf16-mixed, 16-mixed, 64-true"),
+        ("trainer.max_steps=0", "trainer.max_steps is 0: nothing would be trained"),
+        ("data.data_dir=file:///tmp/x", "data.data_dir: file:///tmp/x is an address; use a local path"),
         ("data.class_path=Nothing", "unknown data Nothing; there are CIFAR10"),
     ],
 )

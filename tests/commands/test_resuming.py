@@ -108,6 +108,46 @@ def test_a_resumed_run_gets_no_shorter_and_is_no_dry_run(lit_cnn: Command, train
     assert contents(run) == before
 
 
+SHORT = '{"milliseconds": 1}'
+
+
+@pytest.mark.parametrize(
+    ("limits", "given", "reason"),
+    [
+        (["--trainer.max_steps=1"], [], "max_steps is 1; raise --trainer.max_steps"),
+        (
+            [f"--trainer.max_time={SHORT}"],
+            [],
+            "the time of max_time, {'milliseconds': 1}, is used up; --trainer.max_time null",
+        ),
+        ([f"--trainer.max_time={SHORT}"], ["--trainer.max_time=null", "--trainer.max_epochs=1"], "max_epochs is 1; raise"),
+        (["--trainer.callbacks=Timer", f"--trainer.callbacks.duration={SHORT}"], [], "a callback has ended the training"),
+    ],
+    ids=str,
+)
+def test_the_limit_that_was_reached_is_named(
+    lit_cnn: Command, tmp_path: Path, limits: list[str], given: list[str], reason: str
+):
+    done = lit_cnn(*FIT, *CONSTANT, "--runs_dir=runs", "--trainer.limit_train_batches=1", "--trainer.max_epochs=2", *limits)
+    assert done.returncode == 0, done.stderr
+    done = lit_cnn("resume", newest(tmp_path / "runs").path, *given)
+    assert done.returncode == 0, done.stderr
+    assert f"nothing left to train: {reason}" in done.stdout
+    assert "need to be provided" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--ckpt_path", "--runs_dir"])
+@pytest.mark.parametrize("null", ["null", "~"])
+def test_no_value_is_no_run(lit_cnn: Command, trained: Path, tmp_path: Path, option: str, null: str):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    before = contents(run)
+    done = lit_cnn("resume", run.path, option, null)
+    assert done.returncode == 2
+    assert done.stderr == f"lit-cnn: error: {option} cannot be null: give a value, or leave it out\n"
+    assert "--run cannot be null" in lit_cnn("resume", "null").stderr
+    assert contents(run) == before
+
+
 def test_a_training_that_was_stopped_early_stays_so(lit_cnn: Command, tmp_path: Path):
     stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss", "--trainer.callbacks.patience=1"]
     done = lit_cnn(*FIT, *CONSTANT, "--trainer.max_epochs", "20", "--model.lr", "1e-9", "--runs_dir", "runs", *stop)

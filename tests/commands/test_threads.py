@@ -25,7 +25,7 @@ def threads() -> Iterator[None]:
 
 def machine(monkeypatch: pytest.MonkeyPatch, usable: int, busy: float) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("lit_cnn.commands.cli.usable_processors", lambda: usable)
+    monkeypatch.setattr("lit_cnn.commands.threads.usable_processors", lambda: usable)
     monkeypatch.setattr(OtherPrograms, "busy_processors", lambda _: busy)
 
 

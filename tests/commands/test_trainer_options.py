@@ -79,6 +79,13 @@ PATHS = {
 }
 
 
+LIGHTNING = "pytorch_lightning"
+
+
+def averaging(**arguments: Any) -> dict[str, Any]:
+    return {"callbacks": [{"class_path": f"{LIGHTNING}.callbacks.EMAWeightAveraging", "init_args": arguments}]}
+
+
 @pytest.fixture(autouse=True)
 def _leaves_no_group() -> Iterator[None]:
     """Ends the group of processes that DDP makes even of one process."""
@@ -147,11 +154,27 @@ def test_what_is_refused_says_why(name: str):
         ({"accelerator": "tpu"}, "trainer.accelerator: tpu cannot be used"),
         ({"check_val_every_n_epoch": 0}, "trainer.check_val_every_n_epoch must be at least 1, got 0"),
         ({"val_check_interval": 0}, "trainer.val_check_interval must be above 0"),
+        ({"val_check_interval": "00:00:00:00"}, "trainer.val_check_interval must be above 0"),
+        ({"val_check_interval": {"secs": 2}}, "trainer.val_check_interval: expected days, hours, minutes and seconds"),
         ({"barebones": True}, "trainer.barebones trains without checkpoints"),
         ({"model_registry": "a"}, "trainer.model_registry sends checkpoints to a server"),
         (
             {"strategy": {"class_path": "pytorch_lightning.strategies.DDPStrategy", "init_args": {"start_method": "fork"}}},
             "trainer.strategy: start_method must be popen, got fork",
+        ),
+        (
+            {"strategy": {"class_path": f"{LIGHTNING}.strategies.DDPStrategy", "init_args": {"process_group_backend": "x"}}},
+            "trainer.strategy: DDPStrategy.process_group_backend: x cannot be used",
+        ),
+        (averaging(device="nope"), "trainer.callbacks: EMAWeightAveraging.device: nope is no device"),
+        (averaging(update_every_n_steps=0), "trainer.callbacks: EMAWeightAveraging.update_every_n_steps must be at least 1"),
+        (
+            {"callbacks": [*averaging()["callbacks"], {"class_path": f"{LIGHTNING}.callbacks.WeightAveraging"}]},
+            "trainer.callbacks: EMAWeightAveraging and WeightAveraging both average the weights; give one of them",
+        ),
+        (
+            {"callbacks": {"class_path": f"{LIGHTNING}.callbacks.Timer", "init_args": {"duration": "00:00:00:00"}}},
+            "trainer.callbacks: Timer.duration is 0: nothing would be trained",
         ),
     ],
     ids=str,
@@ -182,6 +205,10 @@ STOP = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "
         (["--seed_everything", "4294967296"], "got 4294967296"),
         (["--trainer.num_nodes", "2"], "num_nodes=2 would wait for processes that nobody starts"),
         (["--model", "resnet18", "--data.batch_size", "1"], "set batch_size to at least 2"),
+        (
+            2 * ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=train/loss"],
+            "trainer.callbacks: EarlyStopping stands there twice with the same settings; give one",
+        ),
     ],
     ids=str,
 )
@@ -221,7 +248,7 @@ def check_life(lit_cnn: Command, folder: Path, words: list[str]) -> tuple[Run, s
         states.append(content["state_dict"])
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     for command in ("validate", "test"):
-        done = lit_cnn(command, "--run", runs[1].path)
+        done = lit_cnn(command, "--run", runs[1].path, "--trainer.limit_val_batches", "1")
         assert done.returncode == 0, done.stderr
     assert runs[1].config.read_text().count("class_path") == runs[0].config.read_text().count("class_path")
     return runs[1], printed
@@ -274,6 +301,8 @@ TRAINER = {
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Precision bf16-mixed is not supported by the model summary")
+@pytest.mark.filterwarnings("ignore:`precision=bf16` is supported for historical reasons but its usage is discouraged")
 @pytest.mark.filterwarnings("ignore:The PyTorch Profiler default schedule will be overridden")
 @pytest.mark.filterwarnings("ignore:Profiler function <function profile> will be ignored")
 @pytest.mark.filterwarnings("ignore:You have turned on `Trainer\\(detect_anomaly=True\\)`")
@@ -320,6 +349,13 @@ def test_a_metric_that_is_watched_the_wrong_way(lit_cnn: Command):
     )
     assert done.returncode == 0
     assert "warning: EarlyStopping takes a lower val/acc for better: add mode=max" in done.stderr
+
+
+def test_an_average_that_never_began(lit_cnn: Command):
+    average = ["--trainer.callbacks=EMAWeightAveraging", "--trainer.callbacks.update_starting_at_step=1000"]
+    done = lit_cnn(*FIT, *average, "--trainer.max_epochs=1", "--trainer.logger=false")
+    assert done.returncode == 0, done.stderr
+    assert "warning: EMAWeightAveraging: the average never began" in done.stderr
 
 
 def test_an_early_stop_is_final(lit_cnn: Command, tmp_path: Path):

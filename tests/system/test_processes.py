@@ -8,13 +8,13 @@ import pytest
 
 from lit_cnn.system.processes import launched_devices, started_by_a_launcher
 
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3"}
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3", "RANK": "0", "LOCAL_RANK": "0"}
 SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train"}
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch):
-    for name in (*TORCHRUN, *SLURM, "MASTER_ADDR", "RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
+    for name in (*TORCHRUN, *SLURM, "MASTER_ADDR", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -66,4 +66,26 @@ def test_an_interactive_job_starts_one_process(monkeypatch: pytest.MonkeyPatch):
 def test_nodes_with_unequal_shares_are_refused(monkeypatch: pytest.MonkeyPatch):
     launch(monkeypatch, SLURM | {"SLURM_NTASKS": "5"})
     with pytest.raises(ValueError, match="equally many processes on each node, got 5 on 2 nodes"):
+        launched_devices("auto", 1)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (TORCHRUN | {"LOCAL_WORLD_SIZE": None}, "variable LOCAL_WORLD_SIZE is missing"),
+        (TORCHRUN | {"LOCAL_WORLD_SIZE": "0"}, "variable LOCAL_WORLD_SIZE must be a whole number of at least 1, got '0'"),
+        (TORCHRUN | {"WORLD_SIZE": "six"}, "variable WORLD_SIZE must be a whole number of at least 1, got 'six'"),
+        (TORCHRUN | {"LOCAL_RANK": None}, "variable LOCAL_RANK is missing"),
+        (TORCHRUN | {"RANK": "6"}, "torchrun has started 6 processes, but calls this one number 6"),
+        (SLURM | {"SLURM_NTASKS": "two"}, "variable SLURM_NTASKS must be a whole number of at least 0, got 'two'"),
+        (SLURM | {"SLURM_NNODES": "-1"}, "variable SLURM_NNODES must be a whole number of at least 1, got '-1'"),
+        (SLURM | {"SLURM_PROCID": "x"}, "variable SLURM_PROCID must be a whole number"),
+    ],
+    ids=str,
+)
+def test_a_variable_that_makes_no_sense_is_named(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str | None], message: str
+):
+    launch(monkeypatch, {name: value for name, value in variables.items() if value is not None})
+    with pytest.raises(ValueError, match=message):
         launched_devices("auto", 1)

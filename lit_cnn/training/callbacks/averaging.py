@@ -37,3 +37,9 @@ class LateAverage(Callback):
                     own.copy_(current)
                 for own, current in zip(average.module.buffers(), pl_module.buffers(), strict=True):
                     own.copy_(current)
+
+
+def averages_that_never_began(trainer: pl.Trainer) -> list[str]:
+    """The callbacks of a training that has ended whose average was never updated: it would have begun later."""
+    averages = [callback for callback in trainer.callbacks if isinstance(callback, WeightAveraging)]
+    return [type(one).__name__ for one in averages if one._average_model and not one._average_model.n_averaged]

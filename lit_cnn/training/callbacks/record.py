@@ -122,6 +122,8 @@ class Recorder(Callback):
         self.images += self._epoch_images
         self.seconds += epoch_seconds
         pl_module.log("train/images_per_s", self._epoch_images / epoch_seconds, sync_dist=True)
+        # Counted. max_steps may end the training amid an epoch, of which a resumed run trains and adds the rest.
+        self._epoch_images, self._epoch_started = 0, self._batch_ended
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}

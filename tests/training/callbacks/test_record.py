@@ -99,6 +99,17 @@ def test_a_validation_before_a_stop_counts_for_the_epoch(trainer: Callable[..., 
     assert rows[0][0]["val/acc"]
 
 
+def test_images_before_and_after_a_stop_by_steps_count_once(trainer: Callable[..., Trainer], tmp_path: Path):
+    run = Run(tmp_path)
+    for steps in (5, 12):  # an epoch has 8
+        recorder, path = Recorder(None), run.last if run.last.is_file() else None
+        fitting = trainer(callbacks=[recorder, Last(run)], enable_checkpointing=True, max_epochs=2, max_steps=steps)
+        data = FakeImages(num_images=88, batch_size=8)
+        fitting.fit(LitLeNet(schedule="constant"), datamodule=data, ckpt_path=path, weights_only=True)
+        assert recorder.images == 8 * steps
+        assert recorder.seconds <= recorder.wall_seconds
+
+
 class Scripted(LitLeNet):
     """Reports given validation accuracies, one an epoch."""
 
