@@ -17,10 +17,12 @@ trainer: {max_epochs: 2, accelerator: cpu}
 C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
-def run_in_shell(folder: Path, arguments: str, redirection: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_in_shell(
+    folder: Path, arguments: str, redirection: str, python_options: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LIT_CNN", "PL_"))}
     return subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m lit_cnn {arguments} {redirection}"],
+        ["bash", "-c", f"{sys.executable} {python_options} -m lit_cnn {arguments} {redirection}"],
         cwd=folder,
         env=environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables,
         capture_output=True,
@@ -72,3 +74,11 @@ def test_a_command_that_only_prints(tmp_path: Path, redirection: str, variables:
     if variables:
         assert "28x28" in done.stdout
         assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize("options", ["-Xutf8=0", "-E -Xutf8=0", "-I -Xutf8=0"])
+def test_a_python_that_keeps_its_encoding_starts_all_the_same(tmp_path: Path, options: str):
+    # -I and -E hide PYTHONPATH too: the package must be installed for them.
+    done = run_in_shell(tmp_path, "--version", "", python_options=options, **C_LOCALE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(".") >= 2
