@@ -62,7 +62,7 @@ def _write_counts(axes: Any, confusion: np.ndarray, fractions: np.ndarray) -> No
     """Writes a count into each cell that has one, in letters that fit; nothing where these could not be read."""
     axes.figure.draw_without_rendering()  # gives the cells their size
     cell = axes.get_window_extent().width / len(confusion) * 72 / axes.figure.dpi  # in points
-    size = min(8, 0.9 * cell / (DIGIT_WIDTH * len(str(confusion.max(initial=0)))))
+    size = min(8, 0.78 * cell / (DIGIT_WIDTH * len(str(confusion.max(initial=0)))))
     if size < SMALLEST:
         return
     for row, column in np.argwhere(confusion):
