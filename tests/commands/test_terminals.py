@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lit_cnn.__main__ import LASTING, PARSED_BY_LIGHTNING
+
 RECIPE = """# Größe 28×28
 model: lenet
 data: {class_path: FakeImages, init_args: {num_images: 64}}
@@ -81,3 +83,7 @@ def test_a_python_that_keeps_its_encoding_starts_all_the_same(options: str):
     done = run_in_shell(ROOT, "--version", "", python_options=options, timeout=20, **C_LOCALE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(".") >= 2
+
+
+def test_commands_that_write_files_into_a_run_go_on_without_their_output():
+    assert set(LASTING) >= set(PARSED_BY_LIGHTNING)
