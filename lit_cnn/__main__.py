@@ -22,7 +22,7 @@ COMMANDS = {
     "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
 }
 # Commands whose result is kept in files: they continue when their output cannot be written to.
-LASTING = ("fit", "resume", "test", "benchmark")
+LASTING = ("fit", "resume", "validate", "test", "benchmark")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
 PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 

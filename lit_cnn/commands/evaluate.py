@@ -11,6 +11,7 @@ from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.text import printable
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.origin import Origin
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     # Without Lightning's own table, and without running code from the checkpoint.
     evaluate(cli.model, datamodule=cli.datamodule, ckpt_path=checkpoint, verbose=False, weights_only=True)
     if difference and cli.trainer.is_global_zero:
-        print(difference)
+        print(printable(difference))
     cli.report(cli.scores(), checkpoint)
     return 0
 

@@ -286,7 +286,7 @@ def quiet() -> None:
 def _format_warning(message: Warning | str, category: type[Warning], *_: Any) -> str:
     """One line, as errors have it; the place in the sources helps nobody."""
     name = "" if issubclass(category, UserWarning) else f"{category.__name__}: "
-    return f"lit-cnn: warning: {name}{without_addresses(str(message))}\n"
+    return f"lit-cnn: warning: {name}{in_one_line(str(message))}\n"
 
 
 def ignore_warnings(pattern: str, category: type[Warning] = UserWarning) -> None:

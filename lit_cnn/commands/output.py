@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
+import secrets
 import shutil
 import signal
 import sys
@@ -15,57 +17,93 @@ from typing import Any, TextIO
 
 from lit_cnn.errors import Interrupted
 
+# Names of open files, for example /dev/stdout, which is a link to one of them.
+DESCRIPTOR = re.compile(rf"/(?:dev|proc/(?:self|thread-self|{os.getpid()}))/fd/(\d+)")
+MAX_LINKS = 40  # of links to links, as in Linux
+
 
 def check_output(path: Path) -> None:
     """Refuses a path at which no file can be written.
 
     Raises:
-        ValueError: If its folder does not exist, or it is a folder.
+        ValueError: If its folder does not exist or cannot be written into, or it is a folder.
     """
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder for the output {path}")
+    if _descriptor_of(path) is not None:
+        return
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        link = f": it is a link to {target}" if path.is_symlink() else ""
+        raise ValueError(f"there is no folder for the output {path}{link}")
     if path.is_dir():
         raise ValueError(f"the output {path} is a folder: name a file in it")
+    if is_replaced(path) and not os.access(target.parent, os.W_OK):
+        raise ValueError(f"the output cannot be written: its folder is read-only ({path})")
 
 
 @contextlib.contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
     """Opens a text file in UTF-8 for the rows of a table. Names of files keep the bytes that they have on the disk.
 
-    The rows go into a file beside it, whose name ends with ``.partial``. At the end it gets the name that was asked for.
+    The rows go into a hidden file beside it, of a name of its own. At the end it gets the name that was asked for.
     After an error, Ctrl-C, SIGTERM or SIGHUP it is removed, and an earlier file stays as it was.
 
     Args:
-        path: The file; a device or a pipe is written to at once. None is standard output.
+        path: The file; a device, a pipe, or a file that is open for output already, such as ``/dev/stdout``, is written to
+            at once, after what it holds. None is standard output.
 
     Raises:
         ValueError: If the file cannot be made.
         OSError: If it cannot be written to its end.
     """
     with _raise_on_signals(), _naming(path):
-        if path is None:
+        descriptor = 1 if path is None else _descriptor_of(path)
+        if path is None or descriptor == 1:
             with _open_stdout() as file:
                 yield file
-        elif path.exists() and not path.is_file():
-            with _open(path) as file:
+        elif not is_replaced(path):
+            with _open(path, "w", path if descriptor is None else descriptor) as file:
                 yield file
         else:
-            path = Path(os.path.realpath(path))
-            partial = path.with_name(f"{path.name}.partial")
+            target = Path(os.path.realpath(path))
+            # Two programs may write the same file: the last that ends replaces what the other wrote.
+            partial = target.with_name(f".lit_cnn-{secrets.token_hex(8)}.partial")
             try:
-                with _open(partial) as file:
+                with _open(path, "x", partial) as file:
                     yield file
-                if path.exists():
-                    shutil.copymode(path, partial)
-                partial.replace(path)
+                if target.exists():
+                    shutil.copymode(target, partial)
+                partial.replace(target)
             except BaseException:
                 partial.unlink(missing_ok=True)
                 raise
 
 
-def _open(path: Path) -> TextIO:
+def is_replaced(path: Path) -> bool:
+    """Whether the rows go into a new file, which then takes this name."""
+    return _descriptor_of(path) is None and (path.is_file() or not path.exists())
+
+
+def _descriptor_of(path: Path) -> int | None:
+    """The number of the open file that a path means: by its name, or as the file that standard output or error is."""
+    place = os.path.abspath(path)  # noqa: PTH100 - without following links
+    for _ in range(MAX_LINKS):
+        if named := DESCRIPTOR.fullmatch(place):
+            return int(named[1])
+        if not os.path.islink(place):  # noqa: PTH114
+            break
+        place = os.path.abspath(os.path.join(os.path.dirname(place), os.readlink(place)))  # noqa: PTH100, PTH115, PTH118, PTH120
+    for descriptor in (1, 2):
+        with contextlib.suppress(OSError):
+            if path.is_file() and os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+    return None
+
+
+def _open(path: Path, mode: str, file: Path | int) -> TextIO:
+    """Opens the file, or a copy of the descriptor, into which the rows for ``path`` go."""
     try:
-        return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        opened = os.dup(file) if isinstance(file, int) else file
+        return open(opened, mode, encoding="utf-8", errors="surrogateescape", newline="")  # noqa: PTH123 - or a descriptor
     except OSError as error:
         raise ValueError(f"the output cannot be written: {error.strerror} ({path})") from error
 

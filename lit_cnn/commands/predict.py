@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
-from lit_cnn.commands.output import check_output, open_output
+from lit_cnn.commands.output import check_output, is_replaced, open_output
 from lit_cnn.commands.resuming import warn
 from lit_cnn.data.rows import is_table
 from lit_cnn.network.catalogue import find_in_catalogue
-from lit_cnn.runs.search import find_run
+from lit_cnn.runs.search import find_run, is_run
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from lit_cnn.inference.inputs import GivenImages
     from lit_cnn.inference.trained import Trained
 
-# So many files that cannot be decoded are named.
+# So many files that cannot be read are named.
 NUM_NAMED = 5
 
 
@@ -67,8 +69,6 @@ def main(arguments: list[str]) -> int:
     output = None if options.output == "-" else expand(options.output)
     if output:
         check_output(output)
-        if output.exists() and images.exists() and output.samefile(images):
-            raise ValueError(f"--output {output} would replace the images")
     if options.batch_size < 1:
         raise ValueError(f"--batch_size must be at least 1, got {options.batch_size}")
     if options.data_dir and not is_table(images):
@@ -88,13 +88,17 @@ def main(arguments: list[str]) -> int:
     from lit_cnn.inference.trained import load_pretrained, load_run
 
     skip = options.on_bad_image == "skip"
+    if output:
+        _check_replaced(output, [images, *([expand(path)] if path else [])])
+    trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(path)
+    files = images
+    if is_table(images):
+        files = list_table(images, expand(options.data_dir) if options.data_dir else None, must_exist=not skip)
+    given = GivenImages(files, trained.reading, skip_bad=skip)
+    if output:
+        _check_replaced(output, given.items)
+    labels = find_labels(images, given.items, trained.class_names)
     with open_output(output) as file:
-        trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(path)
-        files = images
-        if is_table(images):
-            files = list_table(images, expand(options.data_dir) if options.data_dir else None, must_exist=not skip)
-        given = GivenImages(files, trained.reading, skip_bad=skip)
-        labels = find_labels(images, given.items, trained.class_names)
         began = time.perf_counter()
         classes = _write_rows(file, trained, given, labels, options.batch_size)
         seconds = time.perf_counter() - began
@@ -107,6 +111,32 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _check_replaced(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuses an output that would replace what is read, an image, a checkpoint, or a file of a run.
+
+    Raises:
+        ValueError: If it is one of ``inputs``, has the ending of an image or of a checkpoint, or lies in a run's folder.
+    """
+    from lit_cnn.data.formats import SUFFIXES
+    from lit_cnn.data.scan import PICTURES
+
+    if not is_replaced(output):
+        return
+    target = Path(os.path.realpath(output))
+    ending = target.suffix.lower()
+    if ending in {".ckpt", *SUFFIXES, *PICTURES}:
+        what = "a checkpoint" if ending == ".ckpt" else "an image"
+        raise ValueError(f"--output {output} has the name of {what}: name a file that ends with .csv")
+    if run := next((parent for parent in target.parents if is_run(parent)), None):
+        raise ValueError(f"--output {output} is in the folder of the run {run}: name a file elsewhere")
+    if target.is_file():
+        replaced = target.stat()
+        for path in inputs:
+            with contextlib.suppress(OSError):  # there is no such file
+                if os.path.samestat(replaced, path.stat()):
+                    raise ValueError(f"--output {output} would replace {path}, which is read: name another file")
+
+
 def _write_rows(
     file: TextIO, trained: Trained, given: GivenImages, labels: list[str | None], batch_size: int
 ) -> dict[int, str]:
@@ -114,7 +144,7 @@ def _write_rows(
     from lit_cnn.inference.inputs import UnreadableImageError
 
     has_labels = any(labels)
-    writer = csv.writer(file)
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("file", "class", "probability", *(["label"] if has_labels else [])))
     classes: dict[int, str] = {}
     positions = (position for position in range(len(given.items)) if position not in given.bad)
@@ -135,7 +165,7 @@ def _name_bad_images(reasons: list[str]) -> None:
     for reason in reasons[:NUM_NAMED]:
         warn(f"left out: {in_one_line(reason)}")
     if len(reasons) > NUM_NAMED:
-        warn(f"left out: {len(reasons) - NUM_NAMED:,} more files that cannot be decoded")
+        warn(f"left out: {len(reasons) - NUM_NAMED:,} more files that cannot be read")
 
 
 def _print_accuracy(classes: dict[int, str], labels: list[str | None], class_names: tuple[str, ...]) -> None:
@@ -144,7 +174,7 @@ def _print_accuracy(classes: dict[int, str], labels: list[str | None], class_nam
 
     labelled = [(name, labels[position]) for position, name in classes.items() if labels[position]]
     known = [pair for pair in labelled if pair[1] in class_names]
-    if known:
+    if labelled:
         print(describe_agreement(known, len(labelled) - len(known)), file=sys.stderr)
 
 

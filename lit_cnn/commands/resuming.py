@@ -11,6 +11,7 @@ from lit_cnn.commands.command_line import Arguments
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.processes import is_first_process, read_number
+from lit_cnn.system.text import printable
 
 # Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.
 RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
@@ -126,4 +127,4 @@ def _run_of_restarted_job() -> Run | None:
 def warn(message: str) -> None:
     """Prints a warning, in the first process alone."""
     if is_first_process():
-        print(f"lit-cnn: warning: {message}", file=sys.stderr, flush=True)
+        print(f"lit-cnn: warning: {printable(message)}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lit_cnn.runs.ledger import Looks
+from lit_cnn.system.text import printable
 
 if TYPE_CHECKING:
     from lit_cnn.training.class_scores import ClassScores
@@ -27,10 +28,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], right:
 
     Args:
         columns: Titles; without any title, no header is printed.
-        rows: A cell for each column. Cells are shown as they are, never read as markup.
+        rows: A cell for each column. Cells are never read as markup; what would steer the terminal is escaped.
         right: Titles of the columns that are aligned to the right, for numbers.
     """
-    rows = [[str(cell) for cell in row] for row in rows]
+    rows = [[printable(str(cell)) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns))
     for title in columns:
         number = bool(title) and title in right

@@ -26,6 +26,8 @@ def read_table(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table, each with its line number and the text in each column.
 
+    Bytes that are no UTF-8 are kept as Python keeps them in names of files.
+
     Args:
         path: A CSV or Parquet file.
         required: Columns that it has.
@@ -52,8 +54,9 @@ def read_table(
 
 def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             header = file.readline()
+            header.encode()  # only names in the rows may have other bytes
             # Spreadsheets write semicolons where a comma separates decimals.
             delimiter = next((mark for mark in "\t;" if mark in header and "," not in header), ",")
             names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
@@ -65,7 +68,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if len(cells) != len(names):
                     raise ValueError(f"{path}, line {line}: {len(cells)} cells, but the header has {len(names)}")
                 yield line, dict(zip(names, cells, strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeError, csv.Error) as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8 ({error})") from error
 
 

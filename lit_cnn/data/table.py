@@ -64,6 +64,9 @@ class ImageTable(ImageFiles):
         for column in ("path", "label"):
             if not row[column]:
                 raise ValueError(f"{place}: no {column}")
+        for column in row.keys() - {"path"}:  # a name of a file may have any bytes
+            if any("\udc80" <= character <= "\udcff" for character in row[column]):
+                raise ValueError(f"{place}: the {column} is not in UTF-8; save the table as a CSV file in UTF-8")
         if not (self.data_dir / path).is_file():
             raise ValueError(
                 f"{place}: there is no file {self.data_dir / path}; paths are relative to {self.data_dir} (--data.data_dir)"

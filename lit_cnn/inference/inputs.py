@@ -88,7 +88,7 @@ class GivenImages:
         except ValueError as error:
             if not self.skip_bad:
                 raise UnreadableImageError(str(error)) from error
-            self.bad[position] = str(error)
+            self.bad[position] = str(error) if item.exists() else f"there is no file {item}"
             size = self.reading.image_size
             return torch.zeros(self.reading.channels, size, size, dtype=torch.uint8)
 

@@ -31,6 +31,11 @@ def find_run(path: str | Path, root: str | Path = "runs") -> Run:
     return Run.open(path.parent if path.name == "config.yaml" and not path.is_dir() else path)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run: it holds the files that each run has."""
+    return all((folder / name).is_file() for name in REQUIRED)
+
+
 def list_runs(root: str | Path) -> list[Run]:
     """All runs below a folder; the one that was started or resumed last comes first.
 
@@ -42,7 +47,7 @@ def list_runs(root: str | Path) -> list[Run]:
         folder, depth = folders.pop()
         run = Run(folder)
         try:
-            if all((folder / name).is_file() for name in REQUIRED):
+            if is_run(folder):
                 time = str(run.read_environment()["time"])
                 runs.append((time, run.environment.stat().st_mtime, run))  # the time is in whole seconds
             elif depth < DEPTH:

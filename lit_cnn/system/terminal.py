@@ -47,6 +47,36 @@ IN_ASCII = {
     "Æ": "AE",
     "ł": "l",
     "Ł": "L",
+    "œ": "oe",
+    "Œ": "OE",
+    "đ": "d",
+    "Đ": "D",
+    "ð": "d",
+    "Ð": "D",
+    "þ": "th",
+    "Þ": "Th",
+    "ħ": "h",
+    "Ħ": "H",
+    "ı": "i",
+    "ẞ": "SS",
+    "€": "EUR",
+    "£": "GBP",
+    "¥": "JPY",
+    "„": '"',
+    "«": '"',
+    "»": '"',
+    "‚": "'",
+    "‹": "'",
+    "›": "'",
+    "‐": "-",
+    "≠": "!=",
+    "÷": "/",
+    "°": " deg",
+    "μ": "u",
+    "©": "(c)",
+    "®": "(R)",
+    "¿": "?",
+    "¡": "!",
     "█": "#",
     "▏": "|",
     "╸": "-",
@@ -134,6 +164,8 @@ def use_utf8(program: str) -> None:
         return
     if codecs.lookup(locale.getencoding()).name == "utf-8":
         return
+    if os.environ.get("PYTHONUTF8") == "1":
+        return  # Python ignores it, as with -I, -E and -Xutf8=0: to start anew would change nothing
     encoding = os.environ.get("PYTHONIOENCODING") or getattr(sys.stdout, "encoding", None) or "ascii"
     environment = os.environ | {"PYTHONUTF8": "1", "PYTHONIOENCODING": encoding}
     os.execve(sys.executable, [sys.executable, *words], environment)

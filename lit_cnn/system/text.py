@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 
 
 def printable(text: str, without: Container[str] = ()) -> str:
@@ -30,6 +31,46 @@ def shorten(text: str, limit: int) -> str:
     room = limit - 1  # beside the …
     last = _fitting(text[::-1], room // 2)[::-1]
     return f"{_fitting(text, room - room // 2)}…{last}"
+
+
+def shorten_all(texts: Sequence[str], limit: int) -> list[str]:
+    """Texts shortened so that those that differ still do: by the part in which they differ, or else by a number.
+
+    Args:
+        texts: Equal texts stay equal.
+        limit: Columns that each takes at most, 12 or more.
+    """
+    shown = {text: shorten(text, limit) for text in texts}
+    for short, number in Counter(shown.values()).items():
+        if number > 1:
+            alike = [text for text in shown if shown[text] == short]
+            shown |= zip(alike, _differing(alike, limit), strict=True)
+    if len(set(shown.values())) < len(shown):  # what was found for some is the beginning of another
+        shown = _numbered(list(shown), limit)
+    return [shown[text] for text in texts]
+
+
+def _differing(texts: list[str], limit: int) -> Iterable[str]:
+    """The part in which texts differ, after some of their beginning; their beginnings with numbers if it is too long."""
+    beginning = _common_beginning(texts)
+    rests = [text[len(beginning) :] for text in texts]
+    num_common = len(_common_beginning([rest[::-1] for rest in rests]))
+    parts = [rest[: len(rest) - num_common] for rest in rests]
+    room = limit - 2 - max(map(width, parts))  # beside two …
+    if room < 1:
+        return _numbered(texts, limit).values()
+    return [f"{_fitting(beginning, room)}…{part}…" for part in parts]
+
+
+def _common_beginning(texts: list[str]) -> str:
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    return first[: next((place for place, (one, other) in pairs if one != other), len(first))]
+
+
+def _numbered(texts: list[str], limit: int) -> dict[str, str]:
+    marks = [f" #{number}" for number in range(1, len(texts) + 1)]
+    return {text: shorten(text, limit - len(mark)) + mark for text, mark in zip(texts, marks, strict=True)}
 
 
 def _fitting(text: str, room: int) -> str:

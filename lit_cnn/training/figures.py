@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_cnn.system.text import shorten, width
+from lit_cnn.system.text import shorten_all, width
 from lit_cnn.training.lettering import lettering
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ MAX_NAMED = 100
 
 NAME_WIDTH = 22  # columns of a class's name
 TITLE_WIDTH = 30  # columns above a picture 2.1 inches wide
+DIGIT_WIDTH = 0.64  # of the font's size
+SMALLEST = 4  # size of letters, in points; smaller ones cannot be read
 
 
 def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -39,22 +41,33 @@ def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> np.ndarray:
     num_classes = len(names)
     has_names, has_counts = num_classes <= MAX_NAMED, num_classes <= MAX_COUNTED
     with lettering(names if has_names else []) as show:
-        inches = 6.4 if has_counts else 10 if num_classes <= 50 or not has_names else 16
+        fits = has_counts and num_classes * len(str(confusion.max(initial=0))) <= 40
+        inches = 6.4 if fits else 10 if num_classes <= 50 or not has_names else 16
         figure = Figure(figsize=(inches, inches * 0.94), layout="constrained")
         axes = figure.subplots()
         fractions = confusion / confusion.sum(axis=1, keepdims=True).clip(min=1)
         axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-        shown = [shorten(show(name), NAME_WIDTH) for name in names] if has_names else []
+        shown = shorten_all([show(name) for name in names], NAME_WIDTH) if has_names else []
         size = min(10, 40 * inches / num_classes)
         axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=size)
         axes.set_yticks(range(len(shown)), shown, fontsize=size)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
         if has_counts:
-            for row, column in np.argwhere(confusion):
-                colour = "white" if fractions[row, column] > 0.5 else "black"
-                axes.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=8, color=colour)
+            _write_counts(axes, confusion, fractions)
         return _pixels_of(figure)
+
+
+def _write_counts(axes: Any, confusion: np.ndarray, fractions: np.ndarray) -> None:
+    """Writes a count into each cell that has one, in letters that fit; nothing where these could not be read."""
+    axes.figure.draw_without_rendering()  # gives the cells their size
+    cell = axes.get_window_extent().width / len(confusion) * 72 / axes.figure.dpi  # in points
+    size = min(8, 0.78 * cell / (DIGIT_WIDTH * len(str(confusion.max(initial=0)))))
+    if size < SMALLEST:
+        return
+    for row, column in np.argwhere(confusion):
+        colour = "white" if fractions[row, column] > 0.5 else "black"
+        axes.text(column, row, str(confusion[row, column]), ha="center", va="center", fontsize=size, color=colour)
 
 
 def draw_worst(worst: Tensor, images: Any, names: Sequence[str]) -> np.ndarray:
@@ -71,6 +84,8 @@ def draw_worst(worst: Tensor, images: Any, names: Sequence[str]) -> np.ndarray:
     rows = math.ceil(len(worst) / columns)
     files = [Path(images.name(int(row[4]))).name for row in worst.tolist()]
     with lettering([*names, *files]) as show:
+        files = shorten_all([show(file) for file in files], TITLE_WIDTH)
+        classes = shorten_all([show(name) for name in names], NAME_WIDTH)
         # Fixed positions: an automatic layout takes longer than all other drawing.
         figure = Figure(figsize=(2.1 * columns, cell * rows))
         figure.subplots_adjust(
@@ -82,14 +97,14 @@ def draw_worst(worst: Tensor, images: Any, names: Sequence[str]) -> np.ndarray:
             _, label, predicted, confidence, position = row
             pixels = images.fetch(torch.tensor([int(position)]))[0].permute(1, 2, 0).cpu()
             axes.imshow(pixels.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=255)
-            title = f"{shorten(show(file), TITLE_WIDTH)}\n{_describe(names, int(label), int(predicted), confidence, show)}"
-            axes.set_title(title, fontsize=8, color="black" if label == predicted else "firebrick")
+            description = _describe(classes[int(label)], classes[int(predicted)], confidence)
+            axes.set_title(f"{file}\n{description}", fontsize=8, color="black" if label == predicted else "firebrick")
         return _pixels_of(figure)
 
 
-def _describe(names: Sequence[str], label: int, predicted: int, confidence: float, show: Callable[[str], str]) -> str:
+def _describe(label: str, predicted: str, confidence: float) -> str:
     """``called 8, is 4, 94 %``, in two lines if the names are long."""
-    called, true = (_isolate(shorten(show(names[number]), NAME_WIDTH)) for number in (predicted, label))
+    called, true = _isolate(predicted), _isolate(label)
     whole = f"called {called}, is {true}, {100 * confidence:.0f} %"
     return whole if width(whole) <= TITLE_WIDTH else f"called {called},\nis {true}, {100 * confidence:.0f} %"
 

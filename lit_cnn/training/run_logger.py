@@ -39,6 +39,7 @@ class RunLogger(TensorBoardLogger):
 
     def __init__(self, run_folder: str | Path, purge_step: int | None = None) -> None:
         super().__init__(save_dir=run_folder, name="", version="", default_hp_metric=False, purge_step=purge_step)
+        self._purge_step = purge_step
         self.step: int | None = None  # during an evaluation: the step after which its weights were saved
         self._has_failed = self._has_no_file = False
         self._curves: dict[str, SummaryWriter] = {}
@@ -90,8 +91,7 @@ class RunLogger(TensorBoardLogger):
         from torch.utils.tensorboard import SummaryWriter
 
         if folder not in self._curves:
-            purge_step = self._kwargs.get("purge_step")
-            self._curves[folder] = SummaryWriter(str(Path(self.log_dir, "curves", folder)), purge_step=purge_step)
+            self._curves[folder] = SummaryWriter(str(Path(self.log_dir, "curves", folder)), purge_step=self._purge_step)
         return self._curves[folder]
 
     @rank_zero_only

@@ -1,13 +1,14 @@
 """Whatever a user gives is accepted, or refused in one line that says what would do, with status 2."""
 
 import subprocess
+import warnings
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 from conftest import Command, write_photos
 
-from lit_cnn.commands.messages import explain, without_addresses
+from lit_cnn.commands.messages import explain, quiet, without_addresses
 from lit_cnn.commands.options import options_by_class
 
 SMALL = [
@@ -194,3 +195,10 @@ def test_no_address_of_an_object_is_printed():
 
 def test_a_name_cannot_steer_the_terminal():
     assert explain("no file a\nb\x1b[2Jc\x9b") == r"no file a b\x1b[2Jc\x9b"
+
+
+def test_no_name_in_a_warning_steers_the_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    quiet()
+    shown = warnings.formatwarning(UserWarning("1 class has too few images: a\x1b[31m\nb"), UserWarning, "file.py", 1)
+    assert shown == "lit-cnn: warning: 1 class has too few images: a\\x1b[31m b\n"

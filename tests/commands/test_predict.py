@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Command, write_photos
+from conftest import ROOT, Command, write_photos
 
 from lit_cnn.__main__ import main
+from lit_cnn.commands.output import open_output
 from lit_cnn.inference.predict import predict
 from lit_cnn.inference.trained import Trained, load_run
 
@@ -124,7 +125,7 @@ def test_many_broken_files_are_counted(classify: Command, tmp_path: Path):
         breaks(path)
     done = classify("--on_bad_image", "skip")
     assert done.stderr.count("lit-cnn: warning: left out: new/") == 5
-    assert "lit-cnn: warning: left out: 2 more files that cannot be decoded" in done.stderr
+    assert "lit-cnn: warning: left out: 2 more files that cannot be read" in done.stderr
 
 
 def test_it_fails_if_nothing_can_be_classified(classify: Command, tmp_path: Path):
@@ -164,9 +165,19 @@ def test_a_table_with_labels_gives_an_accuracy(classify: Command, tmp_path: Path
     assert "table.csv, line 5: there is no file new/none.png" in classify("--images", "table.csv").stderr
     done = classify("--images", "table.csv", "--on_bad_image", "skip")
     assert done.returncode == 0
-    assert "left out: new/none.png" in done.stderr
+    assert "left out: there is no file new/none.png\n" in done.stderr
     assert [row["label"] for row in rows_of(tmp_path / "predictions.csv")] == ["ant", "", "dog"]
     assert "of 1 images with a label are right; 1 more have labels that the network does not know" in done.stderr
+
+
+def test_labels_that_the_network_does_not_know_are_counted(classify: Command, tmp_path: Path):
+    (tmp_path / "table.csv").write_text("path,label\nnew/ant/0.png,zebra\n", encoding="utf-8")
+    said = classify("--images", "table.csv").stderr
+    assert said.endswith("no accuracy: 1 images have labels that the network does not know\n")
+    shutil.move(tmp_path / "new" / "cat", tmp_path / "new" / "bird")
+    done = classify()
+    assert [row["label"] for row in rows_of(tmp_path / "predictions.csv")] == [*["ant"] * 3, *["bee"] * 3, *["bird"] * 3]
+    assert "of 6 images with a label are right; 3 more have labels that the network does not know" in done.stderr
 
 
 def test_images_without_labels_have_three_columns(classify: Command, tmp_path: Path):
@@ -217,6 +228,104 @@ def test_an_output_that_cannot_be_written_is_one_line(classify: Command, tmp_pat
     assert classify("--output", "link.csv").returncode == 0
     assert (tmp_path / "link.csv").is_symlink()
     assert len(rows_of(tmp_path / "target.csv")) == 9
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("new/ant/0.png", "has the name of an image"),
+        ("new.JPEG", "has the name of an image"),
+        ("my.ckpt", "has the name of a checkpoint"),
+        ("link", "has the name of an image"),
+        ("table.csv", "would replace table.csv, which is read"),
+        ("picture", "would replace picture, which is read"),
+        ("lost.csv", "there is no folder for the output lost.csv: it is a link to /nowhere/lost.csv"),
+    ],
+)
+def test_an_output_replaces_nothing_that_is_read(classify: Command, tmp_path: Path, output: str, told: str):
+    (tmp_path / "table.csv").write_text("path\npicture\n", encoding="utf-8")
+    shutil.copy(tmp_path / "new" / "ant" / "0.png", tmp_path / "picture")
+    (tmp_path / "link").symlink_to("new/ant/0.png")
+    (tmp_path / "lost.csv").symlink_to("/nowhere/lost.csv")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = classify("--images", "table.csv", "--output", output)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_output_replaces_no_file_of_a_run(classify: Command, runs: Path):
+    run = next(runs.glob("*/*/*"))
+    for name in ("config.yaml", "checkpoints/new.csv"):
+        done = classify("--output", run / name)
+        assert done.returncode == 2
+        assert f"is in the folder of the run {run}: name a file elsewhere" in done.stderr
+
+
+def test_the_folder_of_the_images_can_hold_the_output(classify: Command, tmp_path: Path):
+    (tmp_path / "predictions.csv.partial").write_text("mine", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"left out: 1 of 10 files \(1 \.partial\), for example predictions\.csv\.partial"):
+        assert classify("--images", ".").returncode == 0
+    assert (tmp_path / "predictions.csv.partial").read_text(encoding="utf-8") == "mine"
+    content = (tmp_path / "predictions.csv").read_bytes()
+    assert content.count(b"\n") == 10
+    assert b"\r" not in content
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "predictions.csv", "predictions.csv.partial"}
+
+
+def test_two_outputs_of_one_name_are_each_whole(tmp_path: Path):
+    path, plain = tmp_path / "out.csv", tmp_path / "plain"
+    with open_output(path) as one, open_output(path) as other:
+        one.write("one\n")
+        other.write("other\n")
+    assert path.read_text(encoding="utf-8") == "one\n"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert {file.name for file in tmp_path.iterdir()} == {"out.csv", "plain"}
+
+
+# Writes rows to the output that is named, as a command does.
+WRITER = """
+import sys
+from pathlib import Path
+from lit_cnn.commands.output import check_output, open_output
+from lit_cnn.system.terminal import readable_output
+with readable_output(must_succeed=True):
+    print("said")
+    check_output(Path(sys.argv[1]))
+    with open_output(Path(sys.argv[1])) as file:
+        file.write("row\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("output", "redirection"),
+    [
+        ("/dev/stdout", ">> log.txt"),
+        ("/proc/self/fd/1", ">> log.txt"),
+        ("link", ">> log.txt"),
+        ("log.txt", ">> log.txt"),
+        ("/dev/stderr", "2>> log.txt"),
+        ("/dev/fd/3", "3>> log.txt"),
+    ],
+)
+def test_a_file_that_is_open_already_is_appended_to(tmp_path: Path, output: str, redirection: str):
+    (tmp_path / "log.txt").write_text("earlier\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "writer.py").write_text(WRITER, encoding="utf-8")
+    command = f"{sys.executable} writer.py {output} {redirection}"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, timeout=60)
+    lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert [lines[0], lines[-1]] == ["earlier", "row"]
+    assert {path.name for path in tmp_path.iterdir()} == {"link", "log.txt", "writer.py"}
+
+
+def test_a_table_lists_names_of_any_bytes(classify: Command, tmp_path: Path):
+    name = os.fsdecode(b"caf\xe9.png")
+    shutil.copy(tmp_path / "new" / "ant" / "0.png", tmp_path / name)
+    (tmp_path / "table.csv").write_bytes(b"path\ncaf\xe9.png\n")
+    assert classify("--images", "table.csv").returncode == 0
+    assert [row["file"] for row in rows_of(tmp_path / "predictions.csv")] == [name]
 
 
 def test_python_leaves_out_broken_files_too(runs: Path, tmp_path: Path):

@@ -45,3 +45,8 @@ def test_a_terminal_too_narrow_for_columns_wraps_the_lines_itself(
 def test_without_titles_there_is_no_header(capsys: pytest.CaptureFixture[str]):
     print_table(("", ""), [("loss", 0.1), ("accuracy", 0.9)])
     assert capsys.readouterr().out == "loss      0.1\naccuracy  0.9\n"
+
+
+def test_no_name_steers_the_terminal(capsys: pytest.CaptureFixture[str]):
+    print_table(("", ""), [("class", "a\x1b[31mb\n\x9bc")])
+    assert capsys.readouterr().out == "class  a\\x1b[31mb\\n\\x9bc\n"

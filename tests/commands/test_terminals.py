@@ -9,6 +9,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lit_cnn.__main__ import LASTING, PARSED_BY_LIGHTNING
+
 RECIPE = """# Größe 28×28
 model: lenet
 data: {class_path: FakeImages, init_args: {num_images: 64}}
@@ -17,15 +19,17 @@ trainer: {max_epochs: 2, accelerator: cpu}
 C_LOCALE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
-def run_in_shell(folder: Path, arguments: str, redirection: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_in_shell(
+    folder: Path, arguments: str, redirection: str, python_options: str = "", timeout: float = 240, **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LIT_CNN", "PL_"))}
     return subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m lit_cnn {arguments} {redirection}"],
+        ["bash", "-c", f"{sys.executable} {python_options} -m lit_cnn {arguments} {redirection}"],
         cwd=folder,
         env=environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables,
         capture_output=True,
         encoding=variables.get("PYTHONIOENCODING", "utf-8"),
-        timeout=240,
+        timeout=timeout,
         check=False,
     )
 
@@ -72,3 +76,14 @@ def test_a_command_that_only_prints(tmp_path: Path, redirection: str, variables:
     if variables:
         assert "28x28" in done.stdout
         assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize("options", ["-Xutf8=0", "-E -Xutf8=0"])
+def test_a_python_that_keeps_its_encoding_starts_all_the_same(options: str):
+    done = run_in_shell(ROOT, "--version", "", python_options=options, timeout=20, **C_LOCALE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(".") >= 2
+
+
+def test_commands_that_write_files_into_a_run_go_on_without_their_output():
+    assert set(LASTING) >= set(PARSED_BY_LIGHTNING)

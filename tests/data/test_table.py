@@ -99,7 +99,8 @@ def test_a_wrong_split_is_named(photos: Path, split: str, told: str):
         ("", r"has no rows below its header"),
         ("path,label\n", r"has no rows below its header"),
         ("file,label\na.jpg,x\n", r"has no column path; it has file, label"),
-        (b"path,label\n\xff\xfe,x\n", r"is not a CSV file in UTF-8"),
+        (b"path,label,caf\xe9\n0.jpg,x,\n", r"is not a CSV file in UTF-8"),
+        (b"path,label\nant/0.png,K\xe4fer\n", r"line 2: the label is not in UTF-8; save the table as a CSV file in UTF-8"),
     ],
 )
 def test_what_is_no_table_of_images_is_refused(photos: Path, content: str | bytes, told: str):
@@ -141,7 +142,7 @@ def test_the_commands_take_a_table(lit_cnn: Command, photos: Path, tmp_path: Pat
     predict = ("predict", "--run", run, "--images", elsewhere)
     assert lit_cnn(*predict, "--data_dir", photos).returncode == 0
     assert "elsewhere.csv, line 2: there is no file" in lit_cnn(*predict).stderr
-    assert "would replace the images" in lit_cnn(*predict, "--output", elsewhere).stderr
+    assert "elsewhere.csv, which is read: name another" in lit_cnn(*predict, "--output", elsewhere).stderr
     tested = lit_cnn("test", "--run", run, "--data", photos)  # the same images in a folder, with other names of classes
     assert "differ" in tested.stderr
     training = Manifest.read(run / "data.json").of("train")[0]

@@ -21,6 +21,7 @@ from lit_cnn.system.terminal import NOTICE, READABLE, Output, in_ascii, readable
         ("Fußgängerzüge, Ørsted, naïve", "Fussgangerzuge, Orsted, naive"),
         ("┏━┓│╰", "+-+|+"),
         ("½ ﬁve", "1/2 five"),
+        ("“Œuvre” – 5 €, Đà Nẵng, ırmak, þ", '"OEuvre" - 5 EUR, Da Nang, irmak, th'),
         ("猫 🐈", r"\u732b \U0001f408"),
         ("caf\udce9.jpg", r"caf\xe9.jpg"),
         ("\ud800", r"\ud800"),

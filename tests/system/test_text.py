@@ -2,7 +2,7 @@
 
 import pytest
 
-from lit_cnn.system.text import printable, shorten, width
+from lit_cnn.system.text import printable, shorten, shorten_all, width
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,22 @@ def test_long_names_lose_their_middle():
     assert shorten("abcdefghijk", 10) == "abcde…hijk"
     assert shorten("猫猫猫猫", 5) == "猫…猫"
     assert [width(shorten("猫ab" * 50, limit)) <= limit for limit in range(3, 40)] == [True] * 37
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["cat", "dog", "cat"], ["cat", "dog", "cat"]),
+        (
+            [f"a very long name number {number:02} with much text" for number in (7, 12)],
+            ["a very long name nu…07…", "a very long name nu…12…"],
+        ),
+        (
+            ["a" * 12 + "x" * 30 + "b" * 12, "a" * 12 + "y" * 30 + "b" * 12],
+            ["aaaaaaaaaa…bbbbbbbbb #1", "aaaaaaaaaa…bbbbbbbbb #2"],
+        ),
+    ],
+)
+def test_shortened_texts_differ_as_the_texts_do(texts: list[str], expected: list[str]):
+    assert shorten_all(texts, 23) == expected
+    assert all(width(text) <= 23 for text in expected)

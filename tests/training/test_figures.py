@@ -13,6 +13,7 @@ import torch
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 
 from lit_cnn.data.splits import ArrayImages
 from lit_cnn.training import lettering
@@ -134,6 +135,23 @@ def test_a_matrix_of_many_classes_is_drawn_without_names():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert draw_confusion(np.eye(300, dtype=int), ["猫"] * 300).ndim == 3
+
+
+@pytest.mark.parametrize(("num_classes", "largest", "has_counts"), [(20, 999_999, True), (20, 10**15, False), (3, 12, True)])
+def test_counts_fit_into_their_cells(monkeypatch: pytest.MonkeyPatch, num_classes: int, largest: int, has_counts: bool):
+    written: list[tuple[float, float]] = []
+
+    def measure(figure: Figure) -> np.ndarray:
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        cell = axes.get_window_extent().width / num_classes
+        written.extend((text.get_window_extent().width, cell) for text in axes.texts)
+        return np.zeros((1, 1, 3), np.uint8)
+
+    monkeypatch.setattr("lit_cnn.training.figures._pixels_of", measure)
+    draw_confusion(np.full((num_classes, num_classes), largest), [f"class {number}" for number in range(num_classes)])
+    assert len(written) == has_counts * num_classes**2
+    assert all(width < cell for width, cell in written)
 
 
 def test_filters_are_those_of_the_first_convolution():

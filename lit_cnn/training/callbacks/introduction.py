@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from lit_cnn.data.manifest import count
+from lit_cnn.system.text import printable
 
 # So many classes are listed with their images.
 NUM_LISTED = 10
@@ -33,7 +34,7 @@ class Introduction(Callback):
         threads = f" with {count(torch.get_num_threads(), 'thread')}" if device == "cpu" else ""
         print(
             f"{type(pl_module).__name__} ({pl_module.hparams.get('variant', 'no variants')}, {num_parameters:,} parameters) "
-            f"on {data.name} at {data.image_size}×{data.image_size}; "
+            f"on {printable(data.name)} at {data.image_size}×{data.image_size}; "
             f"{trainer.world_size} × {device}{threads}, {trainer.precision}; seed {self.seed}"
         )
         print(describe_settings(trainer, pl_module))
@@ -57,7 +58,8 @@ def describe_splits(data: Any) -> list[str]:
     lines = []
     for split, counts in data.counts().items():
         if len(counts) <= NUM_LISTED:
-            by_class = ", ".join(f"{name} {count:,}" for name, count in zip(data.class_names, counts, strict=True))
+            pairs = zip(data.class_names, counts, strict=True)
+            by_class = ", ".join(f"{printable(name)} {number:,}" for name, number in pairs)
         else:
             by_class = f"{min(counts):,} to {max(counts):,} in each of {len(counts)} classes"
         lines.append(f"{split}: {sum(counts):,} images ({by_class})")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
-from scipy.stats import binomtest
 
 from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
 from lit_cnn.runs.search import find_by_id, run_of_checkpoint
-from lit_cnn.training.class_scores import Answers, ClassScores
+from lit_cnn.training.class_scores import Answers, ClassScores, wilson
 from lit_cnn.training.evaluation_files import write_evaluation
 from lit_cnn.training.origin import Origin, data_of, name_of
 from lit_cnn.training.run_logger import RunLogger
@@ -209,5 +209,5 @@ def with_interval(scores: dict[str, Any]) -> dict[str, Any]:
     if not {"test/acc", "test/images"} <= scores.keys():
         return scores
     images = round(scores["test/images"])
-    interval = binomtest(round(scores["test/acc"] * images), images).proportion_ci(method="wilson")
-    return {**scores, "test/acc_low": float(interval.low), "test/acc_high": float(interval.high)}
+    low, high = wilson(np.array(round(scores["test/acc"] * images)), np.array(images))
+    return {**scores, "test/acc_low": float(low), "test/acc_high": float(high)}

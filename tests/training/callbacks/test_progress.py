@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet
-from lit_cnn.training.callbacks.introduction import Introduction
+from lit_cnn.training.callbacks.introduction import Introduction, describe_splits
 from lit_cnn.training.callbacks.progress import Bar, EpochLines, Pace, progress_bar
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -149,3 +149,8 @@ def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer]
         "SGD with momentum 0.9, learning rate 0.01 (cosine), weight decay 0.0005, batches of 32 images of 28×28, "
         "augmentation: none, 1 epoch"
     )
+
+
+def test_no_name_of_a_class_steers_the_terminal():
+    data = SimpleNamespace(class_names=("a\x1b[31m", "猫"), counts=lambda: {"train": [1200, 3]})
+    assert describe_splits(data) == ["train: 1,203 images (a\\x1b[31m 1,200, 猫 3)"]
