@@ -250,6 +250,7 @@ def test_told_to_stop(workplace: Path, lit_cnn: Command, whole: tuple, signum: i
     check(run, whole, lit_cnn("fit", "--config", run.config, "--ckpt_path", "last"))
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_quits_at_once(workplace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOON", "1")
     process = start(workplace, *FIT, pause=30)
@@ -323,6 +324,7 @@ def test_no_process_outlives_another(workplace: Path, dies: str):
     assert torch.load(run.last, weights_only=True)["global_step"] >= 2
 
 
+@pytest.mark.slow
 def test_two_runs_begun_at_once_have_two_folders(workplace: Path):
     both = [start(workplace, *FIT, "--trainer.max_epochs", "1", pause=0) for _ in range(2)]
     for process in both:
@@ -346,6 +348,7 @@ def slurm(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_slurms_requeue_signal(workplace: Path, lit_cnn: Command, whole: tuple, slurm: Run, monkeypatch: pytest.MonkeyPatch):
     process = start(workplace, *FIT, "--save_every_steps", "1000")
     wait_until_under_way(workplace)

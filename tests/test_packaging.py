@@ -59,6 +59,7 @@ def test_an_installed_wheel_trains(wheel: Path, tmp_path: Path):
     assert len(list(tmp_path.glob("runs/digits/lenet/*/checkpoints/best.ckpt"))) == 1
 
 
+@pytest.mark.slow
 def test_a_script_in_the_folder_above_the_clone_finds_the_package(tmp_path: Path):
     """The clone is called as the package: its folder must not stand for it."""
     (tmp_path / "lit_cnn").symlink_to(ROOT)

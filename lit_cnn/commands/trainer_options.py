@@ -199,13 +199,15 @@ def _check_class(group: str, settings: Mapping[str, Any]) -> None:
     refuse_class(group, str(settings["class_path"]))
     if arguments.get("start_method", "popen") not in _START_METHODS:
         raise ValueError(f"trainer.{group}: start_method must be popen, got {arguments['start_method']}")
-    if name in _PACKAGES and find_spec(_PACKAGES[name]) is None:
-        raise ValueError(f"trainer.{group}: {name} needs another package: pip install {_PACKAGES[name].replace('_', '-')}")
+    missing = name in _PACKAGES and find_spec(_PACKAGES[name]) is None
+    package = f"needs another package: pip install {_PACKAGES[name].replace('_', '-')}" if missing else ""
     _check_arguments(f"trainer.{group}: {name}", name, arguments)
     is_online = name in ("CometLogger", "LitLogger") or (name == "WandbLogger" and not arguments.get("offline"))
     tracking = arguments.get("tracking_uri")
     if is_online or (name == "MLFlowLogger" and tracking is not None and not str(tracking).startswith("file:")):
-        refuse_servers(f"trainer.{group}: {name} sends data to a server; use CSVLogger")
+        refuse_servers(f"trainer.{group}: {name} sends data to a server{package and f', and {package}'}; use CSVLogger")
+    if package:
+        raise ValueError(f"trainer.{group}: {name} {package}")
 
 
 def _check_arguments(place: str, name: str, arguments: Mapping[str, Any]) -> None:

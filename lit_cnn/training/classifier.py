@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from lit_cnn.data.loader import Batch
 from lit_cnn.errors import TrainingError
 from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
@@ -25,13 +24,7 @@ from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
-from lit_cnn.training.compatibility import (
-    compare_arguments,
-    compare_batch,
-    compare_checkpoint,
-    compare_with_data,
-    float_images,
-)
+from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
 from lit_cnn.training.origin import Origin, data_of, follow_run
@@ -225,7 +218,7 @@ class LitClassifier(pl.LightningModule):
         images, labels = float_images(batch, self.dtype), batch[1]
         # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
         logits = self(images).to(torch.float32, copy=True)
-        self.metrics[split].update(logits, labels, batch.positions if isinstance(batch, Batch) else None)
+        self.metrics[split].update(logits, labels, getattr(batch, "positions", None))
         return logits
 
     def on_validation_start(self) -> None:
@@ -281,9 +274,7 @@ class LitClassifier(pl.LightningModule):
         Raises:
             ValueError: If channels, classes or image size do not fit; names what would.
         """
-        compare_with_data(self, self.trainer.datamodule)
-        if stage == "fit":
-            compare_batch(self, self.trainer.datamodule)
+        compare_with_data(self, self.trainer.datamodule, stage)
         # The one place that decides it for a new training; a checkpoint brings its own, see ImageDataModule.
         data = self.trainer.datamodule
         if hasattr(data, "normalise_with"):

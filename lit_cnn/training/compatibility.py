@@ -114,11 +114,16 @@ def find_difference(
     return next(((name, saved[name], current[name]) for name in sorted(compared) if saved[name] != current[name]), None)
 
 
-def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
+def compare_with_data(classifier: pl.LightningModule, data: Any, stage: str) -> None:
     """Refuses data that do not fit a network.
 
+    Args:
+        classifier: The network.
+        data: The data.
+        stage: As Lightning names it; with ``fit`` the size of the batches is compared too.
+
     Raises:
-        ValueError: If channels, classes or image size do not fit; names what would.
+        ValueError: If channels, classes, image size or batch size do not fit; names what would.
     """
     name = type(classifier).__name__
     channels = getattr(data, "channels", classifier.in_channels)
@@ -146,9 +151,11 @@ def compare_with_data(classifier: pl.LightningModule, data: Any) -> None:
             f"{name} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}: "
             f"set image_size (--data.image_size)"
         )
+    if stage == "fit":
+        _compare_batch(classifier, data)
 
 
-def compare_batch(classifier: pl.LightningModule, data: Any) -> None:
+def _compare_batch(classifier: pl.LightningModule, data: Any) -> None:
     """Refuses batches of one image, if a BatchNorm of the network would get one value for each channel.
 
     Raises:

@@ -208,6 +208,7 @@ class LitResNet(LitClassifier):
 """
 
 
+@pytest.mark.slow
 def test_a_class_of_ones_own_has_options_of_its_own(tmp_path: Path):
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "mine.yaml").write_text("model: {class_path: mine.LitResNet}\ndata: FakeImages")

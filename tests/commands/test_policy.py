@@ -76,6 +76,7 @@ def test_a_logger_that_sends_data_must_be_allowed(
     refused = lit_cnn(*FIT, "--config", "recipe.yaml")
     assert refused.returncode == 2
     assert ("sends data to a server" in refused.stderr) is not allowed
+    assert "pip install " in refused.stderr
     monkeypatch.setenv("LIT_CNN_ALLOW_REMOTE", "1")
     missing = lit_cnn(*FIT, "--config", "recipe.yaml")
     assert missing.returncode == 2

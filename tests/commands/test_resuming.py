@@ -125,6 +125,7 @@ SHORT = '{"milliseconds": 1}'
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_the_limit_that_was_reached_is_named(
     lit_cnn: Command, tmp_path: Path, limits: list[str], given: list[str], reason: str
 ):
@@ -255,7 +256,7 @@ def test_a_second_training_of_a_run_is_refused(lit_cnn: Command, trained: Path, 
     assert lit_cnn("fit", "--run", run.path, "--trainer.max_epochs", "2").returncode == 0
 
 
-@pytest.mark.parametrize("finder", ["BatchSizeFinder", "LearningRateFinder"])
+@pytest.mark.parametrize("finder", [pytest.param("BatchSizeFinder", marks=pytest.mark.slow), "LearningRateFinder"])
 def test_the_configuration_holds_what_a_finder_found(lit_cnn: Command, tmp_path: Path, finder: str):
     steps = {"LearningRateFinder": ["--trainer.callbacks.num_training_steps", "20"]}.get(finder, [])
     callbacks = [f"--trainer.callbacks+={finder}", *steps, "--trainer.callbacks+=LearningRateMonitor"]
@@ -299,7 +300,6 @@ CALLBACKS = {
     "RichProgressBar": {},
     "TQDMProgressBar": {},
     "Timer": {"duration": "00:01:00:00"},
-    "WeightAveraging": {},
 }
 
 

@@ -54,6 +54,7 @@ def test_busy_processors_are_left_out_and_a_resumed_run_keeps_its_threads(
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.slow
 def test_a_quiet_machine_is_used_as_a_whole(monkeypatch: pytest.MonkeyPatch, lit_cnn: Command, tmp_path: Path):
     machine(monkeypatch, usable=2, busy=0.3)
     done = lit_cnn(*FIT, *ONE_EPOCH)

@@ -83,6 +83,7 @@ def test_where_there_are_no_links_the_predecessor_is_moved(tmp_path: Path, monke
     assert read_checkpoint(tmp_path / "last.ckpt") == {"number": 1}
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path):
     # A limit on the size of files makes the kernel refuse to write, as a full disk does: at once, or near the end.
     program = """

@@ -28,6 +28,7 @@ def test_it_says_whether_there_is_glibc():
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+@pytest.mark.slow
 def test_memory_that_was_freed_is_used_again():
     faults = {}
     for call in ("pass", "keep_freed_memory()"):

@@ -27,7 +27,8 @@ def test_a_compiled_run_can_be_loaded_tested_and_resumed_without_compiling(lit_c
         assert "compiled (" not in done.stdout
 
 
-@pytest.mark.parametrize("variant", ["googlenet", pytest.param("googlenet_paper", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["googlenet", "googlenet_paper"])
 def test_the_forward_pass_of_training_is_compiled_and_the_names_stay(monkeypatch: pytest.MonkeyPatch, variant: str):
     plain, compiled = (LitGoogLeNet(num_classes=3, in_channels=1, variant=variant).eval() for _ in range(2))
     compiled.load_state_dict(plain.state_dict())
