@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ class DownloadedDataModule(ImageDataModule):
     def _folder(self) -> Path:
         return self.data_dir / self.folder
 
+    @abstractmethod
     def torchvision_dataset(self, train: bool, download: bool) -> Any:
-        raise NotImplementedError(f"{type(self).__name__} must implement torchvision_dataset()")
+        """torchvision's dataset of the training or of the test images."""
 
     def prepare_data(self) -> None:
         # One download brings training and test images. Training does not read the test images.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,14 @@ from lit_cnn.data.splits import (
 from lit_cnn.system.paths import expand
 
 
-class ImageDataModule(pl.LightningDataModule):
+class ImageDataModule(pl.LightningDataModule, ABC):
     """Splits, loads and transforms a dataset of labelled images.
 
     The training images are divided into training and validation images, stratified by class and seeded. Only
     ``Trainer.test`` reads the test images. ``Trainer.predict`` gets the validation images.
 
     Images in memory are moved to the GPU as uint8, if it has room. Other images are moved as uint8, batch by batch.
-    Augmentation, resizing and normalisation run on the device, on the whole batch.
-
-    A subclass describes its dataset and implements :meth:`read`.
+    Augmentation, resizing and normalisation run on the device, on the whole batch. A subclass implements :meth:`read`.
 
     Args:
         data_dir: Folder of the dataset's files; None for a dataset that reads none.
@@ -124,9 +123,9 @@ class ImageDataModule(pl.LightningDataModule):
         self._digests: dict[Split, str] = {}
         self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
+    @abstractmethod
     def read(self, split: Split) -> Images | None:
         """Images of a split; None for ``val`` if the validation images are to be taken from the training images."""
-        raise NotImplementedError(f"{type(self).__name__} must implement read()")
 
     @property
     def num_classes(self) -> int:
