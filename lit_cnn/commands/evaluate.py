@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> int:
     if checkpoint is None:
         raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
     cli.run = find_tested_run(cli, checkpoint)
+    # The Trainer compares them too, but not before it has loaded weights, which do not fit other classes.
+    Origin.of(peek(checkpoint), checkpoint).check(cli.datamodule, command, with_digest=False)
     difference = Origin.of(peek(checkpoint)).describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):

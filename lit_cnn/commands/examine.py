@@ -149,17 +149,18 @@ def _check_splits(data: ImageDataModule) -> Iterator[Finding]:
         by_class = dict(zip(data.class_names, counts, strict=True))
         rarest, commonest = min(by_class, key=by_class.__getitem__), max(by_class, key=by_class.__getitem__)
         fewest, most = by_class[rarest], by_class[commonest]
-        text = f"{sum(counts):,} images of {data.num_classes} classes, {fewest:,} ({rarest}) to {most:,} ({commonest}) each"
+        each = f"{most:,} each" if fewest == most else f"{fewest:,} ({rarest}) to {most:,} ({commonest}) each"
+        text = f"{sum(counts):,} images of {data.num_classes} classes, {each}"
         level: Level = "ok"
+        few = f"fewer than {FEW_IMAGES} are few to learn from"
         if absent := [name for name, number in by_class.items() if not number]:
             level, text = "warning", f"{text}: nothing is measured of {first(absent, NUM_NAMED)}; add images"
         elif split == "train" and most >= UNBALANCED * fewest:
-            level, text = (
-                "warning",
-                f"{text}: set --model.class_weights higher for rare classes, and look at balanced accuracy",
-            )
+            rare = f"{few}; " if fewest < FEW_IMAGES else ""
+            advice = "set --model.class_weights higher for rare classes, and look at balanced accuracy"
+            level, text = "warning", f"{text}: {rare}{advice}"
         elif split == "train" and fewest < FEW_IMAGES:
-            level, text = "warning", f"{text}: fewer than {FEW_IMAGES} are few to learn from"
+            level, text = "warning", f"{text}: {few}"
         yield Finding(level, split, text, by_class)
 
 

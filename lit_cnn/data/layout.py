@@ -143,7 +143,9 @@ class Layout:
             start = f"{path}/"
             others = [left for left in self.scan.left_out if f"{left.path}/".startswith(start)]
             what = f"; it holds {count_left_out(others)}" if others else ""
-            raise ValueError(f"the class folder {place / missing[0]} holds no image{what}{self._renaming()}")
+            raise ValueError(
+                f"the class folder {place / missing[0]} holds no image{what}: add some, or remove it{self._renaming()}"
+            )
         depth = 1 if split is None else 2
         if not any(image.path.count("/") == depth for image in images):
             raise ValueError(

@@ -92,7 +92,7 @@ class LitClassifier(pl.LightningModule):
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}")
         if class_weights is not None and len(class_weights) != num_classes:
-            raise ValueError(f"class_weights must be {num_classes}, one for each class, got {len(class_weights)}")
+            raise ValueError(f"class_weights must be {num_classes} numbers, one for each class, got {len(class_weights)}")
         if backbone_lr_scale <= 0:
             raise ValueError(f"backbone_lr_scale must be above 0, got {backbone_lr_scale}; to stop it, freeze the backbone")
         rate_factor(schedule, 1, warmup_ratio)

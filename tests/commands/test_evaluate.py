@@ -120,6 +120,10 @@ def test_other_photos_of_the_same_classes_are_an_entry_of_their_own(lit_cnn: Com
     assert others.keys() == {"grey"}
     assert others["grey"]["test/images"] == 60  # none of them has trained the network
     assert results == before
+    write_photos(tmp_path / "fewer", ("ant", "bee"), 5)
+    done = lit_cnn("test", "--run", run.path, "--data", "fewer")
+    assert done.returncode == 2
+    assert "photos cannot be evaluated on fewer, whose classes differ" in done.stderr
     (tmp_path / "only_a_test").mkdir()
     (tmp_path / "grey").rename(tmp_path / "only_a_test" / "test")
     done = lit_cnn("test", "--run", run.path, "--data", "only_a_test")
