@@ -18,7 +18,7 @@ from lit_cnn.errors import TrainingError
 from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
-from lit_cnn.runs.format import CHECKPOINT_KEY, format_entries
+from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
@@ -27,7 +27,7 @@ from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, optimizer_factory
-from lit_cnn.training.origin import Origin, data_of, follow_run
+from lit_cnn.training.origin import Origin, data_of, describe_classifier, follow_run
 from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor, start_schedules
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
@@ -281,16 +281,9 @@ class LitClassifier(pl.LightningModule):
             data.normalise_with(self.normalisation)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        cls, data = type(self), self.trainer.datamodule
         # The initial weights are not needed to load this checkpoint.
         checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
-        checkpoint[CHECKPOINT_KEY] = {
-            **format_entries(),
-            "class_path": f"{cls.__module__}.{cls.__qualname__}",
-            "started_from": self.hparams["weights"],
-            # Lightning stores the state of the data module under this key.
-            "data_key": type(data).__qualname__ if data is not None else None,
-        }
+        checkpoint[CHECKPOINT_KEY] = describe_classifier(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         trainer = getattr(self, "_trainer", None)  # None for load_from_checkpoint

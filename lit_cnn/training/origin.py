@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytorch_lightning as pl
 
 from lit_cnn.data.manifest import FILE_NAME, beside
-from lit_cnn.runs.format import CHECKPOINT_KEY, RUN_KEY
+from lit_cnn.runs.format import CHECKPOINT_KEY, RUN_KEY, format_entries
 from lit_cnn.runs.search import run_of_checkpoint
 
 
@@ -128,6 +128,18 @@ class Origin:
     def _other(self, data: Any) -> str:
         name = name_of(data)
         return f"other images of {name}" if name == self.dataset else str(name)
+
+
+def describe_classifier(classifier: pl.LightningModule) -> dict[str, Any]:
+    """What a checkpoint says of the network and of its data, for :class:`Origin` and for comparisons."""
+    cls, data = type(classifier), classifier.trainer.datamodule
+    return {
+        **format_entries(),
+        "class_path": f"{cls.__module__}.{cls.__qualname__}",
+        "started_from": classifier.hparams["weights"],
+        # Lightning stores the state of the data module under this key.
+        "data_key": type(data).__qualname__ if data is not None else None,
+    }
 
 
 def follow_run(data: Any, checkpoint: str | Path | None) -> None:
