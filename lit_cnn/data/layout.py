@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -184,28 +184,29 @@ class Layout:
     def _classes(self) -> dict[Split | None, list[str]]:
         """The class folders of each split, or those in the root."""
         found: dict[Split | None, list[str]] = defaultdict(list)
-        split_of = {folder: split for split, folder in self.splits.items()}
-        for path in self.scan.folders:
-            top, _, inner = path.partition("/")
-            if not self.splits and not inner:
-                found[None].append(top)
-            elif top in split_of and inner:
-                found[split_of[top]].append(inner)
+        for split, _, inner in self._by_split(self.scan.folders):
+            if "/" not in inner:
+                found[split].append(inner)
         return found
 
     @cached_property
     def _images(self) -> dict[Split | None, list[ListedImage]]:
         """The images in the class folders of each split, or in those in the root."""
         found: dict[Split | None, list[ListedImage]] = defaultdict(list)
+        for split, path, inner in self._by_split(self.scan.images):
+            if "/" in inner:
+                found[split].append(ListedImage(path, inner.partition("/")[0], split))
+        return found
+
+    def _by_split(self, paths: Iterable[str]) -> Iterator[tuple[Split | None, str, str]]:
+        """The paths in folders of splits, each with its split and with what it is called in the folder of the split."""
         split_of = {folder: split for split, folder in self.splits.items()}
-        for path in self.scan.images:
+        for path in paths:
             top, _, inner = path.partition("/")
             if not self.splits:
-                if inner:
-                    found[None].append(ListedImage(path, top))
-            elif top in split_of and "/" in inner:
-                found[split_of[top]].append(ListedImage(path, inner.partition("/")[0], split_of[top]))
-        return found
+                yield None, path, path
+            elif top in split_of and inner:
+                yield split_of[top], path, inner
 
 
 def _describe_renaming(folders: list[str], splits: Collection[Split]) -> str:
