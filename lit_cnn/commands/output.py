@@ -73,9 +73,8 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
                 if target.exists():
                     shutil.copymode(target, partial)
                 partial.replace(target)
-            except BaseException:
+            finally:
                 partial.unlink(missing_ok=True)
-                raise
 
 
 def is_replaced(path: Path) -> bool:

@@ -40,9 +40,12 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def without_metadata(content: bytes) -> bytes | None:
-    """A PNG, JPEG or AVIF file without texts, colour profiles and the like; None if it has none, or is of another format.
+    """The content of a PNG, JPEG or AVIF file without its metadata, for example texts and colour profiles.
 
-    Pillow refuses files for such parts, if they are large or damaged.
+    Pillow refuses a file whose metadata are large or damaged.
+
+    Returns:
+        None if the file has no metadata, or another format.
     """
     stripped = None
     if content.startswith(_PNG):

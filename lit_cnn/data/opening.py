@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -16,6 +16,8 @@ from lit_cnn.data.depth import is_deep, keep_colours_of_16_bits, low_bytes_tiles
 from lit_cnn.data.formats import FORMATS
 from lit_cnn.data.library_warnings import recorded_warnings
 from lit_cnn.data.metadata import without_metadata
+
+Result = TypeVar("Result")
 
 # The Pillow modes that hold one luminance value per pixel, beside the deep ones.
 GREY_MODES = {"1", "L", "LA", "La"}
@@ -60,18 +62,30 @@ class Header:
 
 def header_of(path: Path, content: IO[bytes] | None = None) -> Header:
     """What the header of an image file says, see :func:`is_grey`."""
-    file = content or path
     try:
         with recorded_warnings():
-            try:
-                return Header.read(file)
-            except Exception:
-                stripped = without_metadata(bytes_of(file))
-                if stripped is None:
-                    raise
-                return Header.read(io.BytesIO(stripped))
-    except Exception as error:
+            return despite_metadata(Header.read, content or path)
+    except Exception as error:  # see despite_metadata
         raise ValueError(f"{path} is not a readable image ({reason(error)})") from error
+
+
+def despite_metadata(read: Callable[[Path | IO[bytes]], Result], file: Path | IO[bytes]) -> Result:
+    """What ``read`` returns for a file; if it fails, for the file without its metadata.
+
+    Args:
+        read: Reads a path or an open file with Pillow. Its decoders raise errors of any class: beside OSError, ValueError
+            and SyntaxError also struct.error, IndexError, EOFError, zlib.error and others.
+        file: The file.
+    """
+    try:
+        return read(file)
+    except Exception:
+        stripped = without_metadata(_bytes_of(file))
+        if stripped is None:
+            raise
+        with suppress(Exception):  # the first error tells more
+            return read(io.BytesIO(stripped))
+        raise
 
 
 @contextmanager
@@ -121,7 +135,7 @@ def _opened(file: Path | IO[bytes]) -> Iterator[IO[bytes]]:
         yield file
 
 
-def bytes_of(file: Path | IO[bytes]) -> bytes:
+def _bytes_of(file: Path | IO[bytes]) -> bytes:
     """The content of a file."""
     with _opened(file) as stream:
         return stream.read()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from lit_cnn.data.depth import Values, colour_key, colours_of, full_scale, is_deep, low_bytes_tiles, to_8_bits, values_of
 from lit_cnn.data.library_warnings import recorded_warnings
-from lit_cnn.data.metadata import upright, without_metadata
-from lit_cnn.data.opening import bytes_of, open_image, reason
+from lit_cnn.data.metadata import upright
+from lit_cnn.data.opening import despite_metadata, open_image, reason
 
 Resize: TypeAlias = Literal["crop", "squash", "pad"]
 Background: TypeAlias = Literal["white", "black"]
@@ -146,15 +146,7 @@ class Reading:
 
     def decode(self, file: Path | IO[bytes], count_frames: bool = False) -> tuple[Tensor, ImageFacts]:
         """:meth:`examine` for a path or an open file, with Pillow's own errors."""
-        try:
-            return self._decode(file, count_frames)
-        except Exception:
-            content = without_metadata(bytes_of(file))
-            if content is None:
-                raise
-            with suppress(Exception):
-                return self._decode(io.BytesIO(content), count_frames)
-            raise
+        return despite_metadata(partial(self._decode, count_frames=count_frames), file)
 
     def _decode(self, file: Path | IO[bytes], count_frames: bool) -> tuple[Tensor, ImageFacts]:
         with recorded_warnings() as warnings, open_image(file) as image:

@@ -83,11 +83,11 @@ def _use_font(file: str) -> str | None:
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
-    try:
-        font_manager.fontManager.addfont(file)
-        return FT2Font(file).family_name
-    except (RuntimeError, OSError, NotImplementedError):
+    font = FT2Font(file)
+    if not font.scalable:
         return None
+    font_manager.fontManager.addfont(file)
+    return font.family_name
 
 
 def _package_for(character: str) -> str:
