@@ -1,10 +1,14 @@
-"""Errors of this project."""
+"""Errors and warnings of this project."""
 
 from __future__ import annotations
 
 
 class TrainingError(RuntimeError):
     """Training cannot continue because of its own course, not because of the arguments or the machine."""
+
+
+class DataWarning(UserWarning):
+    """Something about a dataset that ``lit-cnn doctor`` reports as a finding."""
 
 
 class Interrupted(SystemExit):

@@ -17,6 +17,17 @@ from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.origin import Origin
 from lit_cnn.training.run_logger import RunLogger
 
+# Warnings of Lightning. The callbacks that trained are not wanted in an evaluation.
+CALLBACKS_NEEDED = (
+    r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided during `Trainer` "
+    r"instantiation\. Please add the following callbacks: \[.*\]\.$"
+)
+# What a checkpoint holds are the averaged weights, which are to be evaluated.
+AVERAGED_WEIGHTS = (
+    r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage\. The WeightAveraging "
+    r"state cannot be restored\. "
+)
+
 
 class Evaluation(CLI):
     """Settings, data and network of an evaluation."""
@@ -75,7 +86,5 @@ def ignore_evaluation_warnings() -> None:
     ignore_warnings("this look at ")
     ignore_warnings("cross-dataset evaluation: ")
     ignore_warnings(r".+ was trained on images of \d+×\d+, evaluated on \d+×\d+$")
-    # The callbacks that trained are not wanted in an evaluation.
-    ignore_warnings(r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided")
-    # What a checkpoint holds are the averaged weights, which are to be evaluated.
-    ignore_warnings(r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage\. The ")
+    ignore_warnings(CALLBACKS_NEEDED)
+    ignore_warnings(AVERAGED_WEIGHTS)

@@ -26,6 +26,7 @@ from lit_cnn.data.manifest import first
 from lit_cnn.data.names import DatasetName
 from lit_cnn.data.opening import is_grey
 from lit_cnn.data.scan import LeftOut, Reason, count_left_out
+from lit_cnn.errors import DataWarning
 from lit_cnn.models import find_variant
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import describe_sizes, takes
@@ -113,9 +114,7 @@ def _data_module(dataset: DatasetName, **arguments: Any) -> ImageDataModule:
 def _reported() -> Iterator[None]:
     """Silences warnings that are findings too."""
     with warnings.catch_warnings():
-        leaks = r"[\d,]+ images? in more than one split \("
-        for beginning in (leaks, r"left out: [\d,]+ of ", r"[\d,]+ class(es)? ha(s|ve) too few images to be evaluated: "):
-            warnings.filterwarnings("ignore", beginning, UserWarning)
+        warnings.simplefilter("ignore", DataWarning)
         yield
 
 

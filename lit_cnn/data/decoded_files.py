@@ -17,6 +17,7 @@ from lit_cnn.data.manifest import Entry, Manifest
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.reading import Reading
 from lit_cnn.data.splits import ArrayImages, Split, Subset
+from lit_cnn.errors import DataWarning
 
 
 class DecodedFiles(ImageDataModule, ABC):
@@ -71,7 +72,7 @@ class DecodedFiles(ImageDataModule, ABC):
             if self.is_other_data:
                 self.check_images("validate")
             for leak in self.manifest.leaks():
-                rank_zero_warn(leak)
+                rank_zero_warn(leak, category=DataWarning)
         super()._set_up_training_splits()
 
     def read(self, split: Split) -> ArrayImages | FileImages | Subset:

@@ -15,6 +15,7 @@ from lit_cnn.data.layout import Layout
 from lit_cnn.data.listing import ListedImage, Listing
 from lit_cnn.data.scan import describe_left_out
 from lit_cnn.data.splits import Split
+from lit_cnn.errors import DataWarning
 
 
 class ImageFolder(ImageFiles):
@@ -56,7 +57,7 @@ class ImageFolder(ImageFiles):
         """The images of a layout; warns if files are left out that a user may miss."""
         images, self.left_out = layout.images, layout.left_out
         if text := describe_left_out(self.left_out, len(images)):
-            rank_zero_warn(f"{text}; lit-cnn doctor names them")
+            rank_zero_warn(f"{text}; lit-cnn doctor names them", category=DataWarning)
         return images
 
     def check_images(self, stage: str) -> None:

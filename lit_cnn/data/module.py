@@ -28,6 +28,7 @@ from lit_cnn.data.splits import (
     stratified_fold,
     stratified_split,
 )
+from lit_cnn.errors import DataWarning
 from lit_cnn.system.paths import expand
 
 
@@ -170,7 +171,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             train, val = Subset(train, first), Subset(train, second)
         self.splits["train"], self.splits["val"] = self._on_device(train, val)
         if text := describe_unevaluated(self.class_names, self.counts()):
-            rank_zero_warn(text)
+            rank_zero_warn(text, category=DataWarning)
 
     def _with_digest(self, split: Split) -> Images:
         """The images of a split; notes their digest. The training images include those that become the validation set."""

@@ -173,9 +173,10 @@ def _add_graph(writer: SummaryWriter, trainer: pl.Trainer, pl_module: pl.Lightni
     images = torch.zeros(1, pl_module.in_channels, size, size, device=pl_module.device, dtype=pl_module.dtype)
     with evaluating(network), warnings.catch_warnings():
         # TensorBoard draws graphs with torch.jit.trace, which torch deprecates; there is no other way.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.trace\w*` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.trace(_method)?` is deprecated\. ", FutureWarning)
         # A network may decide by the size of its images, which is the same in all graphs of a run.
-        warnings.filterwarnings("ignore", "Converting a tensor to a Python boolean", torch.jit.TracerWarning)
+        is_constant = r"Converting a tensor to a Python boolean might cause the trace to be incorrect\. "
+        warnings.filterwarnings("ignore", is_constant, torch.jit.TracerWarning)
         writer.add_graph(network, images)
 
 

@@ -15,6 +15,7 @@ from conftest import write_fashion_mnist
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 
+from lit_cnn.commands.evaluate import AVERAGED_WEIGHTS, CALLBACKS_NEEDED
 from lit_cnn.data import MNIST, Digits, FashionMNIST
 from lit_cnn.inference.trained import load_run
 from lit_cnn.models import LitLeNet
@@ -24,8 +25,6 @@ from lit_cnn.training.callbacks.record import Recorder
 
 MakeTrainer = Callable[..., Trainer]
 # Lightning says these in every evaluation of a checkpoint that was trained with other callbacks.
-CALLBACKS_NEEDED = r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided"
-AVERAGED_WEIGHTS = r"You're using the WeightAveraging callback, but loading a checkpoint outside the 'fit' stage\. The "
 
 
 def digits(**arguments: object) -> Digits:
