@@ -45,7 +45,7 @@ def shorten_all(texts: Sequence[str], limit: int) -> list[str]:
         if number > 1:
             alike = [text for text in shown if shown[text] == short]
             shown |= zip(alike, _differing(alike, limit), strict=True)
-    if len(set(shown.values())) < len(shown):  # what was found for some is the beginning of another
+    if len(set(shown.values())) < len(shown):  # a part that differs may equal another short text
         shown = _numbered(list(shown), limit)
     return [shown[text] for text in texts]
 

@@ -53,7 +53,7 @@ class EvaluationMetrics(nn.Module):
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.loss = MeanMetric(nan_strategy="disable")
         self.name_of_loss = f"{split}/loss"
-        self.answers: Answers | None = None  # set it before an evaluation to keep what is said of each image
+        self.answers: Answers | None = None  # set before an evaluation, it keeps the prediction for each image
         self._pending: list[tuple[Tensor, Tensor, Tensor | None]] = []  # of the last batches
 
     def update(self, logits: Tensor, labels: Tensor, positions: Tensor | None = None) -> None:

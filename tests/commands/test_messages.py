@@ -91,7 +91,7 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
         ("trainer.accelerator=Accelerator", "it is a base class and does nothing by itself; use cpu, gpu, cuda or mps"),
         ("trainer.precision=half", "trainer.precision: expected one of auto, 32-true, bf16-mixed, 16-mixed, 64-true"),
         ("trainer.max_steps=0", "trainer.max_steps is 0: nothing would be trained"),
-        ("data.data_dir=file:///tmp/x", "data.data_dir: file:///tmp/x is an address; use a local path"),
+        ("data.data_dir=file:///photos", "data.data_dir: file:///photos is an address; use a local path"),
         ("data.class_path=Nothing", "unknown data Nothing; there are CIFAR10"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What of a folder is taken as images, and what is said of the rest."""
+"""Which files of a folder are taken as images, and why the others are not."""
 
 import os
 import zipfile
