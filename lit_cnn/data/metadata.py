@@ -1,4 +1,4 @@
-"""What a file says beside its pixels. It never decides whether the pixels are read."""
+"""Metadata of image files. They never decide whether the pixels are read."""
 
 from __future__ import annotations
 

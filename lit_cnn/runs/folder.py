@@ -139,7 +139,7 @@ class Run:
         return next((path for path in (self.best, self.last) if path.is_file()), None)
 
     def evaluation_folder(self, split: str, name: str | None = None) -> Path:
-        """Folder of what an evaluation says of classes and images; a name sets it apart from the usual one."""
+        """Folder of the files of an evaluation; a name sets it apart from the usual one."""
         folder = self.evaluations[split]
         return folder / _as_folder_name(name) if name else folder
 

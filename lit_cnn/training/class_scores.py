@@ -1,7 +1,8 @@
-"""What an evaluation says of each image and of each class."""
+"""Results of an evaluation for each image and each class."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,6 @@ from lit_cnn.system.text import printable, shorten
 
 # Classes whose numbers of images differ by this factor are unequal: then the accuracy alone says too little.
 UNEQUAL = 3
-NORMAL_95 = 1.959963984540054  # of 95 % of a normal distribution, in standard deviations
 
 
 def names_of_classes(data: Any, num_classes: int) -> list[str]:
@@ -24,8 +24,8 @@ def names_of_classes(data: Any, num_classes: int) -> list[str]:
     return names if len(names) == num_classes else [str(number) for number in range(num_classes)]
 
 
-class Answers:
-    """What a network says of each image: its position, its class, the predicted class, the probabilities of the two.
+class Predictions:
+    """Position, class and predicted class of each image, and the probabilities of the two classes.
 
     Without positions, images are numbered in the order in which the process sees them.
     """
@@ -45,8 +45,8 @@ class Answers:
         self._whole.append(torch.stack([positions.to(labels.device), labels, predicted], dim=1))
         self._probabilities.append(both)
 
-    def gathered(self) -> Answers:
-        """The answers of all processes in the order of their positions, on the CPU. All processes must call it."""
+    def gathered(self) -> Predictions:
+        """The predictions of all processes in the order of their positions, on the CPU. All processes must call it."""
         empty = torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 2)
         own = (
             torch.cat([empty[0], *(part.cpu() for part in self._whole)]).numpy(),
@@ -58,7 +58,7 @@ class Answers:
             torch.distributed.all_gather_object(parts, own)
         whole, probabilities = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         order = np.argsort(whole[:, 0], kind="stable")
-        result = Answers()
+        result = Predictions()
         result._whole, result._probabilities = [torch.from_numpy(whole[order])], [torch.from_numpy(probabilities[order])]
         result._num_images = len(whole)
         return result
@@ -126,9 +126,13 @@ class ClassScores:
 
 
 def wilson(hits: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95 % intervals of shares: their lower and upper ends; NaN where there is no image."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share, square = hits / images, NORMAL_95**2
-        centre = (share + square / (2 * images)) / (1 + square / images)
-        half = NORMAL_95 / (1 + square / images) * np.sqrt(share * (1 - share) / images + square / (4 * images**2))
-    return np.maximum(centre - half, 0), np.minimum(centre + half, 1)
+    """Wilson's 95 % intervals of shares, with scipy: their lower and upper ends; NaN where there is no image."""
+    from scipy.stats import binomtest  # takes a second
+
+    def interval(hit: int, number: int) -> tuple[float, float]:
+        return tuple(binomtest(hit, number).proportion_ci(method="wilson")) if number else (math.nan, math.nan)
+
+    shape = np.shape(images)
+    pairs = zip(np.ravel(hits).tolist(), np.ravel(images).tolist(), strict=True)
+    ends = np.array([interval(hit, number) for hit, number in pairs]).reshape(*shape, 2)
+    return ends[..., 0], ends[..., 1]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from lit_cnn.training.class_scores import Answers, ClassScores, wilson
+from lit_cnn.training.class_scores import ClassScores, Predictions, wilson
 from lit_cnn.training.figures import MAX_NAMED, draw_confusion
 
 # With more classes, the file would be larger than the images; mistakes.csv has what it says.
@@ -21,7 +21,9 @@ PER_CLASS = ("class", "images", "precision", "precision_low", "precision_high", 
 MISTAKES = ("file", "true", "predicted", "probability", "probability_of_true")
 
 
-def write_evaluation(folder: Path, answers: Answers, scores: ClassScores, name_of_image: Callable[[int], str]) -> None:
+def write_evaluation(
+    folder: Path, predictions: Predictions, scores: ClassScores, name_of_image: Callable[[int], str]
+) -> None:
     """Writes :data:`FILES` into a folder, all of them or none, and replaces those of an earlier evaluation.
 
     A share without images, for example the precision of a class that was never predicted, is an empty cell.
@@ -30,7 +32,7 @@ def write_evaluation(folder: Path, answers: Answers, scores: ClassScores, name_o
 
     Args:
         folder: It is made if it does not exist.
-        answers: What the network says of each image.
+        predictions: Of each image.
         scores: Numbers of images by class.
         name_of_image: From the position of an image to its file or number.
 
@@ -41,7 +43,7 @@ def write_evaluation(folder: Path, answers: Answers, scores: ClassScores, name_o
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _write(partial, answers, scores, name_of_image)
+        _write(partial, predictions, scores, name_of_image)
         remove_evaluation(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for path in partial.iterdir():
@@ -56,8 +58,8 @@ def remove_evaluation(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _write(folder: Path, answers: Answers, scores: ClassScores, name_of_image: Callable[[int], str]) -> None:
-    whole, probabilities = answers.arrays()
+def _write(folder: Path, predictions: Predictions, scores: ClassScores, name_of_image: Callable[[int], str]) -> None:
+    whole, probabilities = predictions.arrays()
     names, num_classes = scores.names, len(scores.names)
     _write_rows(folder / "per_class.csv", PER_CLASS, _rows_of_classes(scores))
     if num_classes <= MAX_CLASSES:

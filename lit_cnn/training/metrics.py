@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
 
-from lit_cnn.training.class_scores import Answers
+from lit_cnn.training.class_scores import Predictions
 
 # Number of logits that are collected before one update of the metrics: one update for many batches is quicker.
 NUM_PENDING_LOGITS = 2**20
@@ -53,7 +53,7 @@ class EvaluationMetrics(nn.Module):
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.loss = MeanMetric(nan_strategy="disable")
         self.name_of_loss = f"{split}/loss"
-        self.answers: Answers | None = None  # set before an evaluation, it keeps the prediction for each image
+        self.predictions: Predictions | None = None  # set before an evaluation, it keeps the prediction for each image
         self._pending: list[tuple[Tensor, Tensor, Tensor | None]] = []  # of the last batches
 
     def update(self, logits: Tensor, labels: Tensor, positions: Tensor | None = None) -> None:
@@ -70,8 +70,8 @@ class EvaluationMetrics(nn.Module):
             all_logits, all_labels, positions = zip(*self._pending, strict=True)
             logits, labels = torch.cat(all_logits), torch.cat(all_labels)
             self._pending.clear()
-            if self.answers is not None:
-                self.answers.add(logits, labels, None if positions[0] is None else torch.cat(positions))
+            if self.predictions is not None:
+                self.predictions.add(logits, labels, None if positions[0] is None else torch.cat(positions))
             self.loss.update(F.cross_entropy(logits, labels, reduction="none"))
             self.of_logits.update(logits, labels)
 
@@ -88,11 +88,11 @@ class EvaluationMetrics(nn.Module):
         """
         return self.of_logits["f1"].class_counts
 
-    def gather_answers(self) -> Answers | None:
-        """The answers of all processes, which all must call this; they are kept no longer."""
+    def gather_predictions(self) -> Predictions | None:
+        """The predictions of all processes, which all must call this; they are kept no longer."""
         self._update_with_pending()
-        answers, self.answers = self.answers, None
-        return None if answers is None else answers.gathered()
+        predictions, self.predictions = self.predictions, None
+        return None if predictions is None else predictions.gathered()
 
     def reset(self) -> None:
         """Forgets all images.

@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 
 from lit_cnn.runs.folder import Run
-from lit_cnn.training.class_scores import Answers, ClassScores, wilson
+from lit_cnn.training.class_scores import ClassScores, Predictions, wilson
 from lit_cnn.training.evaluation_files import FILES, remove_evaluation, write_evaluation
 from lit_cnn.training.metrics import EvaluationMetrics
 
@@ -31,16 +31,16 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def evaluated(logits: torch.Tensor, labels: torch.Tensor, names: list[str]) -> tuple[dict, Answers, ClassScores]:
+def evaluated(logits: torch.Tensor, labels: torch.Tensor, names: list[str]) -> tuple[dict, Predictions, ClassScores]:
     """What is known after an evaluation in batches of 7."""
     metrics = EvaluationMetrics("test", logits.shape[1])
-    metrics.answers = Answers()
+    metrics.predictions = Predictions()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     for positions in order.split(7):
         metrics.update(logits[positions], labels[positions], positions)
-    answers = metrics.gather_answers()
+    predictions = metrics.gather_predictions()
     values = metrics.compute()
-    return values, answers, ClassScores(names, np.asarray(metrics.class_counts))
+    return values, predictions, ClassScores(names, np.asarray(metrics.class_counts))
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def guesses() -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_tables_are_those_of_scikit_learn(guesses: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
     logits, labels = guesses
     names = ["ant", "bee", "cat", "dog", "$x_$, \udcff"]
-    values, answers, scores = evaluated(logits, labels, names)
-    write_evaluation(tmp_path / "test", answers, scores, lambda position: f"{position}.png")
+    values, predictions, scores = evaluated(logits, labels, names)
+    write_evaluation(tmp_path / "test", predictions, scores, lambda position: f"{position}.png")
     assert {path.name for path in (tmp_path / "test").iterdir()} == set(FILES)
     assert [path.name for path in tmp_path.iterdir()] == ["test"]
     predicted = logits.argmax(dim=1)
@@ -97,19 +97,19 @@ def test_the_tables_are_those_of_scikit_learn(guesses: tuple[torch.Tensor, torch
         assert scores.balanced_accuracy == pytest.approx(balanced_accuracy_score(labels, predicted))
 
 
-def test_intervals_are_those_of_scipy():
-    hits, images = np.array([0, 1, 5, 9]), np.array([0, 1, 7, 9])
+def test_intervals_are_those_of_a_published_table():
+    """Newcombe 1998, "Two-sided confidence intervals for the single proportion", Table I, score method."""
+    hits, images = np.array([81, 15, 0, 1, 0]), np.array([263, 148, 20, 29, 0])
     low, high = wilson(hits, images)
-    assert np.isnan([low[0], high[0]]).all()
-    for number in (1, 2, 3):
-        interval = binomtest(int(hits[number]), int(images[number])).proportion_ci(method="wilson")
-        assert (low[number], high[number]) == pytest.approx((interval.low, interval.high))
+    assert low[:4] == pytest.approx([0.2553, 0.0624, 0.0000, 0.0061], abs=5e-5)
+    assert high[:4] == pytest.approx([0.3662, 0.1605, 0.1611, 0.1718], abs=5e-5)
+    assert np.isnan([low[4], high[4]]).all()
 
 
 def test_files_are_written_all_or_not_at_all(guesses: tuple[torch.Tensor, torch.Tensor], tmp_path: Path):
-    _, answers, scores = evaluated(*guesses, list("abcde"))
+    _, predictions, scores = evaluated(*guesses, list("abcde"))
     folder = tmp_path / "test"
-    write_evaluation(folder, answers, scores, str)
+    write_evaluation(folder, predictions, scores, str)
     (folder / "notes.txt").write_text("mine")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -117,7 +117,7 @@ def test_files_are_written_all_or_not_at_all(guesses: tuple[torch.Tensor, torch.
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        write_evaluation(folder, answers, scores, fail)
+        write_evaluation(folder, predictions, scores, fail)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert list(tmp_path.iterdir()) == [folder]
     remove_evaluation(folder)
@@ -131,9 +131,9 @@ def test_a_matrix_that_cannot_be_drawn_loses_no_table(
         raise RuntimeError("no font")
 
     monkeypatch.setattr("lit_cnn.training.evaluation_files.draw_confusion", fail)
-    _, answers, scores = evaluated(*guesses, list("abcde"))
+    _, predictions, scores = evaluated(*guesses, list("abcde"))
     with pytest.warns(UserWarning, match=r"^confusion_matrix\.png cannot be drawn: no font$"):
-        write_evaluation(tmp_path / "test", answers, scores, str)
+        write_evaluation(tmp_path / "test", predictions, scores, str)
     assert {path.name for path in (tmp_path / "test").iterdir()} == set(FILES) - {"confusion_matrix.png"}
 
 
@@ -141,11 +141,11 @@ def test_many_classes_take_no_time(tmp_path: Path):
     num_classes = 20_000
     labels = torch.arange(3000)
     logits = torch.zeros(3000, 2)
-    answers = Answers()
-    answers.add(logits, labels % 2)
+    predictions = Predictions()
+    predictions.add(logits, labels % 2)
     counts = np.zeros((3, num_classes), dtype=np.int64)
     started = time.perf_counter()
-    write_evaluation(tmp_path / "test", answers, ClassScores(list(map(str, range(num_classes))), counts), str)
+    write_evaluation(tmp_path / "test", predictions, ClassScores(list(map(str, range(num_classes))), counts), str)
     assert time.perf_counter() - started < 3
     assert {path.name for path in (tmp_path / "test").iterdir()} == {"per_class.csv", "mistakes.csv"}
 

@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
 from lit_cnn.runs.search import find_by_id, run_of_checkpoint
-from lit_cnn.training.class_scores import Answers, ClassScores, wilson
+from lit_cnn.training.class_scores import ClassScores, Predictions, wilson
 from lit_cnn.training.evaluation_files import write_evaluation
 from lit_cnn.training.origin import Origin, data_of, name_of
 from lit_cnn.training.run_logger import RunLogger
@@ -43,7 +43,7 @@ class LookRecorder(Callback):
         self.problem: str | None = None  # why the last look was not entered
         self.scores: dict[str, ClassScores] = {}  # of the classes, by split, after an evaluation
         self._evaluated: Run | None = None  # in the first process, during an evaluation
-        self._answers: Answers | None = None
+        self._predictions: Predictions | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -62,25 +62,25 @@ class LookRecorder(Callback):
         if trainer.state.fn == "validate":
             self._start(trainer, pl_module, "val")
         else:
-            pl_module.metrics["val"].answers = None
+            pl_module.metrics["val"].predictions = None
 
     def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
         origin = pl_module.origin
-        self.scores, self._answers, self._evaluated = {}, None, None
+        self.scores, self._predictions, self._evaluated = {}, None, None
         if trainer.is_global_zero:
             self._evaluated = self.run or _find_run(origin, self.root)
         writes_files = trainer.strategy.broadcast(self._evaluated is not None and not trainer.fast_dev_run)
-        pl_module.metrics[split].answers = Answers() if writes_files else None
+        pl_module.metrics[split].predictions = Predictions() if writes_files else None
         for logger in trainer.loggers:
             if isinstance(logger, RunLogger):
                 logger.step = origin.step if origin else None
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._answers = pl_module.metrics["test"].gather_answers()
+        self._predictions = pl_module.metrics["test"].gather_predictions()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "validate":
-            self._answers = pl_module.metrics["val"].gather_answers()
+            self._predictions = pl_module.metrics["val"].gather_predictions()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "validate":
@@ -95,13 +95,13 @@ class LookRecorder(Callback):
             return
         data = data_of(trainer)
         self.scores = {split: ClassScores.of(counts, data)}
-        run, answers, self._answers = self._evaluated, self._answers, None
-        if run is None or answers is None:
+        run, predictions, self._predictions = self._evaluated, self._predictions, None
+        if run is None or predictions is None:
             return
         try:
-            folder = _folder_for(run, trainer, pl_module, split, len(answers))
+            folder = _folder_for(run, trainer, pl_module, split, len(predictions))
             images = getattr(data, "splits", {}).get(split)
-            write_evaluation(folder, answers, self.scores[split], str if images is None else images.name)
+            write_evaluation(folder, predictions, self.scores[split], str if images is None else images.name)
         except Exception as error:  # a full disk, or data of a user's own: the scores are there all the same
             reason = " ".join(str(error).split())[:200]
             rank_zero_warn(f"the tables of classes and mistakes are not written into {run.path}: {reason}")
