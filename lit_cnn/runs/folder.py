@@ -10,13 +10,16 @@ import shutil
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
 from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
 from lit_cnn.system.paths import expand
+
+if TYPE_CHECKING:
+    from lit_cnn.runs.predictions import RunPredictions
 
 # A folder with these files is a run.
 REQUIRED = ("config.yaml", "environment.json")
@@ -31,7 +34,8 @@ OTHER_DATA = "other_data"
 
 class Run:
     """A folder with ``config.yaml``, ``environment.json``, ``metrics.csv``, ``checkpoints/``, ``results.json`` and
-    ``ledger.jsonl``, which has one line for each look at the test set; ``test/`` and ``validation/`` after an evaluation.
+    ``ledger.jsonl``, which has one line for each look at the test set; ``test/``, ``validation/`` and ``predictions/``
+    after an evaluation.
 
     Args:
         path: The folder.
@@ -49,6 +53,7 @@ class Run:
         self.last = self.checkpoints / "last.ckpt"
         # Folders of what evaluations say of classes and images.
         self.evaluations = {"test": self.path / "test", "val": self.path / "validation"}
+        self.predictions = {split: self.path / "predictions" / f"{split}.npz" for split in ("val", "test")}
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -150,6 +155,22 @@ class Run:
 
     def read_results(self) -> dict[str, Any]:
         return json.loads(self.results.read_text(encoding="utf-8")) if self.results.is_file() else {}
+
+    def read_predictions(self, split: str) -> RunPredictions:
+        """What the network answered for the images of ``val`` or ``test``.
+
+        Raises:
+            ValueError: If the run has none, or the file is damaged; names the command that writes it.
+        """
+        from lit_cnn.runs.predictions import RunPredictions  # imports numpy, which lists of runs do not need
+
+        command = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}"
+        try:
+            return RunPredictions.read(self.predictions[split])
+        except FileNotFoundError:
+            raise ValueError(f"{self.path} has no {split} predictions: write them with {command}") from None
+        except ValueError as error:
+            raise ValueError(f"{error} with {command}") from error
 
     def enter_look(
         self,

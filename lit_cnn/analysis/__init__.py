@@ -1,0 +1,1 @@
+"""What runs say about networks: statistics, comparisons of runs, reports."""

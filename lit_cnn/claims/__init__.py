@@ -1,0 +1,1 @@
+"""Statements about networks, decided by checks and by controlled experiments."""

@@ -1,0 +1,94 @@
+"""The predictions of a run: what its network answered for each image of a split."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class RunPredictions:
+    """The answers of a network for the images of a split, in the order of the split.
+
+    Args:
+        images: File or number of each image.
+        labels: Class of each image, (N,) int64.
+        logits: (N, C) float32.
+        class_names: Names of the C classes.
+        digest: Digest of the images and their labels; None if it is not known.
+        checkpoint: The evaluated checkpoint, relative to the run's folder.
+    """
+
+    images: Sequence[str]
+    labels: np.ndarray
+    logits: np.ndarray
+    class_names: Sequence[str]
+    digest: str | None = None
+    checkpoint: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The likeliest class of each image, (N,) int64."""
+        return self.logits.argmax(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether each image was recognised, (N,) bool."""
+        return self.predicted == self.labels
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(N, C) float64; each row sums to 1."""
+        exponentials = np.exp(self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    def write(self, path: Path) -> None:
+        """Writes the file, whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                np.savez_compressed(
+                    file,
+                    images=np.asarray(self.images, dtype=np.str_),
+                    labels=self.labels.astype(np.int64),
+                    logits=self.logits.astype(np.float32),
+                    class_names=np.asarray(self.class_names, dtype=np.str_),
+                    digest=np.asarray(self.digest or ""),
+                    checkpoint=np.asarray(self.checkpoint or ""),
+                )
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def read(cls, path: Path) -> RunPredictions:
+        """Reads the file; runs no code from it.
+
+        Raises:
+            ValueError: If it is damaged.
+            FileNotFoundError: If there is none.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(
+                    images=arrays["images"].tolist(),
+                    labels=arrays["labels"],
+                    logits=arrays["logits"],
+                    class_names=arrays["class_names"].tolist(),
+                    digest=str(arrays["digest"]) or None,
+                    checkpoint=str(arrays["checkpoint"]) or None,
+                )
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path} is damaged: evaluate the run again") from error

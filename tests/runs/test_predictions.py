@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from lit_cnn.runs.folder import Run
+from lit_cnn.runs.predictions import RunPredictions
+
+
+def make() -> RunPredictions:
+    logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0]], dtype=np.float32)
+    return RunPredictions(
+        ["a/1.jpg", "b/ü.jpg", "#2"], np.array([0, 1, 1]), logits, ["a", "b"], "digest", "checkpoints/best.ckpt"
+    )
+
+
+def test_predictions_are_read_as_they_were_written(tmp_path):
+    written, path = make(), tmp_path / "predictions" / "val.npz"
+    written.write(path)
+    read = RunPredictions.read(path)
+    assert read.images == written.images
+    assert read.class_names == written.class_names
+    assert (read.digest, read.checkpoint) == ("digest", "checkpoints/best.ckpt")
+    np.testing.assert_array_equal(read.labels, written.labels)
+    np.testing.assert_array_equal(read.logits, written.logits)
+    assert [path.name for path in path.parent.iterdir()] == ["val.npz"]
+
+
+def test_predicted_class_and_probabilities_come_from_the_logits():
+    predictions = make()
+    assert predictions.predicted.tolist() == [0, 1, 0]
+    assert predictions.correct.tolist() == [True, True, False]
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(predictions.probabilities[1], [1 / (1 + np.e), np.e / (1 + np.e)])
+
+
+@pytest.mark.parametrize(("split", "command"), [("val", "lit-cnn validate --run"), ("test", "lit-cnn test --run")])
+def test_missing_and_damaged_predictions_name_the_command_that_writes_them(tmp_path, split, command):
+    run = Run(tmp_path)
+    with pytest.raises(ValueError, match=f"has no {split} predictions: .*{command}"):
+        run.read_predictions(split)
+    make().write(run.predictions[split])
+    run.predictions[split].write_bytes(run.predictions[split].read_bytes()[:200])
+    with pytest.raises(ValueError, match=f"is damaged.*{command}"):
+        run.read_predictions(split)
