@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from lit_cnn.analysis.provenance import Report
 from lit_cnn.benchmark.arms import plain_loader
 from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.process import run_lit_cnn
-from lit_cnn.benchmark.results import Report
 from lit_cnn.data import FashionMNIST
 from lit_cnn.models import build
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
-from lit_cnn.benchmark.results import Report
+from lit_cnn.analysis.provenance import Report
 from lit_cnn.data.formats import FORMATS
 from lit_cnn.data.reading import read_image
 

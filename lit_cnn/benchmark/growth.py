@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from lit_cnn.analysis.provenance import Report
 from lit_cnn.benchmark.process import last_line
-from lit_cnn.benchmark.results import Report
 
 # Settings of every measurement, unless an axis changes them: a LeNet on 20,000 images of 28×28.
 BASE = {

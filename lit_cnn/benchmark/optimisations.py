@@ -12,9 +12,9 @@ from pytorch_lightning.callbacks import Callback
 
 import lit_cnn.system.memory
 import lit_cnn.training.metrics
+from lit_cnn.analysis.provenance import Report
 from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.process import run_arm
-from lit_cnn.benchmark.results import Report
 from lit_cnn.training.precision import computes_in_bfloat16
 
 

@@ -13,8 +13,8 @@ import torch
 import yaml
 
 from lit_cnn import data as datasets
+from lit_cnn.analysis.provenance import DIRTY, Report, measured_commit, processor_name, save
 from lit_cnn.benchmark.process import run_lit_cnn
-from lit_cnn.benchmark.results import DIRTY, Report, measured_commit, processor_name, save
 
 RECIPES = "experiments/digits"
 # Copied from results.json of each run.

@@ -7,10 +7,10 @@ import statistics
 from dataclasses import asdict, replace
 from typing import Any
 
+from lit_cnn.analysis.provenance import Report
 from lit_cnn.benchmark.arms import ARMS
 from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.process import run_arm
-from lit_cnn.benchmark.results import Report
 
 
 def measure_speed(case: Case, repeats: int, report: Report) -> dict[str, Any]:

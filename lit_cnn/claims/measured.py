@@ -108,7 +108,7 @@ def activation_decay(trained: Trained, batch: int = 128) -> float:
 
 
 def use_of_distant_features(trained: Trained) -> float:
-    """Mean absolute weight that the last layer of each dense block gives to the block's input, over that to the layer before."""
+    """Mean absolute weight of the block's input in the last layer of each dense block, over that of the layer before it."""
     ratios = []
     for rows in measures.use_of_earlier_features(trained.model.network).values():
         last = rows[-1]
@@ -129,9 +129,6 @@ OF_CELLS: Mapping[str, Callable[..., float | None]] = {
         *(accuracy_lost_by_noise, gradient_ratio, activation_decay, use_of_distant_features, accuracy_lost_without),
     )
 }
-# Measured once for all arms: each gives a value, or a list of values of several rounds, for each arm.
-OF_ARMS = ("parameters", "multiply_adds", "memory", "images_per_s")
-OF_SWEEPS = ("largest_stable_rate",)
 
 
 def measure_cell(trained: Trained, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:

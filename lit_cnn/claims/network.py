@@ -17,7 +17,7 @@ from lit_cnn.training.classifier import LitClassifier
 ACTIVATIONS = {"relu": partial(nn.ReLU, inplace=True), "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 NUM_GROUPS = 4  # of GroupNorm
 NORMS: dict[str, Callable[[int], nn.Module]] = {
-    "none": lambda channels: nn.Identity(),
+    "none": nn.Identity,  # takes any arguments
     "batch": nn.BatchNorm2d,
     "group": partial(nn.GroupNorm, NUM_GROUPS),
 }

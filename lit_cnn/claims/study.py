@@ -18,6 +18,9 @@ import yaml
 # Where the claims and their results are, below a folder of experiments.
 CLAIMS = "claims"
 RESULTS = "results/claims"
+# Measures that need no training of their own: of each arm's network, and of the accuracies over a grid of rates.
+OF_ARMS = ("parameters", "multiply_adds", "memory", "images_per_s")
+OF_SWEEPS = ("largest_stable_rate",)
 Scale = Literal["linear", "log"]
 Expectation = Literal["above", "below", "within"]
 
@@ -37,6 +40,7 @@ class Question:
         threshold: In the unit of the measure; with ``log``, a ratio.
         margin: A smaller effect than this counts as none: then ``above`` and ``below`` are refuted.
         scale: ``linear`` or ``log``.
+        decides: Whether the verdict on the claim depends on it; otherwise it is only reported.
     """
 
     text: str
@@ -46,6 +50,7 @@ class Question:
     threshold: float
     margin: float = 0.0
     scale: Scale = "linear"
+    decides: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ class Study:
         train_images: Number of training images; None for all.
         val_images: Number of validation images.
         test_images: Number of test images; None for all.
+        stop_at_loss: Training loss at which a training ends, so that arms are measured at an equal loss; None to train to
+            the end.
         sweep: Whether every rate of the grid is trained with the seeds of the study, for measures over rates.
         budget_minutes: Planned minutes of one processor.
     """
@@ -93,6 +100,7 @@ class Study:
     train_images: int | None
     val_images: int
     test_images: int | None
+    stop_at_loss: float | None
     sweep: bool
     budget_minutes: float
 
@@ -105,7 +113,7 @@ class Study:
             target = settings[group] if group == "trainer" else settings[group].setdefault("init_args", {})
             target[argument] = value
         sizes = {"train_images": self.train_images, "val_images": self.val_images, "test_images": self.test_images}
-        return settings | sizes
+        return settings | sizes | {"stop_at_loss": self.stop_at_loss}
 
 
 @dataclass(frozen=True)
@@ -221,6 +229,7 @@ def _read_study(content: dict[str, Any]) -> Study:
         train_images=content.pop("train_images", None),
         val_images=content.pop("val_images", 5000),
         test_images=content.pop("test_images", None),
+        stop_at_loss=content.pop("stop_at_loss", None),
         sweep=bool(content.pop("sweep", False)),
         budget_minutes=float(_take(content, "budget_minutes")),
     )
@@ -229,8 +238,8 @@ def _read_study(content: dict[str, Any]) -> Study:
 
 
 def _check(study: Study) -> None:
-    if not study.questions:
-        raise ValueError("questions: expected at least one")
+    if not any(question.decides for question in study.questions):
+        raise ValueError("questions: expected at least one that decides")
     if both := set(study.seeds) & set(study.tuning.seeds):
         raise ValueError(f"the seed {min(both)} tunes the rate and is used in the study: a study needs seeds of its own")
     for question in study.questions:

@@ -29,6 +29,8 @@ from lit_cnn.training.classifier import LitClassifier
 
 # The images of a study are drawn once: its seeds change initialisation, order and augmentation.
 SPLIT_SEED = 0
+# A training loss at which a training stops is a mean over so many images.
+NUM_AVERAGED = 2560
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,13 @@ class StudyData(ImageDataModule):
 
 @dataclass(eq=False)
 class History(pl.Callback):
-    """Training loss and training error of each step."""
+    """Training loss and training error of each step.
+
+    Args:
+        stop_at_loss: Ends the training when the mean loss of the last :data:`NUM_AVERAGED` images is below it.
+    """
+
+    stop_at_loss: float | None = None
 
     def __post_init__(self) -> None:
         self.losses: list[float] = []
@@ -95,6 +103,9 @@ class History(pl.Callback):
         self._hits, self._total = hits, total
         self.losses.append(float(outputs["loss"]))
         self.images += len(batch[1])
+        window = max(1, NUM_AVERAGED // len(batch[1]))
+        if self.stop_at_loss is not None and len(self.losses) >= window:
+            trainer.should_stop = sum(self.losses[-window:]) / window < self.stop_at_loss
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds = time.perf_counter() - self._started
@@ -137,11 +148,11 @@ def train(settings: Mapping[str, Any], seed: int, data_dir: Path) -> Trained:
     Raises:
         ValueError: If the settings or the images cannot be used.
     """
-    source = load(json.dumps(settings["data"], sort_keys=True), data_dir, *_sizes(settings))
+    source = load(json.dumps(settings["data"], sort_keys=True), data_dir, *image_sizes(settings))
     own = inspect.signature(ImageDataModule).parameters.keys() - {"data_dir"}
     arguments = {name: value for name, value in _arguments(settings["data"]).items() if name in own}
     data = StudyData(source, **{**arguments, "seed": seed})
-    model, history = make_model(settings, data, seed), History()
+    model, history = make_model(settings, data, seed), History(settings["stop_at_loss"])
     trainer_settings = {"max_epochs": 1, **settings["trainer"]}
     diverged = False
     with _quiet():
@@ -203,7 +214,9 @@ def load(data: str, data_dir: Path, train: int | None, val: int, test: int | Non
     cls = getattr(datasets, name, None)
     if cls is None:
         raise ValueError(f"data.class_path: there is no {name}")
-    arguments = {key: value for key, value in _arguments(settings).items() if key in ("data_dir", "num_images", "image_size")}
+    arguments = {
+        key: value for key, value in _arguments(settings).items() if key in ("data_dir", "num_images", "image_size")
+    }
     if cls.source_without_files is None:
         arguments["data_dir"] = str(data_dir / arguments.get("data_dir", "."))
     module = cls(**arguments)
@@ -236,7 +249,7 @@ def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings.get("init_args") or {})
 
 
-def _sizes(settings: Mapping[str, Any]) -> tuple[int | None, int, int | None]:
+def image_sizes(settings: Mapping[str, Any]) -> tuple[int | None, int, int | None]:
     return settings["train_images"], settings["val_images"], settings["test_images"]
 
 

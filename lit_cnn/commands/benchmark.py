@@ -124,7 +124,7 @@ def _cases(options: argparse.Namespace) -> Iterator[tuple[str, Case]]:
 
 
 def _speed(options: argparse.Namespace) -> None:
-    from lit_cnn.benchmark.results import save
+    from lit_cnn.analysis.provenance import save
     from lit_cnn.benchmark.speed import measure_speed, summarise
 
     results: dict[str, Any] = {}
@@ -156,8 +156,8 @@ def _print_speed(name: str, result: dict[str, Any]) -> None:
 
 
 def _optimisations(options: argparse.Namespace) -> None:
+    from lit_cnn.analysis.provenance import save
     from lit_cnn.benchmark.optimisations import measure_optimisations
-    from lit_cnn.benchmark.results import save
 
     results: dict[str, Any] = {}
     for name, case in _cases(options):
@@ -178,9 +178,9 @@ def _speed_and_gain(measured: dict[str, Any]) -> tuple[str, str]:
 
 
 def _decoding(options: argparse.Namespace) -> None:
+    from lit_cnn.analysis.provenance import save
     from lit_cnn.benchmark.decoding import measure_decoding
     from lit_cnn.benchmark.photos import NUM_JPEGS, make_folder
-    from lit_cnn.benchmark.results import save
 
     with tempfile.TemporaryDirectory() as folder:
         make_folder(Path(folder))
@@ -196,8 +196,8 @@ def _decoding(options: argparse.Namespace) -> None:
 
 
 def _growth(options: argparse.Namespace) -> None:
+    from lit_cnn.analysis.provenance import save
     from lit_cnn.benchmark.growth import measure_growth, plot_growth
-    from lit_cnn.benchmark.results import save
 
     for rows in measure_growth(options.device, options.repeats, _report):
         save(options.output, growth=rows)
@@ -221,8 +221,8 @@ def _growth(options: argparse.Namespace) -> None:
 
 
 def _accuracy(options: argparse.Namespace) -> None:
+    from lit_cnn.analysis.provenance import save
     from lit_cnn.benchmark.accuracy import EPOCHS, compare_accuracy
-    from lit_cnn.benchmark.results import save
 
     accuracies = compare_accuracy(options.data_dir or "data", _report)
     save(options.output, epochs=EPOCHS, test_accuracy=accuracies)

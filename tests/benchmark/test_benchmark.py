@@ -17,6 +17,7 @@ from PIL import Image
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
+from lit_cnn.analysis.provenance import measured_commit, processor_name
 from lit_cnn.benchmark.arms import ARMS
 from lit_cnn.benchmark.case import COMPILE_MODES, Case
 from lit_cnn.benchmark.decoding import OURS, WAYS
@@ -24,7 +25,6 @@ from lit_cnn.benchmark.growth import around_medians
 from lit_cnn.benchmark.optimisations import OPTIMISATIONS, Contiguous
 from lit_cnn.benchmark.photos import make_folder
 from lit_cnn.benchmark.process import run_arm
-from lit_cnn.benchmark.results import measured_commit, processor_name
 from lit_cnn.benchmark.speed import summarise
 from lit_cnn.benchmark.stopwatch import Stopwatch
 from lit_cnn.data import FakeImages
@@ -375,8 +375,8 @@ def test_the_processor_has_torchs_name(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_new_results_do_not_make_the_code_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("lit_cnn.benchmark.results.__file__", str(tmp_path / "package" / "results.py"))
-    monkeypatch.setattr("lit_cnn.benchmark.results.source_commit", lambda: "abc-dirty")
+    monkeypatch.setattr("lit_cnn.analysis.provenance.__file__", str(tmp_path / "package" / "results.py"))
+    monkeypatch.setattr("lit_cnn.analysis.provenance.source_commit", lambda: "abc-dirty")
     files = [tmp_path / "package" / "results.py", tmp_path / "experiments" / "results" / "speed.json"]
     for file in files:
         file.parent.mkdir(parents=True)

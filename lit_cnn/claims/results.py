@@ -1,0 +1,206 @@
+"""Results of a study: one JSON file, written after each cell, from which a stopped study is resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lit_cnn.claims.study import OF_ARMS, OF_SWEEPS, RESULTS, Claim, Question, Study
+from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
+
+TUNE, STUDY = "tune", "study"
+# Stands for the seed of what is counted, not measured.
+COUNTED = -1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is trained once.
+
+    Args:
+        arm: Name of the arm.
+        rate: Learning rate.
+        seed: Of everything.
+        purpose: ``tune`` chooses the rate, ``study`` decides.
+    """
+
+    arm: str
+    rate: float
+    seed: int
+    purpose: str
+
+    def key(self, study: Study) -> str:
+        """Digest of all that the cell's values depend on: a study whose file changed keeps the cells that did not."""
+        measures = study.measures if self.purpose == STUDY else {study.tuning.measure: study.measures[study.tuning.measure]}
+        content = [study.settings(self.arm, self.rate), self.seed, self.purpose, measures]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass
+class Results:
+    """Content of the file of results.
+
+    Args:
+        claim: The claim.
+        path: The file.
+        digests: Digest of the claim's file at each run, with time and commit.
+        sources: Machines, versions and commits that cells were trained with.
+        cells: Finished cells: the fields of :class:`Cell`, its ``key``, ``values``, ``curve``, ``seconds``, ``diverged`` and
+            ``source``, the number of its source.
+        arms: Measures of each arm that need no training.
+        facts: Results of the exact check, each with ``text`` and ``holds``.
+        verdict: As :meth:`decide` gave it last.
+    """
+
+    claim: Claim
+    path: Path
+    digests: list[dict[str, Any]] = field(default_factory=list)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    cells: dict[str, dict[str, Any]] = field(default_factory=dict)
+    arms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    verdict: str = Verdict.OPEN.value
+
+    @classmethod
+    def read(cls, experiments: Path, claim: Claim) -> Results:
+        """The results of a claim; empty if it was not run.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        path = experiments / RESULTS / f"{claim.path.stem}.json"
+        if not path.is_file():
+            return cls(claim, path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            cells = {cell["key"]: cell for cell in content["cells"]}
+            known = {name: content[name] for name in ("digests", "sources", "arms", "facts", "verdict")}
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({error}): remove it, and run the claim again") from error
+        return cls(claim, path, cells=cells, **known)
+
+    def write(self) -> None:
+        """Writes the file, whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        head = {"claim": self.claim.number, "command": f"lit-cnn claims run {self.claim.number}", "verdict": self.verdict}
+        head |= {"digests": self.digests, "sources": self.sources, "facts": self.facts, "arms": self.arms}
+        # A line for each cell, so that changes can be read.
+        cells = ",\n".join(f"  {json.dumps(cell)}" for cell in self.cells.values())
+        text = json.dumps(head, indent=1)[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n'
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    # Cells
+
+    def of(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
+        """The finished ones of some cells."""
+        study = self.claim.study
+        assert study is not None
+        keyed = {cell: cell.key(study) for cell in cells}
+        return {cell: self.cells[key] for cell, key in keyed.items() if key in self.cells}
+
+    def tuning_cells(self) -> list[Cell]:
+        study = self.claim.study
+        assert study is not None
+        return [
+            Cell(arm, rate, seed, TUNE) for seed in study.tuning.seeds for rate in study.tuning.rates for arm in study.arms
+        ]
+
+    def best_rate(self, arm: str) -> float | None:
+        """The tuned rate of an arm; None if the search is not finished, or every rate diverged."""
+        study = self.claim.study
+        assert study is not None
+        wanted = [cell for cell in self.tuning_cells() if cell.arm == arm]
+        done = self.of(wanted)
+        if len(done) < len(wanted):
+            return None
+        scores: dict[float, float] = {}
+        for rate in study.tuning.rates:
+            values = [entry["values"].get(study.tuning.measure) for cell, entry in done.items() if cell.rate == rate]
+            diverged = any(entry["diverged"] for cell, entry in done.items() if cell.rate == rate)
+            if not diverged and all(value is not None for value in values):
+                scores[rate] = sum(values) / len(values)
+        if not scores:
+            return None
+        sign = 1 if study.tuning.highest else -1
+        return max(scores, key=lambda rate: (sign * scores[rate], -rate))
+
+    def study_cells(self, num_seeds: int | None = None) -> list[Cell]:
+        """The cells that decide; of arms whose rate is known."""
+        study = self.claim.study
+        assert study is not None
+        rates = {arm: self.best_rate(arm) for arm in study.arms}
+        return [
+            Cell(arm, rate, seed, STUDY)
+            for seed in study.seeds[:num_seeds]
+            for arm, best in rates.items()
+            for rate in (study.tuning.rates if study.sweep else [best])
+            if rate is not None
+        ]
+
+    # Verdict
+
+    def values(self, question: Question) -> dict[str, dict[int, float | None]]:
+        """A measure by arm and seed; for what is counted or timed, by round."""
+        study = self.claim.study
+        assert study is not None
+        kind = study.measures[question.measure]["measure"]
+        if kind in OF_ARMS:
+            return {arm: _by_round(self.arms.get(arm, {}).get(kind)) for arm in question.contrast}
+        done = self.of(self.study_cells())
+        table: dict[str, dict[int, float | None]] = {}
+        for arm in question.contrast:
+            own = {cell: entry for cell, entry in done.items() if cell.arm == arm}
+            if kind in OF_SWEEPS:
+                from lit_cnn.claims.measured import measure_sweep  # imports torch
+
+                of = study.measures[question.measure]["of"]
+                table[arm] = {}
+                for seed in {cell.seed for cell in own}:
+                    swept = {cell.rate: entry["values"].get(of) for cell, entry in own.items() if cell.seed == seed}
+                    if len(swept) == len(study.tuning.rates):
+                        table[arm][seed] = measure_sweep(swept, num_classes(own))
+            else:
+                best = self.best_rate(arm)
+                table[arm] = {
+                    cell.seed: entry["values"].get(question.measure) for cell, entry in own.items() if cell.rate == best
+                }
+        return table
+
+    def answers(self) -> list[Answer]:
+        """The answer to each question of the study."""
+        study = self.claim.study
+        return [] if study is None else [answer(question, self.values(question)) for question in study.questions]
+
+    def decide(self) -> Verdict:
+        """The verdict on the claim: its exact facts and its questions together."""
+        facts = [Verdict.SUPPORTED if fact["holds"] else Verdict.REFUTED for fact in self.facts]
+        return combine([*facts, *(one.verdict for one in self.answers() if one.question.decides)])
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file of the claim is another than before the first run."""
+        return bool(self.digests) and self.digests[0]["digest"] != self.claim.digest
+
+
+def num_classes(entries: Mapping[Cell, Mapping[str, Any]]) -> int:
+    """Number of classes of the images of some cells."""
+    return int(next(iter(entries.values()))["num_classes"])
+
+
+def _by_round(values: Any) -> dict[int, float | None]:
+    if values is None:
+        return {}
+    return dict(enumerate(values)) if isinstance(values, list) else {COUNTED: values}

@@ -1,0 +1,206 @@
+"""Runs the study of a claim: the cells side by side, each with one thread, so that their number changes no result."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lit_cnn.analysis.provenance import describe_machine
+from lit_cnn.claims.results import STUDY, Cell, Results
+from lit_cnn.claims.study import OF_ARMS, Claim, read_claim
+from lit_cnn.claims.verdict import Verdict
+from lit_cnn.runs.ledger import Ledger, now
+
+# Points of a curve that are kept.
+MAX_POINTS = 40
+# Images in the batch whose memory and speed are measured, if the data do not say.
+BATCH = 128
+
+Report = Callable[[str], None]
+
+
+def run(
+    results: Results,
+    data_dir: Path,
+    jobs: int,
+    report: Report,
+    num_seeds: int | None = None,
+    ledger: Path | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> Verdict:
+    """Trains the cells that are missing, writes the results after each, and decides.
+
+    Args:
+        results: Of earlier runs; completed in place.
+        data_dir: Where the files of the datasets are.
+        jobs: Cells that are trained at the same time.
+        report: Takes a line about what is done.
+        num_seeds: Number of seeds of the study; None for all.
+        ledger: File in which the looks at test images are entered; None for none.
+        prepare: Called first in each process that trains.
+
+    Returns:
+        The verdict.
+    Raises:
+        ValueError: If settings or images cannot be used.
+        OSError: If the results cannot be written.
+    """
+    claim = results.claim
+    _note_digest(results)
+    if facts := check(claim.number):
+        results.facts = facts
+    if claim.study is not None:
+        source = _note_source(results)
+        with _workers(jobs, prepare) as workers:
+            for cells in (results.tuning_cells, lambda: results.study_cells(num_seeds)):
+                _train(results, cells(), workers, jobs, data_dir, source, report, ledger)
+        if any(measure["measure"] in OF_ARMS for measure in claim.study.measures.values()) or not results.arms:
+            report("measures sizes and speeds")
+            results.arms = measure_all_arms(results, data_dir)
+    verdict = results.decide()
+    results.verdict = verdict.value
+    results.write()
+    return verdict
+
+
+def check(number: int) -> list[dict[str, Any]]:
+    """The facts of the exact check of a claim; none if it has no exact part."""
+    from lit_cnn.claims.exact import CHECKS
+
+    return [asdict(fact) for fact in CHECKS[number]()] if number in CHECKS else []
+
+
+def run_cell(path: Path, cell: Cell, data_dir: Path) -> dict[str, Any]:
+    """Trains and measures one cell, in a process of its own."""
+    import torch
+
+    from lit_cnn.claims.measured import measure_cell
+    from lit_cnn.claims.training import train
+
+    torch.set_num_threads(1)
+    study = read_claim(path).study
+    assert study is not None
+    trained = train(study.settings(cell.arm, cell.rate), cell.seed, data_dir)
+    # The search of a rate sees no test image.
+    name = study.tuning.measure
+    wanted = study.measures if cell.purpose == STUDY else {name: study.measures[name]}
+    history = trained.history
+    return {
+        "values": measure_cell(trained, wanted),
+        "curve": _thin(history.losses) if cell.purpose == STUDY else [],
+        "steps": len(history.losses),
+        "images": history.images,
+        "seconds": round(history.seconds, 2),
+        "diverged": trained.diverged,
+        "num_classes": trained.data.num_classes,
+        "num_tested": len(trained.data.source.splits["test"].labels),
+    }
+
+
+def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, Any]]:
+    """Parameters, multiply-adds, memory and speed of each arm's network; speeds are measured in turn."""
+    import json
+
+    from lit_cnn.claims.measured import measure_arms
+    from lit_cnn.claims.training import StudyData, image_sizes, load, make_model
+
+    study = results.claim.study
+    assert study is not None
+    networks, images = {}, {}
+    for arm in study.arms:
+        settings = study.settings(arm, results.best_rate(arm) or study.tuning.rates[0])
+        source = load(json.dumps(settings["data"], sort_keys=True), data_dir, *image_sizes(settings))
+        data = StudyData(source)
+        networks[arm] = make_model(settings, data, study.seeds[0]).network
+        images[arm] = data.preprocessing(source.splits["train"].pixels[:BATCH])
+    wanted = [measure["measure"] for measure in study.measures.values()]
+    return measure_arms(networks, images, wanted)
+
+
+def _train(
+    results: Results,
+    cells: Sequence[Cell],
+    workers: ProcessPoolExecutor,
+    jobs: int,
+    data_dir: Path,
+    source: int,
+    report: Report,
+    ledger: Path | None,
+) -> None:
+    study = results.claim.study
+    assert study is not None
+    done = results.of(cells)
+    missing = [cell for cell in cells if cell not in done]
+    if not missing:
+        return
+    report(f"{len(missing)} of {len(cells)} trainings to do: {missing[0].purpose}")
+    waiting, running = list(missing), dict[Future[dict[str, Any]], Cell]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                cell = waiting.pop(0)
+                running[workers.submit(run_cell, results.claim.path, cell, data_dir)] = cell
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                cell, entry = running.pop(future), future.result()
+                key = cell.key(study)
+                results.cells[key] = {**asdict(cell), "key": key, **entry, "source": source}
+                results.write()
+                if cell.purpose == STUDY and ledger:
+                    _enter(ledger, results.claim, cell, entry)
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
+                left = len(waiting) + len(running)
+                report(f"{cell.arm}, rate {cell.rate:g}, seed {cell.seed}: {shown or 'diverged'}; {left} left")
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _enter(ledger: Path, claim: Claim, cell: Cell, entry: dict[str, Any]) -> None:
+    name = f"claim {claim.number}, {cell.arm}, rate {cell.rate:g}, seed {cell.seed}"
+    assert claim.study is not None
+    data = str(claim.study.recipe["data"]["class_path"]).rpartition(".")[2]
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    Ledger(ledger).enter({"time": now(), "run": name, "data": data, "test/images": entry["num_tested"]})
+
+
+def _workers(jobs: int, prepare: Callable[[], None] | None) -> ProcessPoolExecutor:
+    # Not forked: torch's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(prepare,))
+
+
+def _start_worker(prepare: Callable[[], None] | None) -> None:
+    # Ctrl-C ends the first process, which ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if prepare:
+        prepare()
+
+
+def _note_digest(results: Results) -> None:
+    digest = results.claim.digest
+    if not results.digests or results.digests[-1]["digest"] != digest:
+        machine = describe_machine()
+        results.digests.append({"digest": digest, "time": machine["time"], "commit": machine["commit"]})
+
+
+def _note_source(results: Results) -> int:
+    """The number of this machine and commit among the sources of the results."""
+    machine = describe_machine()
+    source = {name: machine[name] for name in ("commit", "torch", "python", "cpu_name", "cpu", "processors")}
+    if source not in results.sources:
+        results.sources.append(source)
+    return results.sources.index(source)
+
+
+def _thin(values: Sequence[float]) -> list[list[float]]:
+    """Means of equal parts of a curve, each with the step at its end; at most :data:`MAX_POINTS`."""
+    size = max(1, math.ceil(len(values) / MAX_POINTS))
+    parts = [values[start : start + size] for start in range(0, len(values), size)]
+    ends = [min(start + size, len(values)) for start in range(0, len(values), size)]
+    return [[end, round(sum(part) / len(part), 5)] for part, end in zip(parts, ends, strict=True)]

@@ -1,0 +1,128 @@
+"""From the measures of a study to a verdict, by the rules that its file fixed before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from lit_cnn.analysis.statistics import Interval, equivalence_p, mean_interval, seeds_for_equivalence, seeds_needed
+from lit_cnn.claims.study import Question
+
+ALPHA = 0.05
+
+
+class Verdict(Enum):
+    """What a study decides of a statement, at its scale."""
+
+    SUPPORTED = "supported"
+    REFUTED = "refuted"
+    INCONCLUSIVE = "inconclusive"
+    OPEN = "not yet run"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question.
+
+    Args:
+        question: The question.
+        interval: Of the contrast, 95 %; with the scale ``log``, of the ratio. None if values are missing.
+        verdict: What follows.
+        n: Number of seeds, or of rounds of a timing.
+        seeds_needed: Seeds that would decide with a power of 80 %, if the verdict is inconclusive and that can be computed.
+        missing: Why there is no interval.
+    """
+
+    question: Question
+    interval: Interval | None
+    verdict: Verdict
+    n: int
+    seeds_needed: int | None = None
+    missing: str = ""
+
+
+def answer(question: Question, values: Mapping[str, Mapping[int, float | None]]) -> Answer:
+    """Decides a question.
+
+    ``above t`` is supported if the 95 % interval lies above t, and refuted if it lies below t + margin. ``below`` is its
+    mirror. ``within ±t`` is supported if two one-sided tests reject at 5 %, and refuted if the 95 % interval lies outside.
+    With ``log``, t is a ratio and the margin is a share: refuted below t · (1 + margin).
+
+    Args:
+        question: The question.
+        values: For each arm, the measure by seed; None where it is missing.
+    """
+    arms = question.contrast
+    common = sorted(set.intersection(*(set(values.get(arm, {})) for arm in arms)))
+    if not common:
+        return Answer(question, None, Verdict.OPEN, 0, missing="no seed is finished in every arm")
+    whole = [seed for seed in common if all(values[arm][seed] is not None for arm in arms)]
+    if len(whole) < len(common):
+        arm = next(arm for arm in arms for seed in common if values[arm][seed] is None)
+        return Answer(question, None, Verdict.INCONCLUSIVE, len(whole), missing=f"{arm} has no value with every seed")
+    log = question.scale == "log"
+    contrast = np.zeros(len(common))
+    for arm, weight in arms.items():
+        column = np.array([values[arm][seed] for seed in common], dtype=float)
+        contrast += weight * (np.log(column) if log else column)
+    threshold = math.log(question.threshold) if log else question.threshold
+    margin = math.log1p(question.margin) if log else question.margin
+    constant = len(common) == 1 or np.ptp(contrast) == 0
+    if constant and len(common) == 1 and not _is_exact(values, arms):
+        return Answer(question, None, Verdict.OPEN, 1, missing="one seed gives no interval over seeds")
+    interval = Interval(*[float(contrast[0])] * 3) if constant else mean_interval(contrast)
+    verdict = _decide(question, contrast, interval, threshold, margin, constant)
+    needed = None
+    if verdict is Verdict.INCONCLUSIVE:
+        needed = _seeds(question, contrast, threshold, margin)
+    if log:
+        interval = Interval(*(math.exp(end) for end in (interval.value, interval.low, interval.high)))
+    return Answer(question, interval, verdict, len(common), needed)
+
+
+def _is_exact(values: Mapping[str, Mapping[int, float | None]], arms: Mapping[str, float]) -> bool:
+    """Whether a value is counted and not measured: numbers of parameters have no seed, which stands as -1."""
+    return all(set(values[arm]) == {-1} for arm in arms)
+
+
+def _decide(
+    question: Question, contrast: np.ndarray, interval: Interval, threshold: float, margin: float, constant: bool
+) -> Verdict:
+    if question.expect == "within":
+        inside = -threshold < interval.low and interval.high < threshold
+        if inside if constant else equivalence_p(contrast, threshold) < ALPHA:
+            return Verdict.SUPPORTED
+        return Verdict.REFUTED if interval.low > threshold or interval.high < -threshold else Verdict.INCONCLUSIVE
+    sign = 1 if question.expect == "above" else -1
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    if low > sign * threshold:
+        return Verdict.SUPPORTED
+    return Verdict.REFUTED if high < sign * threshold + margin or high < sign * threshold else Verdict.INCONCLUSIVE
+
+
+def _seeds(question: Question, contrast: np.ndarray, threshold: float, margin: float) -> int | None:
+    """Seeds that would decide with 80 % power, if the effect is the one that was measured."""
+    sd, mean = float(contrast.std(ddof=1)) if len(contrast) > 1 else 0.0, float(contrast.mean())
+    if not sd:
+        return None
+    if question.expect == "within":
+        distance = abs(mean)
+        return seeds_for_equivalence(sd, threshold, mean) if distance < threshold else seeds_needed(sd, distance - threshold)
+    sign = 1 if question.expect == "above" else -1
+    distances = [sign * (mean - threshold), sign * threshold + margin - sign * mean]
+    # An effect between threshold and margin can be shown to be either; the nearer one takes more seeds.
+    reachable = [distance for distance in distances if distance > 0]
+    return seeds_needed(sd, max(reachable)) if reachable else None
+
+
+def combine(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on a statement of several parts: supported if all are, refuted if one is."""
+    if not verdicts or Verdict.OPEN in verdicts:
+        return Verdict.OPEN
+    if Verdict.REFUTED in verdicts:
+        return Verdict.REFUTED
+    return Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in verdicts else Verdict.SUPPORTED
