@@ -1,0 +1,28 @@
+"""Residual networks that start as the identity, and their twins without shortcuts."""
+
+import pytest
+import torch
+
+from lit_cnn.layers import BasicBlock, Bottleneck
+from lit_cnn.models import build, list_variants
+
+
+def test_each_block_can_start_as_the_identity():
+    network = build("resnet18", num_classes=10, zero_init_residual=True)
+    x = torch.randn(2, 64, 8, 8).relu()
+    assert torch.equal(network.layer1(x), x)
+    for name, match in (("plain18", "needs shortcuts"), ("preact_resnet18", "end in BatchNorm")):
+        with pytest.raises(ValueError, match=match):
+            build(name, zero_init_residual=True)
+
+
+def test_every_plain_network_is_its_twin_without_shortcuts():
+    plain = [name for name in list_variants() if name.startswith("plain")]
+    assert len(plain) == 10
+    for name in plain:
+        with torch.device("meta"):
+            twin, without = build(name.replace("plain", "resnet")), build(name)
+        assert {key for key in twin.state_dict() if "downsample" not in key} == set(without.state_dict())
+        blocks = [module for module in without.modules() if isinstance(module, (BasicBlock, Bottleneck))]
+        assert all(block.plain for block in blocks)
+        assert not any(block.plain for block in twin.modules() if isinstance(block, (BasicBlock, Bottleneck)))
