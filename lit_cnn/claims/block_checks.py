@@ -1,16 +1,53 @@
-"""Exact claims about blocks: Inception, residual, bottleneck, dense and parallel ones."""
+"""Exact claims about blocks: global average, Inception, residual, bottleneck, dense and parallel ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_cnn.claims.fact import Fact, count_weights
+from lit_cnn.claims.fact import Fact, count_weights, gap_of
 from lit_cnn.layers import BasicBlock, Bottleneck, DenseBlock, Inception, Parallel, PreActBasicBlock
 from lit_cnn.models import build, describe
 from lit_cnn.models.googlenet import INCEPTION
 from lit_cnn.network.counting import count_multiply_adds, count_parameters
+from lit_cnn.network.sizes import takes
+
+
+def check_global_average() -> list[Fact]:
+    """A mean over all positions has no weights and prefers no position. A linear layer has weights for each."""
+    network = build("nin_cifar")
+    trunk, average = network.get_submodule("features"), network.get_submodule("avgpool")
+    maps = trunk.eval()(torch.randn(2, 3, 32, 32)).detach()  # (N, 10, 8, 8)
+    linear = nn.Sequential(nn.Flatten(), nn.Linear(maps[0].numel(), maps.shape[1]))
+    heads = {"global average": average, "linear layer": linear}
+    sizes = {
+        name: [size for size in (24, 28, 32) if takes(nn.Sequential(trunk, head), 3, size)] for name, head in heads.items()
+    }
+    weights = {name: count_parameters(head) for name, head in heads.items()}
+    moved = {name: gap_of(head(maps.roll(3, dims=2)), head(maps)) for name, head in heads.items()}
+
+    def describe_heads(text: str, values: dict[str, Any]) -> str:
+        return f"{text}: " + "; ".join(f"{name} {value}" for name, value in values.items())
+
+    return [
+        Fact(
+            describe_heads("parameters after the convolutions of nin_cifar", weights),
+            weights == {"global average": 0, "linear layer": maps[0].numel() * maps.shape[1] + maps.shape[1]},
+        ),
+        Fact(
+            describe_heads("image sizes of 24, 28 and 32 that the network takes", sizes),
+            sizes == {"global average": [24, 28, 32], "linear layer": [32]},
+        ),
+        Fact(
+            describe_heads(
+                "change of the outputs if the maps turn by 3 rows", {name: f"{gap:.1g}" for name, gap in moved.items()}
+            ),
+            moved["global average"] < 1e-5 < 1e-3 < moved["linear layer"],
+        ),
+    ]
 
 
 def check_reductions_of_inception() -> list[Fact]:

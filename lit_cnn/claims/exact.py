@@ -13,6 +13,7 @@ import torch
 from lit_cnn.claims.block_checks import (
     check_bottleneck,
     check_channels_of_dense_blocks,
+    check_global_average,
     check_identity_of_residual_blocks,
     check_parallel_blocks,
     check_reductions_of_inception,
@@ -48,6 +49,7 @@ CHECKS: dict[int, Check] = {
     for number, check in {
         6: check_weight_decay,
         8: check_stacked_convolutions,
+        11: check_global_average,
         13: check_reductions_of_inception,
         16: check_modes_of_batch_norm,
         19: check_identity_of_residual_blocks,

@@ -62,7 +62,7 @@ def accuracy_when_shifted(
         return slice(max(shift, 0), size + min(shift, 0))
 
     def move(batch: Tensor, rows: int, columns: int) -> Tensor:
-        moved = background.expand_as(batch).clone()
+        moved = torch.empty_like(batch).copy_(background)
         moved[..., kept(rows, height), kept(columns, width)] = batch[..., kept(-rows, height), kept(-columns, width)]
         return moved
 
@@ -186,7 +186,9 @@ def use_of_earlier_features(network: nn.Module) -> dict[str, list[list[float]]]:
     return uses
 
 
-def accuracy_without(network: nn.Module, images: Tensor, labels: Tensor, block: str, source: int) -> float:
+def accuracy_without(
+    network: nn.Module, images: Tensor, labels: Tensor, block: str, source: int, keep_next: bool = False
+) -> float:
     """Accuracy if the later layers of a dense block read zeros in place of one source; what follows the block reads it.
 
     Args:
@@ -194,7 +196,8 @@ def accuracy_without(network: nn.Module, images: Tensor, labels: Tensor, block: 
         images: Of any number.
         labels: Of the images.
         block: Name of the dense block, as in :func:`use_of_earlier_features`.
-        source: 0 for the block's input, which the first layer then misses too; else the number of a layer but the last.
+        source: 0 for the block's input, else the number of a layer. A later layer must miss it.
+        keep_next: Whether the layer after the source still reads it, as it would in a network without dense connections.
 
     Raises:
         ValueError: If there is no such block or source.
@@ -203,8 +206,9 @@ def accuracy_without(network: nn.Module, images: Tensor, labels: Tensor, block: 
     if block not in blocks:
         raise ValueError(f"unknown dense block {block!r}; {nearest(block, blocks)}")
     layers = list(blocks[block])
-    if not 0 <= source < len(layers):
-        raise ValueError(f"source must be from 0 to {len(layers) - 1}, got {source}")
+    largest = len(layers) - (2 if keep_next else 1)
+    if not 0 <= source <= largest:
+        raise ValueError(f"source must be from 0 to {largest}, got {source}")
     channels = _channels(blocks[block], source)
 
     def remove(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -212,7 +216,7 @@ def accuracy_without(network: nn.Module, images: Tensor, labels: Tensor, block: 
         x[:, channels] = 0
         return x
 
-    hooks = [layer.register_forward_pre_hook(remove) for layer in layers[source:]]
+    hooks = [layer.register_forward_pre_hook(remove) for layer in layers[source + keep_next :]]
     try:
         return accuracy(network, images, labels)
     finally:

@@ -21,11 +21,13 @@ from lit_cnn.layers import (
     initialise,
     shared_layers,
 )
+from lit_cnn.models import build
 from lit_cnn.training.optimizer import optimizer_factory
 
 TEXTS = {
     6: ["SGD: the L2 term in the loss and weight decay"],
     8: ["two 3×3: 73,728; one 5×5: 102,400", "three 3×3: 110,592; one 7×7: 200,704", "three 3×3: 7×7; one 7×7: 7×7"],
+    11: ["global average 0; linear layer 6410", "global average [24, 28, 32]; linear layer [32]"],
     13: ["163,696 with the reductions, 393,472 without", "128,049,152 with the reductions, 308,281,344 without"],
     20: ["the bottleneck: 69,632; of the basic block: 1,179,648"],
     25: ["block of 2 layers on 3 channels with growth rate 10: 23", "densenet_d2l: 248"],
@@ -54,7 +56,7 @@ def test_the_texts_hold_the_known_numbers(number: int):
 
 
 def test_the_exact_claims_have_checks_that_state_their_reason():
-    assert set(CHECKS) == {6, 8, 13, 16, 19, 20, 25, 26, 27, 28, 29}
+    assert set(CHECKS) == {6, 8, 11, 13, 16, 19, 20, 25, 26, 27, 28, 29}
     assert all(check.__doc__ for check in CHECKS.values())
 
 
@@ -140,11 +142,18 @@ class Turned(nn.Conv2d):
         return F.conv2d(x, self.weight.flip(2, 3), self.bias)
 
 
+def with_larger_average(name: str) -> nn.Module:
+    network = build(name)
+    network.avgpool = nn.AdaptiveAvgPool2d(2)
+    return network
+
+
 BROKEN = [
     (6, "optimizer_factory", lambda name, lr, _, arguments: optimizer_factory(name, lr, 0.0, arguments)),
     (6, "optimizer_factory", lambda _, lr, decay, __: optimizer_factory("SGD", lr, decay, {})),
     (8, "conv", lambda c, width, size, padding: conv(c, width, size + 2, padding=padding + 1)),
     (8, "conv", lambda c, width, *_, **__: conv(c, width, 3, padding=1)),
+    (11, "build", with_larger_average),
     (13, "Inception", lambda *channels, **_: Inception(*channels, reduce=True)),
     (13, "Inception", lambda *channels, **_: Inception(*channels, reduce=False)),
     (16, "BatchNorm2d", Unmoved),

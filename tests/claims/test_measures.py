@@ -276,6 +276,25 @@ def test_accuracy_falls_without_the_source_that_is_read(used: int, removed: int)
     assert measures.accuracy(network, images, labels) == 1
 
 
+def test_the_layer_after_a_source_can_keep_it():
+    # Layer 3 reads layer 1, and layer 2 does not; or layer 3 reads layer 2, which comes right before it.
+    network, images, labels = reading(1)
+    assert measures.accuracy_without(network, images, labels, "block", 1, keep_next=True) == 0.5
+    # Layer 2 still reads the block's input.
+    network, images, labels = reading(2)
+    assert measures.accuracy_without(network, images, labels, "block", 0) == 0.5
+    assert measures.accuracy_without(network, images, labels, "block", 1, keep_next=True) == 1
+    with pytest.raises(ValueError, match="source must be from 0 to 1, got 2"):
+        measures.accuracy_without(network, images, labels, "block", 2, keep_next=True)
+
+
+def test_shifted_images_lie_in_memory_as_the_images_do():
+    network = Recorder()
+    images = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
+    measures.accuracy_when_shifted(network, images, torch.zeros(2, dtype=torch.long))
+    assert all(seen.is_contiguous(memory_format=torch.channels_last) for seen in network.seen)
+
+
 @pytest.mark.parametrize("source", [-1, 3])
 def test_a_source_must_have_later_layers(source: int):
     network, images, labels = reading(1)
