@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from lit_cnn.claims import measures
 from lit_cnn.claims.training import Trained
 from lit_cnn.data.splits import Split
+from lit_cnn.layers import DenseBlock
 from lit_cnn.network.counting import count_multiply_adds, count_parameters
+from lit_cnn.network.signs import activation_statistics
+from lit_cnn.network.sizes import takes
 
 # For training accuracy and loss, so many training images are enough.
 MAX_TRAINING_IMAGES = 5000
@@ -25,9 +28,7 @@ ABOVE_CHANCE = 10.0
 
 def _images(trained: Trained, split: Split) -> tuple[Tensor, Tensor]:
     if split not in trained.images:
-        images, labels = trained.data.normalised(split)
-        limit = MAX_TRAINING_IMAGES if split == "train" else len(labels)
-        trained.images[split] = images[:limit], labels[:limit]
+        trained.images[split] = trained.data.normalised(split, MAX_TRAINING_IMAGES if split == "train" else None)
     return trained.images[split]
 
 
@@ -49,17 +50,20 @@ def gap(trained: Trained) -> float:
 def steps_to_error(trained: Trained, error: float, window: int = 20) -> float:
     """Steps until the training error, a mean over ``window`` steps, is below ``error``, a share.
 
-    If it never is, the number of all steps: a lower bound.
+    If it never is, the planned number of steps: a lower bound.
     """
     steps = measures.steps_to(trained.history.errors, error, window)
-    return float(len(trained.history.errors) if steps is None else steps)
+    return float(trained.history.planned if steps is None else steps)
 
 
 def steps_to_leave_chance(trained: Trained, share: float = 0.9, window: int = 20) -> float:
-    """Steps until the training loss, a mean over ``window`` steps, is below ``share`` of ln(classes); else all steps."""
+    """Steps until the training loss, a mean over ``window`` steps, is below ``share`` of ln(classes).
+
+    If it never is, the planned number of steps: a lower bound.
+    """
     chance = math.log(trained.data.num_classes)
     steps = measures.steps_to(trained.history.losses, share * chance, window)
-    return float(len(trained.history.losses) if steps is None else steps)
+    return float(trained.history.planned if steps is None else steps)
 
 
 def accuracy_lost_by_shifts(trained: Trained, pixels: int = 4) -> float:
@@ -76,6 +80,11 @@ def accuracy_at_size(trained: Trained, size: int) -> float | None:
     return None if share is None else 100 * share
 
 
+def takes_size(trained: Trained, size: int) -> float:
+    """1 if the network takes images of this size, else 0."""
+    return float(takes(trained.model.network, trained.data.channels, size))
+
+
 def accuracy_lost_by_noise(trained: Trained, sd: float) -> float:
     """Test accuracy less that under Gaussian noise of standard deviation ``sd`` on normalised pixels."""
     noisy = measures.accuracy_under_noise(trained.model, *_images(trained, "test"), sd, seed=trained.seed)
@@ -84,48 +93,59 @@ def accuracy_lost_by_noise(trained: Trained, sd: float) -> float:
 
 def gradient_ratio(trained: Trained, when: str = "start", batch: int = 128) -> float:
     """RMS of the gradient of the first convolution over that of the last one, at the ``start`` or the ``end``."""
-    model = trained.at_start() if when == "start" else trained.model
-    names = [name for name, module in model.network.named_modules() if isinstance(module, nn.Conv2d)]
+    network = (trained.at_start() if when == "start" else trained.model).network
+    first, *_, last = _convolutions(network)
     images, labels = _images(trained, "train")
-    return measures.gradient_ratio(model.network, images[:batch], labels[:batch], names[0], names[-1])
+    return measures.gradient_ratio(network, images[:batch], labels[:batch], first, last)
 
 
 def activation_decay(trained: Trained, batch: int = 128) -> float:
     """Standard deviation of the last convolution's output over that of the first one, before the first step."""
-    images, _ = _images(trained, "train")
-    values: list[float] = []
-    model = trained.at_start()
-    hooks = [
-        module.register_forward_hook(lambda _, __, output: values.append(float(output.std())))
-        for module in model.network.modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    with torch.no_grad():
-        model.network(images[:batch])
-    for hook in hooks:
-        hook.remove()
-    return values[-1] / values[0]
+    network = trained.at_start().network
+    statistics = activation_statistics(network, _images(trained, "train")[0][:batch])
+    first, *_, last = _convolutions(network)
+    return statistics[last].sd / statistics[first].sd
+
+
+def _convolutions(network: nn.Module) -> list[str]:
+    """Names of the convolutions in the order of the network, without those of shortcuts."""
+    modules = network.named_modules()
+    return [name for name, module in modules if isinstance(module, nn.Conv2d) and ".shortcut" not in name]
 
 
 def use_of_distant_features(trained: Trained) -> float:
-    """Mean absolute weight of the block's input in the last layer of each dense block, over that of the layer before it."""
-    ratios = []
-    for rows in measures.use_of_earlier_features(trained.model.network).values():
-        last = rows[-1]
-        ratios.append(last[0] / last[-1])
-    return sum(ratios) / len(ratios)
+    """How much more the last layer of a dense block weighs the block's input after training than before, as a ratio.
+
+    The weight is the mean absolute one of the input's channels over that of the channels of the layer before.
+    """
+
+    def weigh(network: nn.Module) -> float:
+        uses = measures.use_of_earlier_features(network).values()
+        ratios = [rows[-1][0] / rows[-1][-1] for rows in uses if rows[-1][-1]]
+        return sum(ratios) / len(ratios)
+
+    return weigh(trained.model.network) / weigh(trained.at_start().network)
 
 
-def accuracy_lost_without(trained: Trained, block: str, source: int) -> float:
-    """Test accuracy less that with the features of an early source zeroed for all later layers of a dense block."""
+def accuracy_lost_without(trained: Trained, block: int, source: int) -> float:
+    """Test accuracy less that with the features of a source zeroed for the later layers of a dense block but the next one.
+
+    Args:
+        trained: A cell.
+        block: Number of the dense block, from 0.
+        source: 0 for the block's input, else the number of a layer.
+    """
+    network = trained.model.network
+    names = [name for name, module in network.named_modules() if isinstance(module, DenseBlock)]
     images, labels = _images(trained, "test")
-    return accuracy(trained) - 100 * measures.accuracy_without(trained.model.network, images, labels, block, source)
+    without = measures.accuracy_without(network, images, labels, names[block], source, keep_next=True)
+    return accuracy(trained) - 100 * without
 
 
 OF_CELLS: Mapping[str, Callable[..., float | None]] = {
     function.__name__: function
     for function in (
-        *(accuracy, loss, gap, steps_to_error, steps_to_leave_chance, accuracy_lost_by_shifts, accuracy_at_size),
+        *(accuracy, loss, gap, steps_to_error, steps_to_leave_chance, accuracy_lost_by_shifts, accuracy_at_size, takes_size),
         *(accuracy_lost_by_noise, gradient_ratio, activation_decay, use_of_distant_features, accuracy_lost_without),
     )
 }
@@ -158,8 +178,6 @@ def measure_arms(
         if "memory" in wanted:
             values[name]["memory"] = measures.peak_memory(network, images[name])
     if "images_per_s" in wanted:
-        (size,) = {tuple(batch.shape) for batch in images.values()}
-        assert size
         rounds = measures.images_per_s(list(networks.values()), next(iter(images.values())))
         for name, speeds in zip(networks, rounds, strict=True):
             values[name]["images_per_s"] = [round(speed, 1) for speed in speeds]

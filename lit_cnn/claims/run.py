@@ -7,14 +7,18 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from lit_cnn.analysis.provenance import describe_machine
 from lit_cnn.claims.results import STUDY, Cell, Results
-from lit_cnn.claims.study import OF_ARMS, Claim, read_claim
+from lit_cnn.claims.study import Claim, read_claim
 from lit_cnn.claims.verdict import Verdict
+from lit_cnn.errors import TrainingError
 from lit_cnn.runs.ledger import Ledger, now
 
 # Points of a curve that are kept.
@@ -51,6 +55,24 @@ def run(
         ValueError: If settings or images cannot be used.
         OSError: If the results cannot be written.
     """
+    results.path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(results.path.with_suffix(".lock"), timeout=0)
+    try:
+        with lock:
+            return _run(results, data_dir, jobs, report, num_seeds, ledger, prepare)
+    except Timeout:
+        raise ValueError(f"claim {results.claim.number} is being run by another process: wait until it has ended") from None
+
+
+def _run(
+    results: Results,
+    data_dir: Path,
+    jobs: int,
+    report: Report,
+    num_seeds: int | None,
+    ledger: Path | None,
+    prepare: Callable[[], None] | None,
+) -> Verdict:
     claim = results.claim
     _note_digest(results)
     if facts := check(claim.number):
@@ -60,7 +82,7 @@ def run(
         with _workers(jobs, prepare) as workers:
             for cells in (results.tuning_cells, lambda: results.study_cells(num_seeds)):
                 _train(results, cells(), workers, jobs, data_dir, source, report, ledger)
-        if any(measure["measure"] in OF_ARMS for measure in claim.study.measures.values()) or not results.arms:
+        if set(results.arms) != set(claim.study.arms):  # a speed that was measured stays
             report("measures sizes and speeds")
             results.arms = measure_all_arms(results, data_dir)
     verdict = results.decide()
@@ -76,8 +98,8 @@ def check(number: int) -> list[dict[str, Any]]:
     return [asdict(fact) for fact in CHECKS[number]()] if number in CHECKS else []
 
 
-def run_cell(path: Path, cell: Cell, data_dir: Path) -> dict[str, Any]:
-    """Trains and measures one cell, in a process of its own."""
+def run_cell(path: Path, cell: Cell, data_dir: Path, quick: bool = False) -> dict[str, Any]:
+    """Trains and measures one cell of the claim in a file, in a process of its own."""
     import torch
 
     from lit_cnn.claims.measured import measure_cell
@@ -86,6 +108,8 @@ def run_cell(path: Path, cell: Cell, data_dir: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     study = read_claim(path).study
     assert study is not None
+    if quick:
+        study = shorten(study)
     trained = train(study.settings(cell.arm, cell.rate), cell.seed, data_dir)
     # The search of a rate sees no test image.
     name = study.tuning.measure
@@ -95,12 +119,26 @@ def run_cell(path: Path, cell: Cell, data_dir: Path) -> dict[str, Any]:
         "values": measure_cell(trained, wanted),
         "curve": _thin(history.losses) if cell.purpose == STUDY else [],
         "steps": len(history.losses),
+        "planned": history.planned,
         "images": history.images,
         "seconds": round(history.seconds, 2),
         "diverged": trained.diverged,
         "num_classes": trained.data.num_classes,
         "num_tested": len(trained.data.source.splits["test"].labels),
     }
+
+
+def run_quickly(claim: Claim, data_dir: Path, report: Report) -> None:
+    """Trains each arm once on a few images, in seconds: whether it can be run, not what it gives."""
+    for fact in check(claim.number):
+        report(f"{'holds' if fact['holds'] else 'FAILS'}: {fact['text']}")
+    if claim.study is None:
+        return
+    study = shorten(claim.study)
+    for arm in study.arms:
+        entry = run_cell(claim.path, Cell(arm, study.tuning.rates[0], study.seeds[0], STUDY), data_dir, quick=True)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
+        report(f"{arm}: {shown or 'diverged'}; {entry['seconds']:.1f} s")
 
 
 def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, Any]]:
@@ -147,7 +185,11 @@ def _train(
                 cell = waiting.pop(0)
                 running[workers.submit(run_cell, results.claim.path, cell, data_dir)] = cell
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                cell, entry = running.pop(future), future.result()
+                cell = running.pop(future)
+                try:
+                    entry = future.result()
+                except BrokenProcessPool as error:
+                    raise TrainingError("a process of the study was killed; the same command resumes the study") from error
                 key = cell.key(study)
                 results.cells[key] = {**asdict(cell), "key": key, **entry, "source": source}
                 results.write()
@@ -203,4 +245,5 @@ def _thin(values: Sequence[float]) -> list[list[float]]:
     size = max(1, math.ceil(len(values) / MAX_POINTS))
     parts = [values[start : start + size] for start in range(0, len(values), size)]
     ends = [min(start + size, len(values)) for start in range(0, len(values), size)]
-    return [[end, round(sum(part) / len(part), 5)] for part, end in zip(parts, ends, strict=True)]
+    points = ((end, sum(part) / len(part)) for part, end in zip(parts, ends, strict=True))
+    return [[end, round(mean, 5)] for end, mean in points if math.isfinite(mean)]  # JSON knows no infinity

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -114,6 +114,19 @@ class Study:
             target[argument] = value
         sizes = {"train_images": self.train_images, "val_images": self.val_images, "test_images": self.test_images}
         return settings | sizes | {"stop_at_loss": self.stop_at_loss}
+
+
+def shorten(study: Study) -> Study:
+    """A study that takes seconds and decides nothing: one rate, one seed, one epoch, few images."""
+    recipe = {**study.recipe, "trainer": {**study.recipe.get("trainer", {}), "max_epochs": 1}}
+    arms = {
+        arm: {key: value for key, value in changes.items() if key != "trainer.max_epochs"}
+        for arm, changes in study.arms.items()
+    }
+    rates = sorted(study.tuning.rates)
+    tuning = replace(study.tuning, rates=[rates[(len(rates) - 1) // 2]], seeds=study.tuning.seeds[:1])
+    sizes = {"train_images": 500, "val_images": 100, "test_images": 200}
+    return replace(study, recipe=recipe, arms=arms, tuning=tuning, seeds=study.seeds[:1], **sizes)
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,10 @@ class StudyData(ImageDataModule):
     def read(self, split: Split) -> Images | None:
         return self.source.splits[split]
 
-    def normalised(self, split: Split) -> tuple[Tensor, Tensor]:
-        """All images of a split as the network sees them, (N, C, H, W) float32, and their labels (N,)."""
+    def normalised(self, split: Split, limit: int | None = None) -> tuple[Tensor, Tensor]:
+        """Images of a split, at most ``limit``, as the network sees them, (N, C, H, W) float32, and their labels (N,)."""
         images = self.source.splits[split]
-        return self.preprocessing(images.pixels), images.labels
+        return self.preprocessing(images.pixels[:limit]), images.labels[:limit]
 
 
 @dataclass(eq=False)
@@ -86,10 +86,12 @@ class History(pl.Callback):
         self.errors: list[float] = []
         self.images = 0
         self.seconds = 0.0
+        self.planned = 0  # steps of a training that does not stop before its end
         self._hits = self._total = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._started = time.perf_counter()
+        self.planned = int(trainer.estimated_stepping_batches)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._hits = self._total = 0
@@ -227,6 +229,8 @@ def load(data: str, data_dir: Path, train: int | None, val: int, test: int | Non
     pixels, labels = (torch.cat([getattr(pool, part) for pool in pools[:2]]) for part in ("pixels", "labels"))
     rest, validation = stratified_split(labels, val / len(labels), SPLIT_SEED)
     training = rest if train is None else rest[stratified_split(labels[rest], train / len(rest), SPLIT_SEED)[1]]
+    # A part of the training images has all classes, also where the files are sorted by class.
+    training = training[torch.randperm(len(training), generator=torch.Generator().manual_seed(SPLIT_SEED))]
     tested = torch.arange(len(pools[2].labels))
     if test is not None and test < len(tested):
         tested = stratified_split(pools[2].labels, test / len(tested), SPLIT_SEED)[1]
