@@ -16,13 +16,14 @@ COMMANDS = {
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
+    "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
     "doctor": ("lit_cnn.commands.doctor", "check data, network and machine before a long training"),
     "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),
     "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
 }
 # Commands whose result is kept in files: they continue when their output cannot be written to.
-LASTING = ("fit", "resume", "validate", "test", "benchmark")
+LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
 PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from lit_cnn.analysis.provenance import describe_machine
 from lit_cnn.claims.results import STUDY, Cell, Results
-from lit_cnn.claims.study import Claim, read_claim
+from lit_cnn.claims.study import Claim, read_claim, shorten
 from lit_cnn.claims.verdict import Verdict
 from lit_cnn.errors import TrainingError
 from lit_cnn.runs.ledger import Ledger, now

@@ -1,0 +1,90 @@
+"""Results of claims in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lit_cnn.analysis.statistics import mean_interval
+from lit_cnn.claims.results import STUDY, Results
+from lit_cnn.claims.study import Question
+from lit_cnn.claims.verdict import Answer, Verdict
+
+# What a dataset of the studies is called; the first is a lossy copy.
+DATASETS = {
+    "ImageFolder": "CIFAR-10 as JPEG copy",
+    "FashionMNIST": "Fashion-MNIST",
+    "MNIST": "MNIST",
+    "Digits": "digits",
+    "CIFAR10": "CIFAR-10",
+    "FakeImages": "fake images",
+}
+
+
+def describe_scale(results: Results) -> str:
+    """What decided: dataset, numbers of training images, epochs and seeds; or that it is exact."""
+    study = results.claim.study
+    if study is None:
+        return "an exact check"
+    data = study.recipe["data"]
+    name = DATASETS.get(str(data["class_path"]).rpartition(".")[2], str(data["class_path"]))
+    size = data.get("init_args", {}).get("image_size")
+    images = "all" if study.train_images is None else f"{study.train_images:,}"
+    epochs = study.recipe.get("trainer", {}).get("max_epochs", 1)
+    seeds = len({cell["seed"] for cell in results.cells.values() if cell["purpose"] == STUDY}) or len(study.seeds)
+    at_size = f" at {size}×{size}" if size else ""
+    return f"{name}{at_size}, {images} training images, {epochs} epochs, {seeds} seeds"
+
+
+def describe_answer(answer: Answer) -> str:
+    """A question with its interval and its verdict, in one line."""
+    question = answer.question
+    text = question.text + ("" if question.decides else " (does not decide)")
+    if answer.interval is None:
+        return f"{text}: {answer.verdict.value}; {answer.missing}"
+    interval = answer.interval
+    unit = "ratio" if question.scale == "log" else "difference" if len(question.contrast) > 1 else "value"
+    shown = f"{unit} {_number(interval.value)}"
+    if interval.low != interval.high:
+        shown += f", 95 % interval {_number(interval.low)} to {_number(interval.high)}"
+    needed = ""
+    if answer.verdict is Verdict.INCONCLUSIVE and answer.seeds_needed:
+        needed = f"; about {answer.seeds_needed:,} seeds would decide"
+    return f"{text}: {answer.verdict.value} ({shown}; asked: {_asked(question)}){needed}"
+
+
+def _asked(question: Question) -> str:
+    threshold = _number(question.threshold)
+    return f"within ±{threshold}" if question.expect == "within" else f"{question.expect} {threshold}"
+
+
+def describe_value(results: Results, arm: str, measure: str) -> str:
+    """Mean and standard deviation of a measure in an arm."""
+    question = Question("", measure, {arm: 1.0}, "above", 0.0)
+    values = list(results.values(question)[arm].values())
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    if len(known) == 1 or len(set(known)) == 1:
+        return _number(known[0])
+    return f"{_number(sum(known) / len(known))} ± {_number(_sd(known))}"
+
+
+def interval_of(results: Results, arm: str, measure: str) -> tuple[Sequence[float], tuple[float, float] | None]:
+    """The values of a measure in an arm, and the 95 % interval of their mean."""
+    values = list(results.values(Question("", measure, {arm: 1.0}, "above", 0.0))[arm].values())
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return known, None
+    interval = mean_interval(known)
+    return known, (interval.low, interval.high)
+
+
+def _sd(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"

@@ -1,0 +1,137 @@
+"""``lit-cnn claims``: lists the statements about the networks with their verdicts, runs and shows them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from lit_cnn.claims.describe import describe_answer, describe_scale, describe_value
+from lit_cnn.claims.results import Results
+from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
+from lit_cnn.claims.verdict import Verdict
+from lit_cnn.commands.messages import OneLineParser, quiet, refuse
+from lit_cnn.commands.tables import print_table
+from lit_cnn.system.paths import expand
+from lit_cnn.system.text import shorten
+
+ALL = "all"
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Reads the options."""
+    parser = OneLineParser(
+        prog="lit-cnn claims",
+        description="List the statements about the networks with their verdicts; run or show one.",
+        epilog="examples: lit-cnn claims run 14 --data_dir data; lit-cnn claims run 14 --quick; lit-cnn claims show 14",
+    )
+    parser.add_argument("--experiments", help="folder with claims/ and results/ (default: experiments)")
+    actions = parser.add_subparsers(dest="action", parser_class=OneLineParser, metavar="{run,show}")
+    run = actions.add_parser("run", help="decide a claim, or resume what was stopped", prog="lit-cnn claims run")
+    run.add_argument("number", help=f"number of the claim, or {ALL}")
+    run.add_argument("--seeds", type=int, metavar="N", help="only the first N seeds of the study")
+    run.add_argument("--quick", action="store_true", help="try each arm on a few images; decides and writes nothing")
+    run.add_argument("--data_dir", default="data", help="where the datasets' files are (default: %(default)s)")
+    run.add_argument("--jobs", type=int, help="trainings at the same time, of one thread each (default: one a processor)")
+    run.add_argument("--runs_dir", default="runs", help="whose ledger gets the looks at test images (default: %(default)s)")
+    show = actions.add_parser("show", help="print arms, numbers, intervals and verdict", prog="lit-cnn claims show")
+    show.add_argument("number", help="number of the claim")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Runs ``lit-cnn claims`` and returns the exit status."""
+    options = parse(arguments[1:])
+    experiments = find_experiments(options.experiments)
+    if options.action is None:
+        print_claims(experiments)
+    elif options.action == "show":
+        show(Results.read(experiments, find_claim(experiments, _number(options.number))))
+    else:
+        quiet()
+        claims = read_claims(experiments) if options.number == ALL else [find_claim(experiments, _number(options.number))]
+        run_claims(experiments, claims, options)
+    return 0
+
+
+def print_claims(experiments: Path) -> None:
+    """A row for each claim: number, statement, verdict."""
+    rows = []
+    for claim in read_claims(experiments):
+        results = Results.read(experiments, claim)
+        verdict = results.verdict + (" (file changed)" if results.changed else "")
+        rows.append((claim.number, claim.statement, verdict, describe_scale(results)))
+    print_table(("claim", "statement", "verdict", "decided by"), rows, right=("claim",))
+
+
+def run_claims(experiments: Path, claims: list[Claim], options: argparse.Namespace) -> None:
+    """Runs claims one after the other and prints the verdict of each.
+
+    Raises:
+        ValueError: If an option makes no sense, or a dataset is missing.
+    """
+    from lit_cnn.claims.run import run, run_quickly
+
+    if options.seeds is not None and options.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
+    if options.jobs is not None and not 1 <= options.jobs <= (os.cpu_count() or 1):
+        raise ValueError(f"--jobs must be from 1 to {os.cpu_count()}, the number of processors, got {options.jobs}")
+    jobs, data_dir = options.jobs or os.cpu_count() or 1, expand(options.data_dir)
+    for claim in claims:
+        print(f"claim {claim.number}: {claim.statement}", flush=True)
+        if options.quick:
+            run_quickly(claim, data_dir, _report)
+            continue
+        results = Results.read(experiments, claim)
+        started = time.perf_counter()
+        run(results, data_dir, jobs, _report, options.seeds, expand(options.runs_dir) / "ledger.jsonl", quiet)
+        show(results)
+        print(f"{time.perf_counter() - started:,.0f} s; results in {results.path}", flush=True)
+    if options.quick:
+        print("a quick run decides nothing: it trains each arm once, on 500 images for one epoch, and writes no results")
+
+
+def show(results: Results) -> None:
+    """Prints arms, numbers, intervals and the verdict."""
+    claim, study = results.claim, results.claim.study
+    print(f"claim {claim.number}: {claim.statement}")
+    print(f"evidence: {claim.evidence}")
+    for fact in results.facts:
+        print(f"{'holds' if fact['holds'] else 'does not hold'}: {fact['text']}")
+    if study is not None and results.cells:
+        print()
+        _print_arms(results)
+        print()
+        for answer in results.answers():
+            print(describe_answer(answer))
+    print(f"\nverdict: {results.verdict}, {describe_scale(results)}")
+    if claim.notes:
+        print(claim.notes)
+    if results.changed:
+        print("the file of this claim was changed after its first run")
+    if results.verdict == Verdict.OPEN.value:
+        print(f"run it with: lit-cnn claims run {claim.number}")
+
+
+def _print_arms(results: Results) -> None:
+    study = results.claim.study
+    assert study is not None
+    names = [name for name in study.measures if name != study.tuning.measure or not name.startswith("val_")]
+    rows = []
+    for arm in study.arms:
+        cells = [describe_value(results, arm, name) for name in names]
+        changes = ", ".join(f"{name}={value}" for name, value in study.arms[arm].items())
+        rate = results.best_rate(arm)
+        rows.append((arm, shorten(changes, 50) or "-", "-" if rate is None else f"{rate:g}", *cells))
+    print_table(("arm", "settings", "rate", *names), rows, right=("rate", *names))
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        refuse(f"expected the number of a claim, got {text}; lit-cnn claims lists them")
+    return int(text)
+
+
+def _report(line: str) -> None:
+    print(f"  {line}", flush=True)
