@@ -19,32 +19,45 @@ from lit_cnn.system.text import shorten
 ALL = "all"
 
 
+ACTIONS = {
+    "list": "list all statements with their verdicts",
+    "run": "decide a claim, or resume what was stopped",
+    "show": "print arms, numbers, intervals and verdict of a claim",
+}
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Reads the options."""
-    parser = OneLineParser(
-        prog="lit-cnn claims",
-        description="List the statements about the networks with their verdicts; run or show one.",
-        epilog="examples: lit-cnn claims run 14 --data_dir data; lit-cnn claims run 14 --quick; lit-cnn claims show 14",
-    )
+    """Reads the options: those of the action that comes first, ``list`` if none does."""
+    action = arguments[0] if arguments and arguments[0] in ACTIONS else "list"
+    rest = arguments[1:] if arguments[:1] == [action] else arguments
+    if action == "list":
+        actions = "; ".join(f"lit-cnn claims {name}: {what}" for name, what in ACTIONS.items())
+        parser = OneLineParser(
+            prog="lit-cnn claims",
+            description=f"Statements about the networks, decided by checks and experiments. {actions}.",
+            epilog="examples: lit-cnn claims run 14 --data_dir data; lit-cnn claims run 14 --quick; lit-cnn claims show 14",
+        )
+    else:
+        parser = OneLineParser(prog=f"lit-cnn claims {action}", description=f"{ACTIONS[action].capitalize()}.")
+        parser.add_argument("number", help="number of the claim" + (f", or {ALL}" if action == "run" else ""))
     parser.add_argument("--experiments", help="folder with claims/ and results/ (default: experiments)")
-    actions = parser.add_subparsers(dest="action", parser_class=OneLineParser, metavar="{run,show}")
-    run = actions.add_parser("run", help="decide a claim, or resume what was stopped", prog="lit-cnn claims run")
-    run.add_argument("number", help=f"number of the claim, or {ALL}")
-    run.add_argument("--seeds", type=int, metavar="N", help="only the first N seeds of the study")
-    run.add_argument("--quick", action="store_true", help="try each arm on a few images; decides and writes nothing")
-    run.add_argument("--data_dir", default="data", help="where the datasets' files are (default: %(default)s)")
-    run.add_argument("--jobs", type=int, help="trainings at the same time, of one thread each (default: one a processor)")
-    run.add_argument("--runs_dir", default="runs", help="whose ledger gets the looks at test images (default: %(default)s)")
-    show = actions.add_parser("show", help="print arms, numbers, intervals and verdict", prog="lit-cnn claims show")
-    show.add_argument("number", help="number of the claim")
-    return parser.parse_args(arguments)
+    if action == "run":
+        add = parser.add_argument
+        add("--seeds", type=int, metavar="N", help="only the first N seeds of the study")
+        add("--quick", action="store_true", help="try each arm on a few images; decides and writes nothing")
+        add("--data_dir", default="data", help="where the datasets' files are (default: %(default)s)")
+        add("--jobs", type=int, help="trainings at the same time, of one thread each (default: one a processor)")
+        add("--runs_dir", default="runs", help="whose ledger gets the looks at test images (default: %(default)s)")
+    options = parser.parse_args(rest)
+    options.action = action
+    return options
 
 
 def main(arguments: list[str]) -> int:
     """Runs ``lit-cnn claims`` and returns the exit status."""
     options = parse(arguments[1:])
     experiments = find_experiments(options.experiments)
-    if options.action is None:
+    if options.action == "list":
         print_claims(experiments)
     elif options.action == "show":
         show(Results.read(experiments, find_claim(experiments, _number(options.number))))
