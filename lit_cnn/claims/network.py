@@ -14,7 +14,7 @@ from lit_cnn.layers.checks import require_choice, require_positive, require_prob
 from lit_cnn.network.base import Network, Variant
 from lit_cnn.training.classifier import LitClassifier
 
-ACTIVATIONS = {"relu": partial(nn.ReLU, inplace=True), "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 NUM_GROUPS = 4  # of GroupNorm
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": nn.Identity,  # takes any arguments
@@ -124,7 +124,7 @@ class BlockNet(Network):
                 if not last:
                     transition = Transition(channels, channels // 2)
                     if not self.has_norm:
-                        transition.norm = nn.Identity()
+                        transition.norm, transition.relu = nn.Identity(), self.make_activation()
                     self.stages.append(transition)
                     channels //= 2
                 continue
