@@ -96,13 +96,14 @@ def svg(figure: Figure, title: str = "") -> Markup:
     image = buffer.getvalue().decode()
     image = re.sub(r"<(metadata|defs)>\s*(<style.*?</style>)?\s*</\1>|<metadata>.*?</metadata>", "", image, flags=re.DOTALL)
     image = re.sub(r'style="[^"]*"', lambda style: _themed(style[0]), image[image.index("<svg") :])
+    image = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), image)
     image = _with_own_ids(image.rstrip())
-    return Markup(image.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1))  # noqa: S704
+    return Markup(image.replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" fill="currentColor" ', 1))
 
 
 def _themed(style: str) -> str:
     style = re.sub(r"#[0-9a-f]{6}\b", lambda colour: THEME.get(colour[0], colour[0]), style)
-    return re.sub(r"font: ([\w. ]*?px) [^;\"]*", r"font-size: \1", style)
+    return re.sub(r"(; )?font-family: [^;\"]*", "", style)
 
 
 def _with_own_ids(image: str) -> str:
