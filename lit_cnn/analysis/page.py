@@ -103,6 +103,7 @@ def svg(figure: Figure, title: str = "") -> Markup:
 
 def _themed(style: str) -> str:
     style = re.sub(r"#[0-9a-f]{6}\b", lambda colour: THEME.get(colour[0], colour[0]), style)
+    style = re.sub(r"\bfont: ([^;'\"]*?\d+px) [^;\"]*", r"font-size: \1", style)  # as matplotlib 3.10 writes it
     return re.sub(r"(; )?font-family: [^;\"]*", "", style)
 
 
