@@ -1,0 +1,302 @@
+"""A small network for controlled experiments: one argument changes one thing, and all else stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lit_cnn.layers import DenseBlock, Transition, gaussian_, initialise, kaiming_, local_response_norm
+from lit_cnn.layers.checks import require_choice, require_positive, require_probability
+from lit_cnn.network.base import Network, Variant
+from lit_cnn.training.classifier import LitClassifier
+
+ACTIVATIONS = {"relu": partial(nn.ReLU, inplace=True), "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+NUM_GROUPS = 4  # of GroupNorm
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "none": lambda channels: nn.Identity(),
+    "batch": nn.BatchNorm2d,
+    "group": partial(nn.GroupNorm, NUM_GROUPS),
+}
+# All three halve height and width, rounded up.
+POOLINGS: dict[str, Callable[[], nn.Module]] = {
+    "max2": partial(nn.MaxPool2d, kernel_size=2, stride=2, ceil_mode=True),
+    "max3": partial(nn.MaxPool2d, kernel_size=3, stride=2, padding=1),  # windows overlap
+    "avg2": partial(nn.AvgPool2d, kernel_size=2, stride=2, ceil_mode=True),
+}
+INITIALISATIONS: dict[str, Callable[[Tensor], Any]] = {
+    "kaiming": kaiming_,
+    "xavier": nn.init.xavier_normal_,
+    "normal_0.01": gaussian_,  # the paper of AlexNet
+    "normal_0.1": partial(nn.init.normal_, std=0.1),  # a variance of 0.01, as the chapter has it
+}
+BLOCKS = ("conv", "mlpconv", "inception", "plain", "residual", "dense")
+HEADS = ("average", "linear", "hidden")
+
+
+class BlockNet(Network):
+    """Stages of equal blocks, a pooling after each stage but the last, and a head.
+
+    The blocks are a convolution (``conv``), a convolution and two 1×1 ones (``mlpconv``; Lin et al. 2014), four parallel
+    branches (``inception``; Szegedy et al. 2015), two 3×3 convolutions without and with a shortcut (``plain``,
+    ``residual``; He et al. 2016), or layers that read all earlier ones (``dense``; Huang et al. 2017, with transitions that
+    halve the channels between stages). A normalisation stands before each activation.
+
+    Args:
+        num_classes: Outputs.
+        in_channels: Channels of the input.
+        block: Kind of the blocks.
+        widths: Channels of each stage. With ``dense``, the first is that of the first convolution and the others are not
+            used but for their number.
+        depths: Blocks in each stage; with ``dense``, layers.
+        kernel_size: Of ``conv`` and of the first convolution of ``mlpconv``; odd.
+        activation: Name of the function after each convolution.
+        norm: ``none``, ``batch``, or ``group`` with four groups.
+        lrn: Whether local response normalisation follows the first stage's activations (Krizhevsky et al. 2012).
+        pooling: ``max2`` and ``avg2`` have windows of 2×2, ``max3`` overlapping ones of 3×3; all have stride 2.
+        head: ``average`` over the map and a linear layer; ``linear`` on the flattened map; ``hidden``: two hidden linear
+            layers on the flattened map.
+        hidden: Outputs of each hidden linear layer.
+        dropout: Probability of dropping a feature after each hidden linear layer.
+        init: Initialisation of the weights.
+        growth_rate: Channels that each layer of a ``dense`` block adds.
+        image_size: Height and width of the images, for heads that flatten; others take any size.
+    Shape:
+        Input (N, in_channels, H, W); output (N, num_classes).
+    Raises:
+        ValueError: If a name is unknown, a count is below 1, or widths and depths do not go together.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        block: str = "conv",
+        widths: Sequence[int] = (16, 32, 64),
+        depths: Sequence[int] = (1, 1, 1),
+        kernel_size: int = 3,
+        activation: str = "relu",
+        norm: str = "none",
+        lrn: bool = False,
+        pooling: str = "max2",
+        head: str = "average",
+        hidden: int = 256,
+        dropout: float = 0.0,
+        init: str = "kaiming",
+        growth_rate: int = 8,
+        image_size: int = 28,
+    ) -> None:
+        flattens = head != "average"
+        layout = Variant(
+            paper="",
+            image_size=image_size,
+            min_size=image_size if flattens else 1,
+            max_size=image_size if flattens else None,
+        )
+        super().__init__(layout, num_classes, in_channels)
+        require_choice(BLOCKS, block=block)
+        require_choice(ACTIVATIONS, activation=activation)
+        require_choice(NORMS, norm=norm)
+        require_choice(POOLINGS, pooling=pooling)
+        require_choice(HEADS, head=head)
+        require_choice(INITIALISATIONS, init=init)
+        require_probability(dropout=dropout)
+        require_positive(hidden=hidden, growth_rate=growth_rate, image_size=image_size)
+        if len(widths) != len(depths) or min([*widths, *depths], default=0) < 1:
+            raise ValueError(f"widths and depths must be as many numbers of at least 1, got {widths} and {depths}")
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, to keep the size, got {kernel_size}")
+        self.make_activation, self.make_norm = ACTIVATIONS[activation], NORMS[norm]
+        self.has_norm = norm != "none"
+        self.stages = nn.Sequential()
+        channels = in_channels
+        if block in ("plain", "residual", "dense"):
+            self.stages.append(nn.Sequential(*self.convolve(channels, widths[0], 3)))
+            channels = widths[0]
+        for index, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+            last = index == len(widths) - 1
+            if block == "dense":
+                stage, channels = self.make_dense(channels, depth, growth_rate, norm)
+                self.stages.append(stage)
+                if not last:
+                    transition = Transition(channels, channels // 2)
+                    if not self.has_norm:
+                        transition.norm = nn.Identity()
+                    self.stages.append(transition)
+                    channels //= 2
+                continue
+            stage = nn.Sequential()
+            for _ in range(depth):
+                stage.append(self.make_block(block, channels, width, kernel_size))
+                channels = width
+            if lrn and index == 0:
+                stage.append(local_response_norm(k=2, alpha=1e-4))
+            self.stages.append(stage)
+            if not last:
+                self.stages.append(POOLINGS[pooling]())
+        if block == "dense":
+            self.stages.append(nn.Sequential(self.make_norm(channels), self.make_activation()))
+        for _ in widths[1:]:
+            image_size = image_size // 2 if block == "dense" else -(-image_size // 2)
+        self.head = self.make_head(head, channels, hidden, dropout, image_size)
+        initialise(self, INITIALISATIONS[init])
+
+    def convolve(self, in_channels: int, out_channels: int, kernel_size: int, active: bool = True) -> list[nn.Module]:
+        """A convolution that keeps the size, its normalisation, and its activation if it is ``active``."""
+        padding = kernel_size // 2
+        conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, bias=not self.has_norm)
+        return [conv, self.make_norm(out_channels), *([self.make_activation()] if active else [])]
+
+    def make_block(self, block: str, in_channels: int, width: int, kernel_size: int) -> nn.Module:
+        if block == "conv":
+            return nn.Sequential(*self.convolve(in_channels, width, kernel_size))
+        if block == "mlpconv":
+            sizes = ((in_channels, kernel_size), (width, 1), (width, 1))
+            return nn.Sequential(*(layer for channels, size in sizes for layer in self.convolve(channels, width, size)))
+        if block == "inception":
+            return Branches(self.convolve, in_channels, width)
+        return Pair(self.convolve, self.make_activation, in_channels, width, block == "residual")
+
+    def make_dense(self, in_channels: int, depth: int, growth_rate: int, norm: str) -> tuple[nn.Module, int]:
+        block = DenseBlock(depth, in_channels, growth_rate)
+        for layer in block:
+            if norm != "batch":
+                layer.norm1 = self.make_norm(layer.norm1.num_features)
+            layer.relu1 = self.make_activation()
+        return block, block.out_channels
+
+    def make_head(self, head: str, channels: int, hidden: int, dropout: float, size: int) -> nn.Module:
+        """The layers after the last map, which has ``channels`` of ``size``×``size``."""
+        if head == "average":
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, self.num_classes))
+        layers: list[nn.Module] = [nn.Flatten()]
+        width = channels * size**2
+        for _ in range(2 if head == "hidden" else 0):
+            layers += [nn.Linear(width, hidden), self.make_activation(), nn.Dropout(dropout)]
+            width = hidden
+        return nn.Sequential(*layers, nn.Linear(width, self.num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check(x)
+        return self.head(self.stages(x))
+
+
+class Pair(nn.Module):
+    """Two 3×3 convolutions, with or without a shortcut around them.
+
+    Source: He et al. 2016, arXiv:1512.03385, Fig. 5 left; the shortcut is a 1×1 convolution where the channels change.
+
+    Args:
+        convolve: Makes the layers of a convolution.
+        make_activation: Makes an activation.
+        in_channels: Channels of the input.
+        width: Channels of the output.
+        residual: Whether there is a shortcut.
+    Shape:
+        Input (N, in_channels, H, W); output (N, width, H, W).
+    """
+
+    def __init__(
+        self,
+        convolve: Callable[..., list[nn.Module]],
+        make_activation: Callable[[], nn.Module],
+        in_channels: int,
+        width: int,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*convolve(in_channels, width, 3), *convolve(width, width, 3, active=False))
+        self.residual = residual
+        self.shortcut: nn.Module = nn.Identity()
+        if residual and in_channels != width:
+            self.shortcut = nn.Sequential(*convolve(in_channels, width, 1, active=False))
+        self.activation = make_activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.layers(x)
+        return self.activation(out + self.shortcut(x) if self.residual else out)
+
+
+class Branches(nn.Module):
+    """Convolutions of 1×1, 3×3 and 5×5 and a pooling side by side, joined on channels.
+
+    Source: Szegedy et al. 2015, arXiv:1409.4842, Fig. 2(b); the shares of the branches are those of its block 3a.
+
+    Args:
+        convolve: Makes the layers of a convolution.
+        in_channels: Channels of the input.
+        width: Channels of the output; a multiple of 8.
+    Shape:
+        Input (N, in_channels, H, W); output (N, width, H, W).
+    Raises:
+        ValueError: If the width is no multiple of 8.
+    """
+
+    def __init__(self, convolve: Callable[..., list[nn.Module]], in_channels: int, width: int) -> None:
+        super().__init__()
+        if width % 8:
+            raise ValueError(f"the width of an inception block must be a multiple of 8, got {width}")
+        eighth = width // 8
+        self.branch1 = nn.Sequential(*convolve(in_channels, 2 * eighth, 1))
+        self.branch2 = nn.Sequential(*convolve(in_channels, 3 * eighth, 1), *convolve(3 * eighth, 4 * eighth, 3))
+        self.branch3 = nn.Sequential(*convolve(in_channels, eighth, 1), *convolve(eighth, eighth, 5))
+        self.branch4 = nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), *convolve(in_channels, eighth, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)
+
+
+class LitBlockNet(LitClassifier):
+    """Trains a :class:`BlockNet`, whose arguments it takes.
+
+    Args:
+        num_classes: Outputs.
+        in_channels: Channels of the images, 1 or 3.
+        block: ``conv``, ``mlpconv``, ``inception``, ``plain``, ``residual`` or ``dense``.
+        widths: Channels of each stage.
+        depths: Blocks in each stage.
+        kernel_size: Of ``conv`` and ``mlpconv``.
+        activation: ``relu``, ``tanh`` or ``sigmoid``.
+        norm: ``none``, ``batch`` or ``group``.
+        lrn: Whether local response normalisation follows the first stage.
+        pooling: ``max2``, ``max3`` or ``avg2``.
+        head: ``average``, ``linear`` or ``hidden``.
+        hidden: Outputs of each hidden linear layer.
+        dropout: Probability of dropping a feature after each hidden linear layer.
+        init: ``kaiming``, ``xavier``, ``normal_0.01`` or ``normal_0.1``.
+        growth_rate: Channels that each layer of a ``dense`` block adds.
+        image_size: Height and width of the images in pixels.
+        kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
+    """
+
+    training_only = ("dropout", "init")
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_channels: int = 1,
+        block: Literal[BLOCKS] = "conv",
+        widths: Sequence[int] = (16, 32, 64),
+        depths: Sequence[int] = (1, 1, 1),
+        kernel_size: int = 3,
+        activation: Literal[tuple(ACTIVATIONS)] = "relu",
+        norm: Literal[tuple(NORMS)] = "none",
+        lrn: bool = False,
+        pooling: Literal[tuple(POOLINGS)] = "max2",
+        head: Literal[HEADS] = "average",
+        hidden: int = 256,
+        dropout: float = 0.0,
+        init: Literal[tuple(INITIALISATIONS)] = "kaiming",
+        growth_rate: int = 8,
+        image_size: int = 28,
+        **kwargs: Any,
+    ) -> None:
+        shape = {"widths": widths, "depths": depths, "kernel_size": kernel_size, "image_size": image_size}
+        layers = {"activation": activation, "norm": norm, "lrn": lrn, "pooling": pooling, "init": init}
+        end = {"head": head, "hidden": hidden, "dropout": dropout, "growth_rate": growth_rate}
+        super().__init__(
+            BlockNet(num_classes, in_channels, block, **shape, **layers, **end), num_classes, in_channels, **kwargs
+        )
