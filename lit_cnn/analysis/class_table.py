@@ -7,16 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lit_cnn.analysis.statistics import Interval
 from lit_cnn.training.class_scores import wilson
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share with its 95 % interval, all on a scale of 0 to 1."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -33,9 +25,9 @@ class ClassRow:
 
     name: str
     images: int
-    precision: Share | None
-    recall: Share | None
-    f1: Share | None
+    precision: Interval | None
+    recall: Interval | None
+    f1: Interval | None
 
 
 def confusion_of(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
@@ -44,12 +36,12 @@ def confusion_of(labels: np.ndarray, predicted: np.ndarray, num_classes: int) ->
     return flat.reshape(num_classes, num_classes)
 
 
-def share_of(hits: int, images: int) -> Share | None:
+def share_of(hits: int, images: int) -> Interval | None:
     """A share with Wilson's interval; None without images."""
     if not images:
         return None
     low, high = wilson(np.array(hits), np.array(images))
-    return Share(hits / images, float(low), float(high))
+    return Interval(hits / images, float(low), float(high))
 
 
 def rows_of_classes(confusion: np.ndarray, names: Sequence[str]) -> list[ClassRow]:
@@ -70,7 +62,7 @@ def rows_of_classes(confusion: np.ndarray, names: Sequence[str]) -> list[ClassRo
 
 def _row(name: str, hits: int, images: int, taken: int) -> ClassRow:
     joint = share_of(hits, images + taken - hits)
-    f1 = joint and Share(*(2 * one / (1 + one) for one in (joint.value, joint.low, joint.high)))
+    f1 = joint and Interval(*(2 * one / (1 + one) for one in (joint.value, joint.low, joint.high)))
     return ClassRow(name, images, share_of(hits, taken), share_of(hits, images), f1)
 
 

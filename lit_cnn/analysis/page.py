@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import math
 import re
 import warnings
 from functools import cache
@@ -16,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lit_cnn import __version__
-from lit_cnn.system.text import printable
+from lit_cnn.system.text import printable, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def render(template: str, **content: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -64,6 +65,23 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters |= {"percent": percent, "count": count, "short": short}
+    return environment
+
+
+def percent(share: Any, digits: int = 1) -> str:
+    """``87.3 %``; a dash for what is no number."""
+    return f"{100 * share:.{digits}f} %" if isinstance(share, int | float) and math.isfinite(share) else "–"
+
+
+def count(number: Any) -> str:
+    """``1,200``; a dash for what is no number."""
+    return f"{number:,.0f}" if isinstance(number, int | float | np.integer) and math.isfinite(number) else "–"
+
+
+def short(text: Any, width: int = 60) -> str:
+    """A name of a user as far as it fits, printable."""
+    return shorten(printable(str(text)), width)
 
 
 def _printable(value: Any) -> Any:
@@ -76,7 +94,8 @@ def svg(figure: Figure, title: str = "") -> Markup:
     """A figure as an element of a page, in the colours of its theme.
 
     matplotlib's own colours are replaced: black, white, those of grids and legends, and C0 to C5. Words stay text, which
-    is smaller than outlines, and which the browser writes in any script. No name is taken for mathematics.
+    is smaller than outlines, and which the browser writes in any script. No name is taken for mathematics. Logarithmic
+    axes get plain numbers.
 
     Args:
         figure: As it was drawn with matplotlib's default style.
@@ -84,7 +103,13 @@ def svg(figure: Figure, title: str = "") -> Markup:
     """
     import matplotlib
     from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":  # whose numbers would be mathematics
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_minor_formatter(NullFormatter())
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     buffer = io.BytesIO()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import PurePath
 from typing import Any
 
@@ -46,7 +45,7 @@ def images_of(run: Run, split: Split, predictions: RunPredictions) -> Images:
     Raises:
         ValueError: If the images are not there, or are others now.
     """
-    module = _make_data(run)
+    module = data_of_run(run)
     try:
         module.setup("test" if split == "test" else "validate")
     except (OSError, RuntimeError) as error:  # as torchvision names missing files
@@ -57,8 +56,12 @@ def images_of(run: Run, split: Split, predictions: RunPredictions) -> Images:
     return images
 
 
-def _make_data(run: Run) -> ImageDataModule:
-    """The data of a run, as its configuration describes them."""
+def data_of_run(run: Run) -> ImageDataModule:
+    """The data module of a run, as its configuration describes it; nothing is read yet.
+
+    Raises:
+        ValueError: If it is not made by a class of lit_cnn, or its arguments are wrong.
+    """
     config = read_config(run)
     settings = config.get("data")
     class_path = str(settings.get("class_path")) if isinstance(settings, dict) else ""
@@ -79,12 +82,10 @@ def _make_data(run: Run) -> ImageDataModule:
 
 def _are_same(run: Run, split: Split, module: ImageDataModule, images: Images, predictions: RunPredictions) -> bool:
     """Whether images are those that were predicted: the same content, in the same order."""
-    if split == "test":
-        known, digest = run.read_results().get("test/digest"), module.test_digest
-    else:
-        manifest = run.path / FILE_NAME
-        known = json.loads(manifest.read_text(encoding="utf-8")).get("digest") if manifest.is_file() else None
-        digest = module.digest
+    known = predictions.digest
+    if known is None and split == "test":
+        known = run.read_results().get("test/digest")
+    digest = module.test_digest if split == "test" else module.digest
     if known is not None and known != digest:
         return False
     names = [PurePath(images.name(position)).name for position in range(len(images.labels))]

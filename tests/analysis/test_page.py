@@ -80,6 +80,14 @@ def test_names_in_a_figure_are_no_mathematics_and_need_no_font():
     assert ">cost_$x^2$ 猫</text>" in image
 
 
+def test_logarithmic_axes_have_plain_numbers():
+    figure = draw()
+    figure.axes[0].set(yscale="log", ylim=(0.1, 100))
+    image = page.svg(figure)
+    assert ">0.1</text>" in image
+    assert "mathdefault" not in image
+
+
 def test_small_pictures_are_kept_exactly_and_large_ones_reduced():
     small = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
     assert page.picture(small).startswith("data:image/png;base64,")
