@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_cnn.analysis.heatmap import ClassActivation, class_activation
 from lit_cnn.analysis.page import EXACT_SIZE, picture
 from lit_cnn.data.loader import Images
-from lit_cnn.inference.trained import Trained
 from lit_cnn.runs.predictions import RunPredictions
 
 HEAT = (230, 75, 20)
@@ -118,8 +117,16 @@ def _pixels(images: Images, position: int) -> np.ndarray:
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
-def map_classes(trained: Trained, predictions: RunPredictions, images: Images) -> Maps:
-    """What the network sees in its worst mistakes and in its surest right answers.
+def map_classes(
+    network: nn.Module, preprocess: Callable[[Tensor], Tensor], predictions: RunPredictions, images: Images
+) -> Maps:
+    """What a network sees in its worst mistakes and in its surest right answers.
+
+    Args:
+        network: From images to logits.
+        preprocess: From uint8 images to the network's.
+        predictions: Its answers.
+        images: The images of the predictions.
 
     Raises:
         ValueError: If the network has no feature maps, or there are no images.
@@ -129,11 +136,11 @@ def map_classes(trained: Trained, predictions: RunPredictions, images: Images) -
     mapped = []
     for position in [*mistakes, *surest(predictions, NUM_MAPPED)]:
         batch = images.fetch(torch.tensor([int(position)]))
-        image = trained.preprocess(batch)[0]
+        image = preprocess(batch)[0]
         classes = dict.fromkeys((int(predictions.predicted[position]), int(predictions.labels[position])))
         maps = []
         for label in classes:
-            found = class_activation(trained.network, image, label)
+            found = class_activation(network, image, label)
             maps.append((predictions.class_names[label], picture(_heated(_pixels(images, int(position)), found.values))))
         mapped.append(Mapped(_show(predictions, images, int(position)), tuple(maps)))
     if found is None:

@@ -130,7 +130,7 @@ class _Report:
             calibration=Section.of(self.calibration),
             worst=Section.of(lambda: self.show(pictures.worst)),
             uncertain=Section.of(lambda: self.show(pictures.most_uncertain)),
-            maps=Section.of(lambda: pictures.map_classes(self.trained, self.predictions, self.images)),
+            maps=Section.of(self.maps),
             layers=Section.of(self.layers),
             settings=list(_flat(facts.config)),
             environment=list(_flat({key: value for key, value in facts.environment.items() if key != "earlier"})),
@@ -183,6 +183,9 @@ class _Report:
 
     def show(self, choose: Callable[[RunPredictions, int], np.ndarray]) -> list[pictures.Shown]:
         return pictures.show(self.predictions, self.images, choose(self.predictions, self.num_images))
+
+    def maps(self) -> pictures.Maps:
+        return pictures.map_classes(self.trained.network, self.trained.preprocess, self.predictions, self.images)
 
     def layers(self) -> list[Layer]:
         size = self.trained.preprocessing.image_size

@@ -76,7 +76,7 @@ def describe_worst_class(rows: Sequence[ClassRow], scored: Scored) -> str:
         return ""
     worst = min(there, key=lambda row: row.recall.value)
     if worst.recall.value == 1:
-        return f"It recognises all {NOUNS[scored.split]} images of each class."
+        return f"It recognises all {NOUNS[scored.split]} images."
     number = rows.index(worst)
     own = np.zeros_like(scored.confusion)
     own[number] = scored.confusion[number]
@@ -108,7 +108,8 @@ def describe_fit(rows: Sequence[dict[str, float]]) -> str:
     if not both:
         return "Whether it is over-fitted is not known: no epoch was validated."
     if len(both) < FEWEST_EPOCHS:
-        return f"Whether it is over-fitted is not known: {len(both)} validated epochs are too few to see."
+        many = "1 validated epoch is" if len(both) == 1 else f"{len(both)} validated epochs are"
+        return f"Whether it is over-fitted is not known: {many} too few to see."
     best = min(range(len(both)), key=lambda index: both[index]["val/loss"])
     first, last = both[best], both[-1]
     if last["val/loss"] > RISEN * first["val/loss"] and last["train/loss"] < first["train/loss"]:
