@@ -52,7 +52,9 @@ class RunFacts:
         manifest = run.path / FILE_NAME
         try:
             data = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
-        except ValueError as error:
+            if manifest.is_file() and not {"digest", "classes", "channels", "counts"} <= dict(data).keys():
+                raise ValueError("it does not say what the images are")
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{manifest} is damaged ({error})") from error
         try:
             results = dict(run.read_results())

@@ -45,7 +45,7 @@ def render(template: str, **content: Any) -> str:
 
     Args:
         template: Name of a file in ``analysis/templates/``. Those of whole pages extend ``page.html``, which needs a
-            ``title`` and a ``subtitle``.
+            ``title`` and a ``subtitle``, and take their sections and tables from ``parts.html``.
         content: What the template names. Markup of :func:`svg` stays as it is.
 
     Raises:

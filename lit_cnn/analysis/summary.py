@@ -66,7 +66,7 @@ def describe_looks(facts: RunFacts) -> str:
     if not total:
         return "Nobody has looked at the test images yet."
     text = f"The test images were looked at {_times(own)} by this run, and {_times(total)} by all runs beside it."
-    return text + (" The more looks a choice rests on, the more its accuracy promises." if total > 1 else "")
+    return text + (" A run that is chosen by its test accuracy will do worse on new images." if total > 1 else "")
 
 
 def describe_worst_class(rows: Sequence[ClassRow], scored: Scored) -> str:

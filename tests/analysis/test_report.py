@@ -218,9 +218,10 @@ def test_without_the_images_one_sentence_is_shown_instead(run: Run):
     assert "svg" in text["calibration"]
 
 
+@pytest.mark.parametrize("content", ["{", "3"])
 @pytest.mark.parametrize("name", ["results.json", "config.yaml", "data.json"])
-def test_a_damaged_file_is_named(run: Run, name: str):
-    (run.path / name).write_text("{", encoding="utf-8")
+def test_a_damaged_file_is_named(run: Run, name: str, content: str):
+    (run.path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=name):
         write_report(run)
 
