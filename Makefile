@@ -17,7 +17,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(THREADS),--threads $(THREADS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
+.PHONY: help setup train evaluate resume predict report runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
         format audit lock clean
 
 help: ## Show this help
@@ -75,6 +75,9 @@ evaluate: run $(VENV)/installed ## Look at the test set with the best checkpoint
 
 resume: run $(VENV)/installed ## Continue RUN from its last checkpoint
 	@$(BIN)/lit-cnn resume "$$RUN" $(OPTIONS) $(ARGS)
+
+report: run $(VENV)/installed ## Write all that is known of RUN on one HTML page
+	@$(BIN)/lit-cnn report "$$RUN" $(ARGS)
 
 runs: $(VENV)/installed ## List the runs, newest first
 	@$(BIN)/lit-cnn runs $(ARGS)

@@ -15,6 +15,7 @@ COMMANDS = {
     "validate": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
+    "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
     "doctor": ("lit_cnn.commands.doctor", "check data, network and machine before a long training"),
@@ -46,6 +47,7 @@ examples:
   lit-cnn resume latest
   lit-cnn test --run latest
   lit-cnn predict --run latest --images new_photos/
+  lit-cnn report latest
   lit-cnn summary --model resnet18 --image_size 96
 """
 

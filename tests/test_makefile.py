@@ -32,7 +32,7 @@ def test_a_model_must_be_named():
     assert "which model? MODEL=googlenet" in done.stderr
 
 
-@pytest.mark.parametrize("target", ["evaluate", "resume", "predict"])
+@pytest.mark.parametrize("target", ["evaluate", "resume", "predict", "report"])
 def test_a_run_must_be_named(target: str):
     done = make(target)
     assert done.returncode == 2

@@ -32,7 +32,8 @@ def test_a_wheel_holds_the_package_and_its_command_and_nothing_else(wheel: Path)
         entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
         assert "lit-cnn = lit_cnn.__main__:main" in archive.read(entry_points).decode()
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn").rglob("*.py")}
-    assert names == {*code, "lit_cnn/py.typed", "lit_cnn/models/catalogue.json"}
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn" / "analysis" / "templates").iterdir()}
+    assert names == {*code, *templates, "lit_cnn/py.typed", "lit_cnn/models/catalogue.json"}
 
 
 def test_an_installed_wheel_trains(wheel: Path, tmp_path: Path):

@@ -270,7 +270,7 @@ def test_an_unknown_name_in_a_file_gets_the_nearest(lit_cnn: Command, tmp_path: 
     assert line.count("LitAlexNet") + line.count("CIFAR10,") == 1
 
 
-@pytest.mark.parametrize("command", ["predict", "doctor", "models", "runs", "summary", "benchmark"])
+@pytest.mark.parametrize("command", ["predict", "doctor", "models", "runs", "report", "summary", "benchmark"])
 def test_every_command_answers_a_typo_in_one_line(lit_cnn: Command, command: str):
     done = lit_cnn(command, "--hepl")
     assert done.returncode == 2

@@ -1,0 +1,163 @@
+"""What the files of a run say of it, and which predictions a report shows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lit_cnn.analysis.class_table import confusion_of
+from lit_cnn.analysis.run_images import read_config
+from lit_cnn.data.manifest import FILE_NAME
+from lit_cnn.data.splits import Split
+from lit_cnn.runs.folder import Run
+from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks
+from lit_cnn.runs.predictions import RunPredictions
+
+NOUNS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, eq=False)
+class RunFacts:
+    """What the files of a run say of it.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        environment: Where it was trained.
+        results: Scores by name; empty before training ended.
+        rows: Metrics of each epoch by name; what is no number is left out.
+        data: Name, digest, classes and numbers of the images; empty if there is no manifest.
+    """
+
+    run: Run
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    results: dict[str, Any]
+    rows: list[dict[str, float]]
+    data: dict[str, Any]
+
+    @classmethod
+    def read(cls, run: Run) -> RunFacts:
+        """Reads the files of a run.
+
+        Raises:
+            ValueError: If one of them is damaged; names it.
+        """
+        manifest = run.path / FILE_NAME
+        try:
+            data = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+            if manifest.is_file() and not {"digest", "classes", "channels", "counts"} <= dict(data).keys():
+                raise ValueError("it does not say what the images are")
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{manifest} is damaged ({error})") from error
+        try:
+            results = dict(run.read_results())
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{run.results} is damaged ({error}): evaluate the run again") from error
+        rows = [
+            {name: number for name, text in row.items() if (number := _number(text)) is not None}
+            for row in run.read_metrics()
+        ]
+        return cls(run, read_config(run), run.read_environment(), results, rows, data)
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether its test images were looked at, and it was not trained further since."""
+        return "test/acc" in self.results
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its training came to its end: results are written then, also after a resumed training."""
+        seconds = _number(self.results.get("seconds"))
+        last = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0
+        return seconds is not None and seconds >= last - 0.01  # which is rounded
+
+    @property
+    def max_epochs(self) -> int | None:
+        """Epochs that were asked for; None if their number was not limited."""
+        value = self._settings("trainer").get("max_epochs")
+        return value if isinstance(value, int) and value > 0 else None
+
+    @property
+    def variant(self) -> str:
+        return str(self.environment.get("variant"))
+
+    @property
+    def dataset(self) -> str:
+        return str(self.environment.get("dataset"))
+
+    @property
+    def class_name(self) -> str:
+        """Name of the class of the model."""
+        return str(self._settings("model").get("class_path", "")).rpartition(".")[2]
+
+    @property
+    def num_images(self) -> dict[Split, int]:
+        """Number of images in each split, as far as it is known."""
+        counts = {split: int(number) for split, number in self.data.get("counts", {}).items() if split in NOUNS}
+        if self.is_tested and "test/images" in self.results:
+            counts.setdefault("test", round(self.results["test/images"]))
+        return counts
+
+    @cached_property
+    def looks(self) -> Looks:
+        """Looks at its test images, its own and those of all runs beside it."""
+        images = ImageSet(self.environment.get("dataset"), self.results.get("test/digest"))
+        return count_looks(images, self.run.ledger, Ledger(self.run.root / "ledger.jsonl"))
+
+    def _settings(self, part: str) -> dict[str, Any]:
+        value = self.config.get(part)
+        return value if isinstance(value, dict) else {}
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a network answered for the images of a split, as far as the run keeps it.
+
+    Args:
+        split: ``val`` or ``test``.
+        class_names: Name of each class.
+        confusion: Number of images, (num_classes, num_classes): rows are true classes, columns predicted ones.
+        predictions: Of each image; None if the run only keeps their numbers.
+    """
+
+    split: Split
+    class_names: tuple[str, ...]
+    confusion: np.ndarray
+    predictions: RunPredictions | None
+
+
+def scored_images(facts: RunFacts) -> Scored:
+    """The test images if the run was tested, else the validation images; predictions before mere numbers.
+
+    Raises:
+        ValueError: If the run keeps neither; names the command that writes them.
+    """
+    run = facts.run
+    splits: tuple[Split, ...] = ("test", "val") if facts.is_tested else ("val",)
+    kept = [split for split in splits if run.predictions[split].is_file()]
+    tables = {split: run.evaluation_folder(split) / "confusion_matrix.csv" for split in splits}
+    for split, table in () if kept else tables.items():
+        if table.is_file():
+            with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+                header, *rows = csv.reader(file)
+            confusion = np.array([[int(cell) for cell in row[1:]] for row in rows], dtype=np.int64)
+            return Scored(split, tuple(header[1:]), confusion, None)
+    split = kept[0] if kept else "val"
+    predictions = run.read_predictions(split)
+    names = tuple(predictions.class_names)
+    return Scored(split, names, confusion_of(predictions.labels, predictions.predicted, len(names)), predictions)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

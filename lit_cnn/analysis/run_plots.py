@@ -1,0 +1,90 @@
+"""The figures of a run's report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lit_cnn.analysis.calibration import Reliability
+
+SIZE = (3.9, 2.7)  # inches: about as many pixels as a telephone or a quarter of a screen is wide
+# A loss that covers more than this ratio is drawn on a logarithmic axis.
+WIDE = 30
+# What is drawn of the epochs: title, metrics with their names.
+CURVES = (
+    ("loss", {"train/loss": "training", "val/loss": "validation"}),
+    ("accuracy in %", {"train/acc": "training", "val/acc": "validation"}),
+    ("learning rate", {"lr": ""}),
+    ("training images per second", {"train/images_per_s": ""}),
+)
+
+
+def draw_curves(rows: Sequence[dict[str, float]]) -> list[tuple[str, Figure]]:
+    """A figure for each kind of metric that the epochs have, with its title.
+
+    Args:
+        rows: Metrics of each epoch by name.
+    """
+    figures = []
+    for title, metrics in CURVES:
+        lines = {name: _points(rows, metric, 100 if metric.endswith("/acc") else 1) for metric, name in metrics.items()}
+        lines = {name: points for name, points in lines.items() if len(points)}
+        if not lines:
+            continue
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.subplots()
+        for name, points in lines.items():
+            # A line through many epochs needs no marks.
+            axes.plot(*points.T, marker="o" if len(points) <= 30 else "", markersize=3.5, linewidth=1.6, label=name)
+        values = np.concatenate([points[:, 1] for points in lines.values()])
+        if title == "loss" and values.min() > 0 and values.max() > WIDE * values.min():
+            axes.set_yscale("log")
+        elif title in ("learning rate", "training images per second"):
+            axes.set_ylim(bottom=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(title)
+        _plain(figure)
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+        figures.append((title, figure))
+    return figures
+
+
+def _points(rows: Sequence[dict[str, float]], metric: str, scale: float) -> np.ndarray:
+    """Epoch, from 1, and value of a metric, (n, 2)."""
+    points = [(row["epoch"] + 1, scale * row[metric]) for row in rows if metric in row and "epoch" in row]
+    return np.array(points, dtype=float).reshape(-1, 2)
+
+
+def draw_reliability(found: Reliability) -> Figure:
+    """A reliability diagram: accuracy against confidence with its 95 % band, and the number of images in each bin."""
+    figure = Figure(figsize=(5.2, 4.1), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    there = found.counts > 0
+    confidences, accuracies = 100 * found.confidences[there], 100 * found.accuracies[there]
+    upper.plot([0, 100], [0, 100], color="black", linewidth=0.9, linestyle=(0, (4, 3)), label="perfect")
+    upper.fill_between(confidences, 100 * found.low[there], 100 * found.high[there], color="C0", alpha=0.22, linewidth=0)
+    upper.plot(confidences, accuracies, color="C0", marker="o", markersize=4, linewidth=1.6, label="network")
+    upper.set_ylabel("accuracy in %")
+    upper.set_ylim(-2, 102)
+    upper.legend(frameon=False, loc="upper left")
+    edges = 100 * np.linspace(0, 1, len(found.counts) + 1)
+    lower.bar(edges[:-1], found.counts, width=np.diff(edges), align="edge", color="C0", alpha=0.6)
+    lower.set_ylabel("images")
+    lower.set_xlabel("probability of the answer in %")
+    lower.set_xlim(0, 100)
+    lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    _plain(figure)
+    return figure
+
+
+def _plain(figure: Figure) -> None:
+    """A light grid, and no frame above and at the right."""
+    for axes in figure.axes:
+        axes.grid(linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
