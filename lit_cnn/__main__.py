@@ -16,6 +16,7 @@ COMMANDS = {
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
+    "compare": ("lit_cnn.commands.compare", "compare runs over seeds and images: which is better, and by how much"),
     "doctor": ("lit_cnn.commands.doctor", "check data, network and machine before a long training"),
     "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),
