@@ -63,11 +63,13 @@ class Fairness:
     Args:
         budgets: One for each arm.
         differences: In the order of the configuration.
+        same_budget: Whether all arms had the same, but for seconds and device.
         warnings: What makes the comparison unfair; empty if nothing does.
     """
 
     budgets: tuple[Budget, ...]
     differences: tuple[SettingDifference, ...]
+    same_budget: bool
     warnings: tuple[str, ...]
 
 
@@ -94,8 +96,9 @@ def judge_fairness(arms: Sequence[Arm], differ: Sequence[str] = ()) -> Fairness:
         for name in settings
     )
     budgets = tuple(_budget(arm) for arm in arms)
-    warnings = [_warn_of_budgets(budgets), _warn_of_settings(differences, bool(differ)), *_warn_of_changes(arms)]
-    return Fairness(budgets, differences, tuple(filter(None, warnings)))
+    unequal = _warn_of_budgets(budgets)
+    warnings = [unequal, _warn_of_settings(differences, bool(differ)), *_warn_of_changes(arms)]
+    return Fairness(budgets, differences, not unequal, tuple(filter(None, warnings)))
 
 
 def _warn_of_budgets(budgets: Sequence[Budget]) -> str:

@@ -64,8 +64,8 @@ def pair_images(one: Arm, other: Arm, split: str) -> tuple[ImagePairs | None, st
         return None, f"{one.name} and {other.name} share no seed: they are not compared by image"
     problems = [problem for run in dict.fromkeys(run for pair in pairs for run in pair) if (problem := _problem(run, split))]
     if problems:
-        more = f"; likewise {len(problems) - 1} more runs" if len(problems) > 1 else ""
-        return None, f"{one.name} and {other.name} are not compared by image: {problems[0]}{more}"
+        of_all = f", likewise for all {len(problems)} such runs" if len(problems) > 1 else ""
+        return None, f"{one.name} and {other.name} are not compared by image: {problems[0]}{of_all}"
     return _count(pairs, split), ""
 
 

@@ -61,17 +61,11 @@ def print_comparison(comparison: Comparison) -> None:
     names = dict(zip(full, shorten_all(full, NAME_WIDTH), strict=True))
     images = "test" if comparison.split == "test" else "validation"
     print(f"{measure.title} on the {images} images\n")
-    print_table(
-        ("arm", "runs", "mean", "sd", "95 % interval of the mean"), _arm_rows(comparison, names), ("runs", "mean", "sd")
-    )
-    if any(arm.spread and len(arm.spread) for arm in comparison.arms):
+    print_table(ARM_COLUMNS, _arm_rows(comparison, names), ARM_NUMBERS)
+    sources = list(dict.fromkeys(source for arm in comparison.arms for source in arm.spread))
+    if sources:
         print()
-        sources = list(dict.fromkeys(source for arm in comparison.arms for source in arm.spread))
-        rows = [
-            (names[arm.name], *(measure.show_difference(arm.spread[s], False) if s in arm.spread else "-" for s in sources))
-            for arm in comparison.arms
-        ]
-        print_table(("spread (sd) from", *sources), rows, sources)
+        print_table(("sd by", *sources), _spread_rows(comparison, names, sources), sources)
     print()
     print_table(PAIR_COLUMNS, _pair_rows(comparison, names), PAIR_NUMBERS)
     if any(pair.images for pair in comparison.pairs):
@@ -85,10 +79,12 @@ def print_comparison(comparison: Comparison) -> None:
         print(printable(f"{difference.setting} differs ({values})"))
     if not comparison.fairness.differences:
         print("no setting differs")
-    for warning in comparison.fairness.warnings or ("the budgets are the same",):
-        print(printable(f"warning: {warning}" if comparison.fairness.warnings else warning))
+    if comparison.fairness.same_budget:
+        print("the budgets are the same")
+    for warning in comparison.fairness.warnings:
+        print(printable(f"warning: {warning}"))
     for note in comparison.notes:
-        print(printable(note))
+        print(printable(f"note: {note}"))
     print()
     for pair in comparison.pairs:
         print(printable(f"{pair.verdict}."))

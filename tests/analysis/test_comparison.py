@@ -118,14 +118,13 @@ def test_without_a_common_seed_welch_decides(tmp_path: Path):
 
 
 def test_equal_differences_decide_nothing(tmp_path: Path):
-    comparison = of(tmp_path, {"plain": [0.5, 0.6], "more": [0.525, 0.625], "same": [0.5, 0.6]})
-    assert comparison.pairs[0].p is None
-    assert comparison.pairs[0].verdict == (
-        "more and plain differ by +2.50 points with each of 2 seeds: without spread, nothing can be decided; train more seeds"
+    more, same = of(tmp_path, {"plain": [0.5, 0.6], "more": [0.525, 0.625], "same": [0.5, 0.6]}).pairs
+    assert (more.difference, more.p, more.equivalence_p) == (None, None, None)
+    assert more.verdict == (
+        "more and plain differ by +2.50 points with each of 2 seeds: "
+        "without spread, nothing can be decided; train more seeds"
     )
-    assert (
-        comparison.pairs[1].verdict == "plain and same have the same accuracy with each of 2 seeds: do they differ at all?"
-    )
+    assert same.verdict == "plain and same have the same accuracy with each of 2 seeds: do they differ at all?"
 
 
 def test_spread_is_split_where_seeds_were_varied_apart(tmp_path: Path):
@@ -139,7 +138,7 @@ def test_spread_is_split_where_seeds_were_varied_apart(tmp_path: Path):
     assert of_other == {}
 
 
-@pytest.mark.parametrize("num_studies", [500, pytest.param(8000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_studies", [300, pytest.param(4000, marks=pytest.mark.slow)])
 def test_the_whole_procedure_errs_in_at_most_5_percent_of_studies(num_studies: int):
     random = np.random.default_rng(0)
     names, seeds = "abc", [Seed(*[number] * 4) for number in range(5)]
@@ -217,8 +216,8 @@ def test_missing_predictions_name_the_command_and_seeds_still_decide(tmp_path: P
     assert comparison.pairs[0].p < 0.05
     run = tmp_path / "lenet" / "plain" / "seed-0"
     assert comparison.notes == (
-        f"plain and bn are not compared by image: {run} has no test predictions: write them with lit-cnn test --run {run}; "
-        f"likewise 9 more runs",
+        f"plain and bn are not compared by image: {run} has no test predictions: write them with lit-cnn test --run {run}, "
+        f"likewise for all 10 such runs",
     )
 
 
@@ -288,12 +287,13 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path):
 
 def test_equal_budgets_and_one_difference_are_fair(tmp_path: Path):
     fairness = of(tmp_path / "runs" / "digits", {"a": [0.5], "b": [0.5]}).fairness
+    assert fairness.same_budget
     assert fairness.warnings == ()
     assert [(one.setting, one.values, one.is_meant) for one in fairness.differences] == [
         ("model.lr", ("0.01", "0.02"), True)
     ]
     budget = fairness.budgets[0]
-    # Two epochs of ten steps of ten images; LeNet takes 416,520 multiply-adds for an image and ten classes, 84 fewer for each class less.
+    # Two epochs of ten steps of ten images. With ten classes, LeNet takes 416,520 multiply-adds for an image.
     assert (budget.epochs, budget.images, budget.seconds) == (2, 200, 3)
     assert budget.multiply_adds == 200 * (416520 - 8 * 84)
 
