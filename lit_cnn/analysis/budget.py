@@ -157,7 +157,7 @@ def _images_seen(run: ArmRun) -> float | None:
     if not run.metrics or not batch_size:
         return None
     accumulated = (run.settings.get("trainer") or {}).get("accumulate_grad_batches") or 1
-    return float(run.metrics[-1]["step"]) * batch_size * accumulated
+    return float(run.metrics[-1]["step"]) * float(batch_size * accumulated)
 
 
 def _multiply_adds(run: ArmRun) -> int | None:
@@ -186,7 +186,8 @@ def _size_in_checkpoint(run: ArmRun) -> int | None:
     from lit_cnn.runs.checkpoint_file import peek  # imports torch, as does the next
     from lit_cnn.training.origin import Origin
 
-    return Origin.of(peek(checkpoint)).data.get("image_size")
+    size: int | None = Origin.of(peek(checkpoint)).data.get("image_size")
+    return size
 
 
 def _count_rates(run: ArmRun) -> int:

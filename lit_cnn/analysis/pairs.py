@@ -45,8 +45,9 @@ class Measure:
         return f"{100 * value:.2f} %" if self.is_share else f"{value:.4f}"
 
     def show_difference(self, value: float, sign: bool = True) -> str:
-        number = 100 * value if self.is_share else value
-        return f"{number + 0.0:{'+' if sign else ''}.{2 if self.is_share else 4}f}"
+        digits = 2 if self.is_share else 4
+        number = round(100 * value if self.is_share else value, digits) + 0.0  # never -0
+        return f"{number:{'+' if sign else ''}.{digits}f}"
 
     @property
     def unit(self) -> str:
@@ -125,7 +126,7 @@ def adjust(pairs: Sequence[PairSummary]) -> list[PairSummary]:
     """The same pairs with p values adjusted by Holm's method: of each test over the pairs that have it."""
     differences = _holm_of([pair.p for pair in pairs])
     equivalences = _holm_of([pair.equivalence_p for pair in pairs])
-    images = _holm_of([pair.images and pair.images.p for pair in pairs])
+    images = _holm_of([pair.images.p if pair.images else None for pair in pairs])
     return [
         replace(
             pair,
@@ -164,8 +165,8 @@ def decide(pair: PairSummary, values: Values, margin: float | None, measure: Mea
         difference = pair.difference
         if (difference.value > 0) != measure.higher_is_better:
             first, second = second, first
-        low, high = sorted((abs(difference.low), abs(difference.high)))
-        size, low, high = (measure.show_difference(abs(end), sign=False) for end in (difference.value, low, high))
+        ends = sorted((abs(difference.low), abs(difference.high)))
+        size, low, high = (measure.show_difference(end, sign=False) for end in (abs(difference.value), *ends))
         verdict = f"{second} is better than {first} by {size}{measure.unit} (95 % interval {low} to {high}, {seeds})"
         verdict += f"; yet they are equivalent within {within}" if is_equivalent else ""
         if pair.images and pair.images.p_adjusted is not None and pair.images.p_adjusted >= LEVEL:

@@ -12,7 +12,9 @@ from lit_cnn.commands.tables import print_table
 from lit_cnn.system.text import printable, shorten_all
 
 if TYPE_CHECKING:
-    from lit_cnn.analysis.comparison import Comparison, Interval, Measure
+    from lit_cnn.analysis.comparison import Comparison
+    from lit_cnn.analysis.pairs import Measure
+    from lit_cnn.analysis.statistics import Interval
 
 # Columns of the name of an arm.
 NAME_WIDTH = 28

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,8 @@ def test_a_lower_loss_is_better(tmp_path: Path):
 
 def test_small_differences_are_equivalent(tmp_path: Path):
     noise = np.array([0.001, -0.001, 0.0005, -0.0007, 0.0004])
-    (pair,) = of(tmp_path, {"plain": PLAIN, "same": list(PLAIN + noise)}).pairs
+    (pair,) = of(tmp_path, {"plain": PLAIN, "same": list(PLAIN - noise)}).pairs
+    assert pair.difference.value < 0  # and is not shown as -0.00
     assert pair.equivalence_p < 0.001
     assert pair.verdict.startswith(
         "plain and same are equivalent within ±0.50 points (difference +0.00 points, 95 % interval"
@@ -323,6 +325,15 @@ def test_the_difference_that_is_meant_can_be_named(tmp_path: Path):
     assert "the arms also differ in model.lr: what makes the difference cannot be told apart" in fairness.warnings
     both = compare(read_arms([a, b]), differ=["model.variant", "model.lr"]).fairness
     assert not [warning for warning in both.warnings if "differ in" in warning]
+
+
+def test_a_run_that_was_resumed_with_other_settings_is_named(tmp_path: Path):
+    a, b = write_run(tmp_path / "a"), write_run(tmp_path / "b")
+    content = b.read_environment() | {"changes": [{"setting": "trainer.max_epochs"}, {"setting": "threads"}]}
+    b.environment.write_text(json.dumps(content), encoding="utf-8")
+    fairness = compare(read_arms([a.path, b.path])).fairness
+    assert fairness.warnings == (f"{b.path} was resumed with another trainer.max_epochs",)
+    assert fairness.same_budget
 
 
 def test_other_image_sizes_cost_more(tmp_path: Path):
