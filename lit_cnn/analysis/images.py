@@ -44,7 +44,7 @@ class ImagePairs:
 def pair_images(one: Arm, other: Arm, split: str) -> tuple[ImagePairs | None, str]:
     """Compares the predictions of two arms for the same images, seed by seed.
 
-    Two single runs are compared also if their seeds differ.
+    Two single runs are compared also if their seeds differ, unless they have other validation images.
 
     Args:
         one: The first arm.
@@ -60,8 +60,13 @@ def pair_images(one: Arm, other: Arm, split: str) -> tuple[ImagePairs | None, st
     pairs = [(run, other.by_seed[seed]) for seed, run in one.by_seed.items() if seed in other.by_seed]
     if not pairs and len(one.runs) == len(other.runs) == 1:
         pairs = [(one.runs[0], other.runs[0])]
+    problem = ""
     if not pairs:
-        return None, f"{one.name} and {other.name} share no seed: they are not compared by image"
+        problem = "they share no seed"
+    elif split == "val" and any(first.seed.split != second.seed.split for first, second in pairs):
+        problem = "their seeds have other validation images"
+    if problem:
+        return None, f"{one.name} and {other.name} are not compared by image: {problem}"
     problems = [problem for run in dict.fromkeys(run for pair in pairs for run in pair) if (problem := _problem(run, split))]
     if problems:
         of_all = f", likewise for all {len(problems)} such runs" if len(problems) > 1 else ""

@@ -213,7 +213,8 @@ def _without_spread(pair: PairSummary, values: Values, measure: Measure) -> str:
         return f"{pair.first} and {pair.second} cannot be decided with {number}; train more seeds"
     interval, images = describe_interval(pair.images.difference, measure), f"{pair.images.num_images:,} images"
     return (
-        f"these two networks differ by {interval} over {images} (exact McNemar p = {pair.images.p:.2g}); "
+        f"the networks of {pair.first} and {pair.second} differ by {interval} over {images} "
+        f"(exact McNemar p = {pair.images.p:.2g}); "
         f"one seed does not decide whether {pair.second} is better than {pair.first}: train more seeds"
     )
 

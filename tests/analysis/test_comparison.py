@@ -178,7 +178,7 @@ def test_one_seed_has_an_interval_over_images_only(tmp_path: Path):
     assert (pair.images.only_first, pair.images.only_second) == ((1,), (10,))
     assert pair.images.p == pair.images.p_by_seed[0] == pytest.approx(mcnemar(1, 10))
     assert pair.images.difference.value == pytest.approx(9 / 40)
-    assert pair.verdict.startswith("these two networks differ by +22.50 points, 95 % interval ")
+    assert pair.verdict.startswith("the networks of a and b differ by +22.50 points, 95 % interval ")
     assert pair.verdict.endswith("one seed does not decide whether b is better than a: train more seeds")
 
 
@@ -211,6 +211,19 @@ def test_validation_images_of_each_seed_are_known_by_their_names(tmp_path: Path)
     assert images.num_images == 60
     assert images.difference.value == pytest.approx(0)
     assert images.p == 1
+
+
+def test_single_runs_of_other_seeds_are_paired_on_the_same_images_only(tmp_path: Path):
+    runs = [write_run(tmp_path / name, seed) for seed, name in enumerate("ab")]
+    for seed, run in enumerate(runs):
+        write_predictions(run, answers(seed))
+        write_predictions(run, answers(seed), "val", [f"#{number + seed}" for number in range(40)])
+    arms = read_arms(run.path for run in runs)
+    assert compare(arms).pairs[0].images.seeds == ("0 and 1",)
+    comparison = compare(arms, split="val")
+    assert comparison.pairs[0].images is None
+    assert comparison.notes == ("a and b are not compared by image: their seeds have other validation images",)
+    assert comparison.pairs[0].verdict == "a and b cannot be decided with one seed; train more seeds"
 
 
 def test_missing_predictions_name_the_command_and_seeds_still_decide(tmp_path: Path):
