@@ -35,7 +35,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--margin", type=float, help="the smallest difference that matters (default: 0.5 points; none for the loss)"
     )
-    parser.add_argument("--all_pairs", action="store_true", help="compare each pair, not only with the baseline")
+    parser.add_argument(
+        "--all_pairs", "--all-pairs", action="store_true", help="compare each pair, not only with the baseline"
+    )
     parser.add_argument(
         "--differ", action="append", default=[], metavar="SETTING", help="a setting in which arms are meant to differ"
     )
