@@ -18,6 +18,7 @@ COMMANDS = {
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
+    "compare": ("lit_cnn.commands.compare", "compare runs over seeds and images: which is better, and by how much"),
     "doctor": ("lit_cnn.commands.doctor", "check data, network and machine before a long training"),
     "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),

@@ -1,0 +1,208 @@
+"""Whether arms had the same budget, and in which settings they differ."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lit_cnn.analysis.arms import SEED_SETTINGS, Arm, ArmRun, read_settings, show_value
+from lit_cnn.network.catalogue import read_catalogue
+from lit_cnn.runs.identity import Rule, find_changes, rule_of
+from lit_cnn.runs.search import list_runs
+
+# Budgets that differ by a smaller share are the same.
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an arm had; means over its runs. None where the files do not contain it.
+
+    Args:
+        arm: Its name.
+        epochs: Finished epochs.
+        images: Images seen in training, with repetitions.
+        multiply_adds: Of the forward passes of these images.
+        seconds: Duration of the training.
+        rates: Number of learning rates that were tried, of all runs that are alike but for the rate.
+        device: That computed, with its number of threads on a CPU.
+    """
+
+    arm: str
+    epochs: float
+    images: float | None
+    multiply_adds: float | None
+    seconds: float | None
+    rates: int
+    device: str
+
+
+@dataclass(frozen=True)
+class SettingDifference:
+    """A setting in which arms differ.
+
+    Args:
+        setting: As it is typed, without dashes.
+        values: Of each arm.
+        is_meant: Whether the user named it as the difference to compare, or it is the only one.
+    """
+
+    setting: str
+    values: tuple[str, ...]
+    is_meant: bool
+
+
+@dataclass(frozen=True)
+class Fairness:
+    """Budgets of the arms, and the settings in which they differ.
+
+    Args:
+        budgets: One for each arm.
+        differences: In the order of the configuration.
+        same_budget: Whether all arms had the same, but for seconds and device.
+        warnings: What makes the comparison unfair; empty if nothing does.
+    """
+
+    budgets: tuple[Budget, ...]
+    differences: tuple[SettingDifference, ...]
+    same_budget: bool
+    warnings: tuple[str, ...]
+
+
+def judge_fairness(arms: Sequence[Arm], differ: Sequence[str] = ()) -> Fairness:
+    """Compares budgets and settings.
+
+    Args:
+        arms: As read.
+        differ: Settings in which arms are meant to differ.
+
+    Raises:
+        ValueError: If arms do not differ in a setting of ``differ``.
+    """
+    settings = list(arms[0].settings)
+    for name in differ:
+        if name not in settings:
+            raise ValueError(f"the arms do not differ in {name}; they differ in {', '.join(settings) or 'no setting'}")
+    differences = tuple(
+        SettingDifference(
+            name,
+            tuple(show_value(arm.settings[name]) for arm in arms),
+            name in differ or (not differ and len(settings) == 1),
+        )
+        for name in settings
+    )
+    budgets = tuple(_budget(arm) for arm in arms)
+    unequal = _warn_of_budgets(budgets)
+    warnings = [unequal, _warn_of_settings(differences, bool(differ)), *_warn_of_changes(arms)]
+    return Fairness(budgets, differences, not unequal, tuple(filter(None, warnings)))
+
+
+def _warn_of_budgets(budgets: Sequence[Budget]) -> str:
+    names = {"epochs": "epochs", "images": "images seen", "multiply_adds": "multiply-adds", "rates": "tried rates"}
+    unequal = []
+    for name, title in names.items():
+        known = [value for budget in budgets if (value := getattr(budget, name)) is not None]
+        if known and max(known) > (1 + TOLERANCE) * min(known):
+            factor = f" (by a factor of {max(known) / min(known):.1f})" if min(known) else ""
+            unequal.append(f"{title}{factor}")
+    return f"the budgets differ: {', '.join(unequal)}" if unequal else ""
+
+
+def _warn_of_settings(differences: Sequence[SettingDifference], named: bool) -> str:
+    others = [difference.setting for difference in differences if not difference.is_meant]
+    if not others:
+        return ""
+    also = "also " if named else ""
+    return f"the arms {also}differ in {', '.join(others)}: what makes the difference cannot be told apart"
+
+
+def _warn_of_changes(arms: Sequence[Arm]) -> list[str]:
+    """Runs that were resumed with other settings."""
+    return [
+        f"{run.path} was resumed with another {change['setting']}"
+        for arm in arms
+        for run in arm.runs
+        for change in run.environment.get("changes", [])
+        if rule_of(change["setting"]) is not Rule.FREE
+    ]
+
+
+# Budgets
+
+
+def _budget(arm: Arm) -> Budget:
+    images = [_images_seen(run) for run in arm.runs]
+    seen = float(np.mean([number for number in images if number is not None])) if None not in images else None
+    per_image = _multiply_adds(arm.runs[0])
+    seconds = [run.results["seconds"] for run in arm.runs if "seconds" in run.results]
+    devices = {f"{run.environment.get('device')}, {run.environment.get('threads')} threads" for run in arm.runs}
+    return Budget(
+        arm=arm.name,
+        epochs=float(np.mean([len(run.metrics) for run in arm.runs])),
+        images=seen,
+        multiply_adds=None if seen is None or per_image is None else seen * per_image,
+        seconds=float(np.mean(seconds)) if seconds else None,
+        rates=_count_rates(arm.runs[0]),
+        device=" and ".join(sorted(devices)),
+    )
+
+
+def _images_seen(run: ArmRun) -> float | None:
+    """Steps times the images of a step."""
+    batch_size = _arguments(run.settings, "data").get("batch_size")
+    if not run.metrics or not batch_size:
+        return None
+    accumulated = (run.settings.get("trainer") or {}).get("accumulate_grad_batches") or 1
+    return float(run.metrics[-1]["step"]) * float(batch_size * accumulated)
+
+
+def _multiply_adds(run: ArmRun) -> int | None:
+    """Of a forward pass of one image at the size of the training; None if the network cannot be built."""
+    variant, channels, classes = run.environment.get("variant"), run.data["channels"], run.data["classes"]
+    size = _arguments(run.settings, "data").get("image_size") or _size_in_checkpoint(run)
+    entry = read_catalogue().get(str(variant))
+    if entry is None or not (channels and classes and size):
+        return None
+    if (channels, size, size) == entry.input_shape and len(classes) == entry.num_classes:
+        return entry.multiply_adds
+    import torch
+
+    from lit_cnn import models
+    from lit_cnn.network.counting import count_multiply_adds
+
+    with torch.device("meta"):
+        network = models.build(str(variant), num_classes=len(classes), in_channels=channels)
+        return count_multiply_adds(network, torch.empty(1, channels, size, size))
+
+
+def _size_in_checkpoint(run: ArmRun) -> int | None:
+    checkpoint = run.run.checkpoint
+    if checkpoint is None:
+        return None
+    from lit_cnn.runs.checkpoint_file import peek  # imports torch, as does the next
+    from lit_cnn.training.origin import Origin
+
+    size: int | None = Origin.of(peek(checkpoint)).data.get("image_size")
+    return size
+
+
+def _count_rates(run: ArmRun) -> int:
+    """Learning rates of all runs of the same data and network that are alike in all other settings."""
+    rates = {_arguments(run.settings, "model").get("lr")}
+    root, path = run.run.root.absolute(), run.path.absolute()
+    dataset_and_variant = path.relative_to(root).parts[:-1][:2]
+    for other in list_runs(root.joinpath(*dataset_and_variant)):
+        with contextlib.suppress(ValueError):  # a damaged run tried nothing
+            settings = read_settings(other)
+            changes = find_changes(run.settings, settings)
+            if {change.setting for change in changes if change.rule is not Rule.FREE} <= {*SEED_SETTINGS, "model.lr"}:
+                rates.add(_arguments(settings, "model").get("lr"))
+    return len(rates)
+
+
+def _arguments(settings: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    return (settings.get(group) or {}).get("init_args") or {}
