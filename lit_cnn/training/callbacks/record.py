@@ -18,6 +18,7 @@ from lit_cnn.training.callbacks.checkpointing import Best, is_saved_by
 from lit_cnn.training.callbacks.compile import Compile
 from lit_cnn.training.class_scores import ClassScores
 from lit_cnn.training.evaluation_files import remove_evaluation
+from lit_cnn.training.kept_predictions import remove_predictions
 from lit_cnn.training.origin import data_of, name_of
 
 # Metrics of single steps, not of an epoch.
@@ -86,6 +87,9 @@ class Recorder(Callback):
             for folder in self.run.evaluations.values():
                 for evaluation in (folder, *folder.glob("*/")):
                     remove_evaluation(evaluation)
+            remove_predictions(self.run.predictions["test"])
+            if not self.run.best.is_file():  # of which the others are
+                remove_predictions(self.run.predictions["val"])
         self.trained = True
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._batch_ended = time.perf_counter()
