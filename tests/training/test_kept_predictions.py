@@ -54,28 +54,6 @@ def test_a_run_keeps_the_logits_of_its_best_checkpoint_and_of_its_test(lit_cnn: 
     assert list(kept.images) == [data.splits["test"].name(position) for position in range(360)]
 
 
-def test_other_evaluations_replace_no_predictions_of_the_run(lit_cnn: Command):
-    run = fit(lit_cnn, "--test_after_fit")
-    before = {split: run.read_predictions(split).logits for split in ("val", "test")}
-    for evaluation in (
-        ["validate"],
-        ["test", "--ckpt_path", "last"],
-        ["test", "--trainer.limit_test_batches", "1"],
-    ):
-        assert lit_cnn(*evaluation, "--run", run.path).returncode == 0
-    for split, logits in before.items():
-        np.testing.assert_allclose(run.read_predictions(split).logits, logits, atol=1e-5)
-    assert files(run) == [
-        "predictions/test.npz",
-        "predictions/val.npz",
-        "test/digits_180_of_360_images/predictions.npz",
-        "test/last/predictions.npz",
-    ]
-    shutil.rmtree(run.path / "predictions")
-    assert lit_cnn("validate", "--run", run.path).returncode == 0
-    np.testing.assert_allclose(run.read_predictions("val").logits, before["val"], atol=1e-5)
-
-
 def test_a_validation_of_some_images_is_not_kept(lit_cnn: Command):
     run = fit(lit_cnn, "--trainer.limit_val_batches", "1", "--data.batch_size", "64", "--trainer.max_epochs", "1")
     assert run.best.is_file()
