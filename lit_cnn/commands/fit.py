@@ -48,10 +48,6 @@ def main(arguments: list[str]) -> int:
     """Trains and returns the exit status."""
     quiet()
     keep_freed_memory()
-    if any(word.startswith("--seeds=") for word in arguments):
-        from lit_cnn.commands.seeds import train_seeds
-
-        return train_seeds(arguments[1:])
     carry_out(Training(arguments[1:]))
     return 0
 

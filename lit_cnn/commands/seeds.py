@@ -20,7 +20,7 @@ from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.fit import FINDER_NAMES, Training, carry_out
-from lit_cnn.commands.messages import FAILED, in_one_line
+from lit_cnn.commands.messages import FAILED, in_one_line, quiet
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import read_seeds
 from lit_cnn.commands.tables import print_table
@@ -31,6 +31,7 @@ from lit_cnn.errors import Interrupted, TrainingError
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, digest_of_settings, find_changes, rule_of
 from lit_cnn.runs.search import is_run
+from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.training.class_scores import wilson
 from lit_cnn.training.origin import variant_of
 
@@ -41,15 +42,14 @@ _OF_A_NEW_RUN = ("--config", "--name", "--runs_dir")
 TITLES = {"val": "validation accuracy", "test": "test accuracy"}
 
 
-def train_seeds(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Trains once for each seed and returns the exit status: 1 if a training has diverged.
 
     The same command skips the runs that are finished, and resumes those that were stopped.
-
-    Args:
-        arguments: Options of ``fit``, as :func:`lit_cnn.commands.arguments.prepare` returns them.
     """
-    options = Arguments(arguments)
+    quiet()
+    keep_freed_memory()
+    options = Arguments(arguments[1:])
     seeds = read_seeds(options.last("--seeds") or "")
     options.remove("--seeds")
     diverged: list[int] = []
