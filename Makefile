@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 DATA   ?= digits
 
 # In a recipe these are "$$DATA": names may hold spaces and quotes.
-export MODEL DATA DATA_DIR RUN RUN_NAME IMAGES
+export MODEL DATA DATA_DIR RUN RUN_NAME SEEDS IMAGES
 
 # What a user gives becomes an option of lit-cnn; what is not given stays as the recipe has it.
 OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
@@ -31,6 +31,7 @@ help: ## Show this help
 	@echo "  PRECISION=32-true        32-true, bf16-mixed, 16-mixed (default: auto, by device and size of the network)"
 	@echo "  THREADS=2                threads that compute on the processor (default: auto, without busy processors)"
 	@echo "  EPOCHS=3   SEED=1        instead of the recipe's"
+	@echo "  SEEDS=5                  once for each of so many seeds, with their mean and interval; or a list: SEEDS=0,3,7"
 	@echo "  RUN_NAME=first           name of the run's folder (default: time and a short id)"
 	@echo '  ARGS="--model.lr 0.02"   passed to lit-cnn as it is (also by the other commands)'
 	@echo
@@ -61,7 +62,8 @@ train: model $(VENV)/installed ## Train MODEL on DATA, then look at the test set
 		fi; \
 		set -- --model "$$MODEL" --data "$$DATA"; \
 	fi; \
-	$(BIN)/lit-cnn fit "$$@" --test_after_fit $(if $(RUN_NAME),--name "$$RUN_NAME") $(OPTIONS) $(ARGS)
+	$(BIN)/lit-cnn fit "$$@" --test_after_fit $(if $(RUN_NAME),--name "$$RUN_NAME") \
+		$(if $(SEEDS),--seeds "$$SEEDS") $(OPTIONS) $(ARGS)
 
 .PHONY: model run images
 model:

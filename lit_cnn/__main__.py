@@ -24,6 +24,8 @@ COMMANDS = {
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),
     "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
 }
+# What fit is with several seeds.
+SEEDS = "lit_cnn.commands.seeds"
 # Commands whose result is kept in files: they continue when their output cannot be written to.
 LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
@@ -86,7 +88,8 @@ def run(arguments: list[str]) -> int:
         from lit_cnn.commands.arguments import prepare
 
         arguments = prepare(*arguments)
-    command: Callable[[list[str]], int] = importlib.import_module(COMMANDS[arguments[0]][0]).main
+    several = arguments[0] == "fit" and any(word.startswith("--seeds=") for word in arguments)
+    command: Callable[[list[str]], int] = importlib.import_module(SEEDS if several else COMMANDS[arguments[0]][0]).main
     return command(arguments)
 
 

@@ -21,7 +21,19 @@ def test_help_documents_every_target_and_variable():
         "lint",
         "clean",
     } <= targets
-    for variable in ("MODEL", "DATA", "DATA_DIR", "DEVICES", "PRECISION", "EPOCHS", "SEED", "THREADS", "RUN_NAME", "ARGS"):
+    for variable in (
+        "MODEL",
+        "DATA",
+        "DATA_DIR",
+        "DEVICES",
+        "PRECISION",
+        "EPOCHS",
+        "SEED",
+        "SEEDS",
+        "THREADS",
+        "RUN_NAME",
+        "ARGS",
+    ):
         assert f"{variable}=" in done.stdout
     assert make().stdout == done.stdout
 
@@ -92,6 +104,11 @@ def test_variables_become_options(call: Callable[..., list[str]]):
             "0.5",
         ],
     ]
+
+
+def test_several_seeds_are_an_option(call: Callable[..., list[str]]):
+    words = call("train", "MODEL=lenet", "SEEDS=0,3")
+    assert words == ["fit", "--config", "experiments/digits/lenet.yaml", "--test_after_fit", "--seeds", "0,3"]
 
 
 @pytest.mark.parametrize("name", ["photos", "my 'best' photos"])

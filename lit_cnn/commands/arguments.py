@@ -14,6 +14,7 @@ from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, options_by_class
 from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
+from lit_cnn.commands.seed_options import check_seeds
 from lit_cnn.data.archive import SUFFIXES
 from lit_cnn.data.names import find_dataset
 from lit_cnn.data.rows import SUFFIXES as TABLES
@@ -128,6 +129,7 @@ def _class_in(configurations: list[dict[str, Any]], group: str) -> str | None:
 
 def _check_complete(command: str, arguments: Arguments) -> None:
     names = set(arguments.names)
+    check_seeds(command, arguments)
     if command != "fit":
         if not names & {"--run", "--ckpt_path", "--print_config"}:
             raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")

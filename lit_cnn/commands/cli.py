@@ -25,6 +25,7 @@ from lit_cnn.commands.options import LINKED
 from lit_cnn.commands.policy import refuse_addresses, restrict_imports
 from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
+from lit_cnn.commands.seed_options import MAX_SEED
 from lit_cnn.commands.settings import check_settings
 from lit_cnn.commands.tables import print_results
 from lit_cnn.commands.threads import use_threads
@@ -49,7 +50,6 @@ from lit_cnn.training.precision import AutoTrainer, choose_precision
 PRECISION = "LIT_CNN_PRECISION"
 # The way in which jsonargparse reads files and values: YAML, with names of variants and datasets for classes.
 PARSER_MODE = "lit_cnn"
-MAX_SEED = 2**32 - 1  # numpy's
 TRAINER_DEFAULTS = {"max_epochs": 10, "enable_model_summary": False, "num_sanity_val_steps": 0}
 
 
@@ -114,6 +114,7 @@ class CLI(LightningCLI):
         )
         add("--runs_dir", type=str, default="runs", help="Where the folders of new runs are made.")
         add("--name", type=str | None, default=None, help="Name of the new run's folder; time and a short id by default.")
+        add("--seeds", type=str | None, default=None, help="Train once for each seed: their number, or a list: 0,3,7.")
         add(
             "--test_after_fit", action="store_true", help="After fit, look at the test images once with the best checkpoint."
         )
@@ -150,7 +151,7 @@ class CLI(LightningCLI):
             self._check_settings()
         except ValueError as error:
             parser.error(str(error))
-        for key in ("run", "ckpt_path"):
+        for key in ("run", "ckpt_path", "seeds"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
                 parser.error(
                     f"{key}: {self.config[key]} stands in a configuration, but belongs to the command line: --{key}"

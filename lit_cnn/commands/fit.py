@@ -38,7 +38,7 @@ from lit_cnn.training.callbacks.progress import progress_bar
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.callbacks.resume import was_stopped_early
 from lit_cnn.training.class_scores import ClassScores
-from lit_cnn.training.origin import Origin
+from lit_cnn.training.origin import Origin, variant_of
 from lit_cnn.training.run_logger import RunLogger
 
 FINDER_NAMES = {cls.__name__ for cls in FINDERS}
@@ -48,7 +48,12 @@ def main(arguments: list[str]) -> int:
     """Trains and returns the exit status."""
     quiet()
     keep_freed_memory()
-    training = Training(arguments[1:])
+    carry_out(Training(arguments[1:]))
+    return 0
+
+
+def carry_out(training: Training) -> None:
+    """Trains, looks at the test images if that is wanted, and prints the results."""
     try:
         training.train()
         results = training.recorder.training_results(training.trainer)
@@ -59,7 +64,6 @@ def main(arguments: list[str]) -> int:
         training.report(results, training.run.checkpoint if training.run else None)
     finally:
         training.unlock()
-    return 0
 
 
 class Training(CLI):
@@ -107,6 +111,9 @@ class Training(CLI):
 
     # Folder
 
+    # Whether the same command, given again, finds the folder that it has made.
+    finds_its_folder = False
+
     def _find_folder(self) -> Run | None:
         """The folder of the run: of an earlier one, the one that a launcher names, or a new one; None for a dry run."""
         if self.config.run:
@@ -122,8 +129,10 @@ class Training(CLI):
         if self.config.trainer.fast_dev_run:
             return None
         self.made_folder = True
-        variant = self.model.hparams.get("variant", type(self.model).__name__)  # a user's class may have no variants
-        return Run.create(self.config.runs_dir, self.datamodule.name, variant, self.config.name)
+        return self._make_folder()
+
+    def _make_folder(self) -> Run:
+        return Run.create(self.config.runs_dir, self.datamodule.name, variant_of(self.model), self.config.name)
 
     def _discard_folder(self) -> None:
         """Leaves no trace of a run that never began."""
@@ -214,7 +223,7 @@ class Training(CLI):
             for_peers[NUM_THREADS] = str(self.config.threads)
         if self.run:
             for_peers[RUN_FOLDER] = str(self.run.path)
-        if self.made_folder and SLURMEnvironment.detect():
+        if self.made_folder and not self.finds_its_folder and SLURMEnvironment.detect():
             warn(f"SLURM may restart this job: set {RUN_FOLDER}=runs/…, so that it resumes its run")
         try:
             with handing_on(for_peers):
@@ -226,8 +235,7 @@ class Training(CLI):
             if isinstance(error, Interrupted) and self.started_by_peer:
                 sys.exit(0)  # the first process gives the exit status; it would take another for a crash of this one
             if self.recorder.trained and self.trainer.is_global_zero and self.run and self.run.last.is_file():
-                options = self.resumed.options() if self.resumed else ""
-                print(f"stopped; resume with: lit-cnn resume {self.run.path}{options}", flush=True)
+                self._print_how_to_resume()
             raise
         if self.recorder.trained and (averaging := averages_that_never_began(self.trainer)):
             warn(f"{averaging[0]}: the average never began; the weights are those of the last step, as without it")
@@ -235,6 +243,10 @@ class Training(CLI):
             stopped = was_stopped_early(self.trainer)
             reason = f"{stopped} has ended the training" if stopped else self.resumed.why_finished()
             print(f"nothing left to train: {reason}")
+
+    def _print_how_to_resume(self) -> None:
+        options = self.resumed.options() if self.resumed else ""
+        print(f"stopped; resume with: lit-cnn resume {self.run.path}{options}", flush=True)
 
     def _ignore_own_warnings(self) -> None:
         """Silences what Lightning warns of because of this command, not because of what the user gave."""

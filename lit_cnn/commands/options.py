@@ -28,6 +28,7 @@ COMMAND_OPTIONS = (
     "save_every_minutes",
     "save_every_steps",
     "seed_everything",
+    "seeds",
     "test_after_fit",
     "threads",
     "trainer",
@@ -65,6 +66,7 @@ The options that people use:
   --name NAME                 name of the run's folder (default: time and a short id)
   --test_after_fit            look at the test images once, with the best checkpoint
   --seed_everything N         seed of initialisation, order, augmentation and split (default: 0)
+  --seeds N                   train once for each of N seeds, from 0, and compare; or a list: 0,3,7
   --trainer.max_epochs N      epochs (default: 10)
   --trainer.devices N         number of processors or GPUs
   --trainer.accelerator NAME  cpu or gpu (default: the fastest there is)

@@ -43,7 +43,8 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
         if folder is None:
             raise ValueError(f"--ckpt_path {checkpoint} needs the run that it belongs to: add --run FOLDER")
     if folder is None:
-        run = _run_of_restarted_job() if command == "fit" else None
+        # The same command with --seeds finds its runs by itself.
+        run = _run_of_restarted_job() if command == "fit" and "--seeds" not in arguments.names else None
         if run and (checkpoint_of_run := _checkpoint_of(run, "fit", None)):
             # The run describes itself. What was typed may hold a search whose result is used, and where the job started.
             arguments.keep(*OPTIONS_OF_A_RESTARTED_JOB)

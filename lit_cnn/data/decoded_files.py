@@ -16,6 +16,7 @@ from lit_cnn.data.loader import Images
 from lit_cnn.data.manifest import Entry, Manifest
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.reading import Reading
+from lit_cnn.data.sharing import read_once
 from lit_cnn.data.splits import ArrayImages, Split, Subset
 from lit_cnn.errors import DataWarning
 
@@ -95,4 +96,5 @@ class DecodedFiles(ImageDataModule, ABC):
         # torch opens no file whose name is not UTF-8, and a file system none whose name is very long.
         title = self.name.encode(errors="replace").decode()[:40]
         name = f"{title}-{digest}-{name}-{files.reading.name}"
-        return files.decoded(self.cache_dir, name, self.memory_gb * 1e9)
+        key = (name, self.cache_dir, self.memory_gb, self.class_names, tuple(files.files), tuple(files.digests))
+        return read_once(key, lambda: files.decoded(self.cache_dir, name, self.memory_gb * 1e9))

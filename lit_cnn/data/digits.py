@@ -3,6 +3,7 @@
 import torch
 
 from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.sharing import read_once
 from lit_cnn.data.splits import TEST_SPLIT_SEED, ArrayImages, Split, Subset, stratified_split
 
 
@@ -29,11 +30,16 @@ class Digits(ImageDataModule):
     def read(self, split: Split) -> Subset | None:
         if split == "val":
             return None
-        from sklearn.datasets import load_digits
+        images, train, test = read_once("digits", _read)
+        return Subset(images, train if split == "train" else test)
 
-        digits = load_digits()
-        # The 17 grey levels 0 to 16, scaled to 0 to 255.
-        pixels = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
-        labels = torch.from_numpy(digits.target).long()
-        train, test = stratified_split(labels, 0.2, TEST_SPLIT_SEED)
-        return Subset(ArrayImages(pixels, labels), train if split == "train" else test)
+
+def _read() -> tuple[ArrayImages, torch.Tensor, torch.Tensor]:
+    """All images, and which of them are for training and for the test."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    # The 17 grey levels 0 to 16, scaled to 0 to 255.
+    pixels = torch.from_numpy(digits.images).mul(255 / 16).round().to(torch.uint8).unsqueeze(1)
+    labels = torch.from_numpy(digits.target).long()
+    return ArrayImages(pixels, labels), *stratified_split(labels, 0.2, TEST_SPLIT_SEED)

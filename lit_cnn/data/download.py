@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.sharing import read_once
 from lit_cnn.data.splits import ArrayImages, Split
 
 
@@ -61,6 +62,9 @@ class DownloadedDataModule(ImageDataModule):
     def read(self, split: Split) -> ArrayImages | None:
         if split == "val":
             return None
+        return read_once((type(self), self._folder.resolve(), split), lambda: self._read(split))
+
+    def _read(self, split: Split) -> ArrayImages:
         dataset = self.torchvision_dataset(split == "train", download=False)
         pixels = torch.as_tensor(dataset.data)
         # Grey images come as (N, H, W), colour ones as (N, H, W, C).

@@ -27,6 +27,8 @@ REQUIRED = ("config.yaml", "environment.json")
 DEPTH = 3
 # What names the folders above a run.
 LEVELS = ("variant", "dataset")
+# Runs that differ in the seed alone have one more folder, their study, and these names in it.
+SEED_NAME = re.compile(r"seed-[0-9]+")
 
 # Key in results.json of the scores on other data than those of the run, by the name of the data.
 OTHER_DATA = "other_data"
@@ -74,8 +76,8 @@ class Run:
             ValueError: If the name is no plain folder name, or a folder of that name exists already.
         """
         parent = expand(root) / _as_folder_name(dataset) / _as_folder_name(variant)
-        if name is not None and not re.fullmatch(r"\w[\w .,+=@-]{,99}(?<! )", name):
-            raise ValueError(f"the name of a run must be letters, digits, spaces or any of . , + = @ _ -, got {name!r}")
+        if name is not None:
+            _check_name(name)
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             path = parent / (name or f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
@@ -86,6 +88,23 @@ class Run:
                     continue
                 raise ValueError(f"{path} exists already: choose another name, or resume that run") from None
             return cls(path)
+
+    @classmethod
+    def of_seed(cls, root: str | Path, dataset: str, variant: str, study: str, seed: int) -> Run:
+        """The run ``root/dataset/variant/study/seed-<seed>``, which need not exist.
+
+        Args:
+            root: Folder of all runs.
+            dataset: Name of the dataset.
+            variant: Name of the network.
+            study: Name of the folder of runs that differ in the seed alone.
+            seed: The seed.
+
+        Raises:
+            ValueError: If the study's name is no plain folder name.
+        """
+        _check_name(study)
+        return cls(expand(root) / _as_folder_name(dataset) / _as_folder_name(variant) / study / f"seed-{seed}")
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -122,16 +141,22 @@ class Run:
         """The folder of runs in which this run lies: that of :meth:`create`; for any other run, the folder above it."""
         path, environment = self.path.absolute(), self.read_environment()
         for known in (environment, *environment.get("earlier", [])):  # a folder of images may have been renamed since
-            if [path.parent.name, path.parent.parent.name] == [_as_folder_name(str(known.get(k))) for k in LEVELS]:
-                return path.parents[2]
+            levels = [_as_folder_name(str(known.get(level))) for level in LEVELS]
+            for own in [path, path.parent] if self._is_of_study else [path]:
+                if [own.parent.name, own.parent.parent.name] == levels:
+                    return own.parents[2]
         return path.parent
+
+    @property
+    def _is_of_study(self) -> bool:
+        return bool(SEED_NAME.fullmatch(self.path.name))
 
     def discard_unless_begun(self) -> None:
         """Removes the folder, and those above it that are then empty, if no epoch was finished."""
         if self.metrics.exists() or any(self.checkpoints.glob("*.ckpt")):
             return
         shutil.rmtree(self.path)
-        for folder in list(self.path.parents)[:3]:
+        for folder in list(self.path.parents)[: DEPTH + self._is_of_study]:
             if folder == Path() or any(folder.iterdir()):
                 break
             folder.rmdir()
@@ -249,6 +274,11 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"\w[\w .,+=@-]{,99}(?<! )", name):
+        raise ValueError(f"the name of a run must be letters, digits, spaces or any of . , + = @ _ -, got {name!r}")
 
 
 def _as_folder_name(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -50,7 +52,8 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
     },
     Rule.FREE: {
         "": """
-            ckpt_path compile config name run runs_dir save_every_minutes save_every_steps test_after_fit threads""",
+            ckpt_path compile config name run runs_dir save_every_minutes save_every_steps seeds test_after_fit
+            threads""",
         # The images are compared by their content.
         "data": "cache_dir data_dir memory_gb num_workers on_bad_image table",
         "trainer": """
@@ -132,6 +135,23 @@ def find_changes(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[Chang
             rule = Rule.FREE
         changes.append(Change(setting, old, new, rule))
     return changes
+
+
+def digest_of_settings(settings: Mapping[str, Any], without: str) -> str:
+    """Eight hexadecimal digits of all settings that are the same in comparable runs: those that are not free.
+
+    Args:
+        settings: The content of a ``config.yaml``.
+        without: The setting in which the runs differ.
+    """
+    compared = []
+    for setting, value in sorted(_flatten(settings)):
+        if setting == without or rule_of(setting) is Rule.FREE:
+            continue
+        own = _without_observers(value) if setting == "trainer.callbacks" else value
+        compared.append((setting, *_canonical(setting, own)))
+    text = json.dumps(compared, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=4).hexdigest()
 
 
 def _canonical(setting: str, value: Any) -> Any:

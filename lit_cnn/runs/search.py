@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from lit_cnn.runs.folder import DEPTH, REQUIRED, Run
+from lit_cnn.runs.folder import DEPTH, REQUIRED, SEED_NAME, Run
 from lit_cnn.runs.format import RUN_KEY
 from lit_cnn.system.paths import expand
 
@@ -52,6 +52,8 @@ def list_runs(root: str | Path) -> list[Run]:
                 runs.append((time, run.environment.stat().st_mtime, run))  # the time is in whole seconds
             elif depth < DEPTH:
                 folders += [(path, depth + 1) for path in folder.iterdir() if path.is_dir()]
+            elif depth == DEPTH:
+                folders += [(path, depth + 1) for path in folder.iterdir() if SEED_NAME.fullmatch(path.name)]
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return [run for *_, run in sorted(runs, key=lambda entry: entry[:2], reverse=True)]

@@ -25,50 +25,69 @@ def names_of_classes(data: Any, num_classes: int) -> list[str]:
 
 
 class Predictions:
-    """Position, class and predicted class of each image, and the probabilities of the two classes.
+    """Position, class and logits of each image.
 
     Without positions, images are numbered in the order in which the process sees them.
     """
 
     def __init__(self) -> None:
-        self._whole: list[Tensor] = []
-        self._probabilities: list[Tensor] = []
+        self._images: list[Tensor] = []
+        self._logits: list[Tensor] = []
         self._num_images = 0
 
     def add(self, logits: Tensor, labels: Tensor, positions: Tensor | None = None) -> None:
-        """Adds images: logits (N, num_classes), labels (N,), positions (N,). They stay on their device."""
+        """Adds images: logits (N, num_classes), labels (N,), positions (N,). They are kept on the CPU."""
         if positions is None:
-            positions = torch.arange(self._num_images, self._num_images + len(labels), device=labels.device)
+            positions = torch.arange(self._num_images, self._num_images + len(labels))
         self._num_images += len(labels)
-        predicted = logits.argmax(dim=1)
-        both = logits.softmax(dim=1).gather(1, torch.stack([predicted, labels], dim=1))
-        self._whole.append(torch.stack([positions.to(labels.device), labels, predicted], dim=1))
-        self._probabilities.append(both)
+        self._images.append(torch.stack([positions.cpu(), labels.cpu()], dim=1))
+        self._logits.append(logits.cpu())
 
     def gathered(self) -> Predictions:
-        """The predictions of all processes in the order of their positions, on the CPU. All processes must call it."""
-        empty = torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 2)
-        own = (
-            torch.cat([empty[0], *(part.cpu() for part in self._whole)]).numpy(),
-            torch.cat([empty[1], *(part.cpu() for part in self._probabilities)]).numpy(),
-        )
-        parts = [own]
+        """The predictions of all processes in the order of their positions. All processes must call it."""
+        parts = [self._arrays()]
         if torch.distributed.is_initialized():
-            parts = [own] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, own)
-        whole, probabilities = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        order = np.argsort(whole[:, 0], kind="stable")
+            parts *= torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(parts, parts[0])
+        images = np.concatenate([own for own, _ in parts])
+        logits = np.concatenate([own for _, own in parts if len(own)] or [parts[0][1]])
+        order = np.argsort(images[:, 0], kind="stable")
         result = Predictions()
-        result._whole, result._probabilities = [torch.from_numpy(whole[order])], [torch.from_numpy(probabilities[order])]
-        result._num_images = len(whole)
+        result._images, result._logits = [torch.from_numpy(images[order])], [torch.from_numpy(logits[order])]
+        result._num_images = len(images)
         return result
 
     def __len__(self) -> int:
         return self._num_images
 
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        if not self._num_images:
+            return np.zeros((0, 2), np.int64), np.zeros((0, 0), np.float32)
+        return torch.cat(self._images).numpy(), torch.cat(self._logits).numpy()
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(N,) int64."""
+        return self._arrays()[0][:, 0]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64."""
+        return self._arrays()[0][:, 1]
+
+    @property
+    def logits(self) -> np.ndarray:
+        """(N, num_classes) float32."""
+        return self._arrays()[1]
+
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Position, label and prediction of each image, (N, 3); probability of the prediction and the label, (N, 2)."""
-        return torch.cat(self._whole).numpy(), torch.cat(self._probabilities).numpy()
+        images, logits = (torch.from_numpy(array) for array in self._arrays())
+        if not len(images):
+            return np.zeros((0, 3), np.int64), np.zeros((0, 2), np.float32)
+        predicted = logits.argmax(dim=1)
+        both = logits.softmax(dim=1).gather(1, torch.stack([predicted, images[:, 1]], dim=1))
+        return torch.cat([images, predicted[:, None]], dim=1).numpy(), both.numpy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ from lit_cnn.training.figures import MAX_NAMED, draw_confusion
 
 # With more classes, the file would be larger than the images; mistakes.csv has what it says.
 MAX_CLASSES = 1000
+# Of an evaluation that is not the usual one, see lit_cnn.runs.folder.Run.predictions.
+PREDICTIONS = "predictions.npz"
 FILES = ("per_class.csv", "confusion_matrix.csv", "confusion_matrix.png", "mistakes.csv")
 PER_CLASS = ("class", "images", "precision", "precision_low", "precision_high", "recall", "recall_low", "recall_high", "f1")
 MISTAKES = ("file", "true", "predicted", "probability", "probability_of_true")
@@ -44,7 +46,8 @@ def write_evaluation(
     partial.mkdir(parents=True)
     try:
         _write(partial, predictions, scores, name_of_image)
-        remove_evaluation(folder)
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         for path in partial.iterdir():
             path.replace(folder / path.name)
@@ -54,7 +57,7 @@ def write_evaluation(
 
 def remove_evaluation(folder: Path) -> None:
     """Removes the files of an earlier evaluation."""
-    for name in FILES:
+    for name in (*FILES, PREDICTIONS):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -155,6 +155,11 @@ def name_of(data: Any) -> str | None:
     return None if data is None else getattr(data, "name", None) or type(data).__qualname__
 
 
+def variant_of(classifier: pl.LightningModule) -> str:
+    """Name of a network; that of the class for a user's own without variants."""
+    return classifier.hparams.get("variant", type(classifier).__name__)
+
+
 def data_of(trainer: pl.Trainer) -> pl.LightningDataModule | None:
     """The data module that the current batches come from; None for loaders that were passed without it.
 

@@ -47,6 +47,8 @@ def test_a_run_is_a_folder_with_everything(digits_run: tuple[Path, str]):
         "test/confusion_matrix.png",
         "test/mistakes.csv",
         "test/per_class.csv",
+        "predictions/test.npz",
+        "predictions/val.npz",
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "checkpoints/last.previous.ckpt",

@@ -11,7 +11,7 @@ from lit_cnn import data
 from lit_cnn.commands.options import COMMAND_OPTIONS
 from lit_cnn.data import ImageDataModule
 from lit_cnn.models import ARCHITECTURES
-from lit_cnn.runs.identity import RULES, Rule, find_changes, rule_of
+from lit_cnn.runs.identity import RULES, Rule, digest_of_settings, find_changes, rule_of
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import AutoTrainer
 
@@ -97,3 +97,16 @@ def test_a_change_is_found_with_its_rule(changed: dict, setting: str, rule: Rule
 def test_a_class_may_be_named_by_another_module():
     model = settings()["model"] | {"class_path": "lit_cnn.models.lenet.LitLeNet"}
     assert find_changes(settings(), settings(model=model)) == []
+
+
+def test_settings_that_give_other_runs_have_another_digest():
+    def digest(**changed: object) -> str:
+        return digest_of_settings(settings(**changed), without="seed_everything")
+
+    same = [{"seed_everything": 7}, {"trainer__devices": 2}, {"data__data_dir": "/elsewhere"}]
+    same += [{"trainer__callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]}]
+    assert {digest(), *(digest(**changed) for changed in same)} == {digest()}
+    assert len(digest()) == 8
+    other = [{"model__lr": 0.2}, {"trainer__max_epochs": 4}, {"data__batch_size": 16}]
+    other += [{"trainer__callbacks": [{"class_path": "pytorch_lightning.callbacks.EarlyStopping"}]}]
+    assert len({digest(), *(digest(**changed) for changed in other)}) == 5

@@ -40,6 +40,28 @@ def test_a_run_stays_below_its_root_whatever_the_names(tmp_path: Path):
     assert len(run.path.relative_to(tmp_path).parts) == 3
 
 
+def test_runs_of_several_seeds_have_one_more_folder(tmp_path: Path):
+    run = Run.of_seed(tmp_path, "my photos", "lenet", "a, lr=0.1", 3)
+    assert run.path == tmp_path / "my_photos/lenet/a, lr=0.1/seed-3"
+    assert not run.path.exists()
+    write_run(run.path, dataset="my photos", variant="lenet")
+    assert run.root == tmp_path
+    plain = write_run(tmp_path / "my_photos/lenet/seed-4", dataset="my photos", variant="lenet")
+    assert plain.root == tmp_path
+    write_run(tmp_path / "my_photos/lenet/a, lr=0.1/other")
+    assert {found.path for found in list_runs(tmp_path)} == {run.path, plain.path}
+    with pytest.raises(ValueError, match="the name of a run must be letters, digits"):
+        Run.of_seed(tmp_path, "my photos", "lenet", "../a", 3)
+
+
+def test_a_run_that_never_began_leaves_no_folder(tmp_path: Path):
+    (tmp_path / "other").touch()
+    for run in (Run.create(tmp_path / "runs", "d", "v", "n"), Run.of_seed(tmp_path / "runs", "d", "v", "n", 0)):
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.discard_unless_begun()
+        assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"holds no config\.yaml"):
         Run.open(tmp_path)

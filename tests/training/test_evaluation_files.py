@@ -19,7 +19,7 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score,
 
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.class_scores import ClassScores, Predictions, wilson
-from lit_cnn.training.evaluation_files import FILES, remove_evaluation, write_evaluation
+from lit_cnn.training.evaluation_files import FILES, PREDICTIONS, remove_evaluation, write_evaluation
 from lit_cnn.training.metrics import EvaluationMetrics
 
 FIT = ["fit", "--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--data.batch_size", "256"]
@@ -188,6 +188,7 @@ def test_a_test_leaves_its_files_in_the_run_and_others_replace_none(lit_cnn: Com
     assert not run.evaluations["val"].exists()
     first = contents(run.path / "test")
     assert first.keys() == set(FILES)
+    kept = {split: run.read_predictions(split).logits for split in ("val", "test")}
     assert sum(int(row["images"]) for row in rows(run.path / "test" / "per_class.csv")) == 360
     accuracy = run.read_results()["test/acc"]
     mistakes = rows(run.path / "test" / "mistakes.csv")
@@ -201,8 +202,12 @@ def test_a_test_leaves_its_files_in_the_run_and_others_replace_none(lit_cnn: Com
     assert contents(run.path / "test") == first
     others = sorted(path.name for path in (run.path / "test").iterdir() if path.is_dir())
     assert others == ["digits_180_of_360_images", "last"]
+    assert all(contents(run.path / "test" / name).keys() == {*FILES, PREDICTIONS} for name in others)
+    run.predictions["val"].unlink()
     assert lit_cnn("validate", "--run", run.path).returncode == 0
     assert contents(run.path / "validation").keys() == set(FILES)
+    for split, logits in kept.items():
+        np.testing.assert_allclose(run.read_predictions(split).logits, logits, atol=1e-5)
     assert len(run.ledger) == 4
 
 

@@ -19,6 +19,9 @@ from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.format import RUN_KEY
 from lit_cnn.system.memory import format_bytes
+from lit_cnn.training.class_scores import Predictions
+from lit_cnn.training.kept_predictions import keep_predictions, number_of_images, remove_predictions
+from lit_cnn.training.origin import data_of
 
 NAMES = ("best.ckpt", "last.ckpt", "last.previous.ckpt")
 
@@ -37,6 +40,8 @@ RESUME_KEYS = (
 
 class Best(ModelCheckpoint):
     """Keeps ``best.ckpt``: the network with the highest validation accuracy, without the state of the optimiser.
+
+    ``predictions/val.npz`` of the run has the logits of the same validation, if that saw all validation images.
 
     If accuracies are equal, the later one is kept. Small validation sets often give equal accuracies, and the later network
     is trained better because the learning rate falls.
@@ -65,12 +70,34 @@ class Best(ModelCheckpoint):
             return True
         return current is not None and self.best_model_score is not None and bool(torch.eq(current, self.best_model_score))
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and "val" in getattr(pl_module, "metrics", {}):
+            pl_module.metrics["val"].predictions = Predictions()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == "fit" and "val" in getattr(pl_module, "metrics", {}):
+            pl_module.metrics["val"].predictions = None
+
     def _save_checkpoint(self, trainer: pl.Trainer, filepath: str) -> None:
+        if trainer.is_global_zero:
+            remove_predictions(self.run.predictions["val"])  # of the checkpoint that is replaced
         self._saving = True
         try:
             super()._save_checkpoint(trainer, filepath)
         finally:
             self._saving = False
+        self._keep_predictions(trainer)
+
+    def _keep_predictions(self, trainer: pl.Trainer) -> None:
+        metrics = getattr(trainer.lightning_module, "metrics", {})
+        predictions = metrics["val"].gather_predictions() if "val" in metrics else None
+        if predictions is None or not trainer.is_global_zero:
+            return
+        data = data_of(trainer)
+        if len(predictions) == number_of_images(data, "val"):
+            checkpoint = self.run.best.relative_to(self.run.path).as_posix()
+            keep_predictions(self.run.predictions["val"], predictions, data, "val", checkpoint)
 
     # Not by save_weights_only: Lightning would then skip the hooks of the callbacks, which put the averaged weights in place
     # and refuse weights that are not finite. Lightning calls this hook after those of all other callbacks.

@@ -14,7 +14,8 @@ from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
 from lit_cnn.runs.search import find_by_id, run_of_checkpoint
 from lit_cnn.training.class_scores import ClassScores, Predictions, wilson
-from lit_cnn.training.evaluation_files import write_evaluation
+from lit_cnn.training.evaluation_files import PREDICTIONS, write_evaluation
+from lit_cnn.training.kept_predictions import keep_predictions, number_of_images
 from lit_cnn.training.origin import Origin, data_of, name_of
 from lit_cnn.training.run_logger import RunLogger
 
@@ -29,7 +30,7 @@ class LookRecorder(Callback):
 
     A test also writes the files of :func:`lit_cnn.training.evaluation_files.write_evaluation` into ``test/`` of the run,
     ``Trainer.validate`` into ``validation/``. Those of other data, and of another checkpoint than the run's best, are in a
-    folder of their own below it.
+    folder of their own below it, with their predictions. The others are in ``predictions/`` of the run.
 
     Args:
         run: The tested run; None to find it by the checkpoint.
@@ -61,7 +62,7 @@ class LookRecorder(Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == "validate":
             self._start(trainer, pl_module, "val")
-        else:
+        else:  # a callback that keeps a checkpoint may want them, and comes later
             pl_module.metrics["val"].predictions = None
 
     def _start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str) -> None:
@@ -98,8 +99,11 @@ class LookRecorder(Callback):
         run, predictions, self._predictions = self._evaluated, self._predictions, None
         if run is None or predictions is None:
             return
+        folder, origin = _folder_for(run, trainer, pl_module, split, len(predictions)), pl_module.origin
+        usual = folder == run.evaluations[split]
+        checkpoint = _relative(origin.path, run) if origin and origin.path else None
+        keep_predictions(run.predictions[split] if usual else folder / PREDICTIONS, predictions, data, split, checkpoint)
         try:
-            folder = _folder_for(run, trainer, pl_module, split, len(predictions))
             images = getattr(data, "splits", {}).get(split)
             write_evaluation(folder, predictions, self.scores[split], str if images is None else images.name)
         except Exception as error:  # a full disk, or data of a user's own: the scores are there all the same
@@ -163,7 +167,7 @@ class LookRecorder(Callback):
 def _name_of_others(trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> str | None:
     """Name of the images of an evaluation that are not all and only those of the run's split; None if they are."""
     data, origin = data_of(trainer), pl_module.origin
-    total = _number_of_images(data, split)
+    total = number_of_images(data, split)
     is_partial = total is not None and num_images < total
     if data is not None and not is_partial and not (origin and origin.describe_evaluation(data)):
         return None
@@ -173,13 +177,6 @@ def _name_of_others(trainer: pl.Trainer, pl_module: pl.LightningModule, split: s
     if is_partial:
         name += f", {num_images:,} of {total:,} images"
     return name
-
-
-def _number_of_images(data: Any, split: str) -> int | None:
-    if split == "test":
-        return getattr(data, "num_test_images", None)
-    images = getattr(data, "splits", {}).get(split)
-    return None if images is None else len(images.labels)
 
 
 def _folder_for(run: Run, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> Path:

@@ -18,7 +18,8 @@ from lit_cnn.training.callbacks.checkpointing import Best, is_saved_by
 from lit_cnn.training.callbacks.compile import Compile
 from lit_cnn.training.class_scores import ClassScores
 from lit_cnn.training.evaluation_files import remove_evaluation
-from lit_cnn.training.origin import data_of, name_of
+from lit_cnn.training.kept_predictions import remove_predictions
+from lit_cnn.training.origin import data_of, name_of, variant_of
 
 # Metrics of single steps, not of an epoch.
 STEP_METRICS = ("train/loss_step", "train/lr", "train/gradient_norm")
@@ -60,8 +61,8 @@ class Recorder(Callback):
             device = trainer.strategy.root_device
             name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
             dataset = getattr(trainer.datamodule, "name", None)
-            variant = pl_module.hparams.get("variant", type(pl_module).__name__)
-            self.run.write_environment(name, str(trainer.precision), trainer.world_size, dataset, variant)
+            precision, variant = str(trainer.precision), variant_of(pl_module)
+            self.run.write_environment(name, precision, trainer.world_size, dataset, variant)
             self.run.add_changes(trainer.global_step, self.changes)
             if self.describe:
                 self.describe()
@@ -86,6 +87,9 @@ class Recorder(Callback):
             for folder in self.run.evaluations.values():
                 for evaluation in (folder, *folder.glob("*/")):
                     remove_evaluation(evaluation)
+            remove_predictions(self.run.predictions["test"])
+            if not self.run.best.is_file():  # of which the others are
+                remove_predictions(self.run.predictions["val"])
         self.trained = True
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._batch_ended = time.perf_counter()
