@@ -42,6 +42,7 @@ from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.processes import launched_devices, started_by_a_launcher
 from lit_cnn.training.callbacks.compile import Compile, Mode
 from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
+from lit_cnn.training.callbacks.vital_signs import EVERY, VitalSigns
 from lit_cnn.training.class_scores import ClassScores
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import AutoTrainer, choose_precision
@@ -128,6 +129,7 @@ class CLI(LightningCLI):
             default=None,
             help="Compile the network with torch.compile; reduce-overhead, on a GPU, is for small networks.",
         )
+        add("--diagnose", type=int | None, nargs="?", const=EVERY, help="Measure the layers every so many steps (50).")
         add(
             "--threads",
             type=Literal["auto"] | int,
@@ -229,6 +231,8 @@ class CLI(LightningCLI):
         given = self.config_init.trainer
         if self.config.compile:
             callbacks = [Compile(self.config.compile), *callbacks]
+        if self.config.diagnose is not None and self.command == "fit":
+            callbacks = [VitalSigns(self.config.diagnose, self.run), *callbacks]
         plugins = given.plugins or []
         own = as_list(given.callbacks)
         if self.command != "fit":  # which saves nothing and shows no epochs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
@@ -14,6 +15,9 @@ from lit_cnn.data.names import DATASETS, DatasetName, find_dataset
 
 # Options that only datasets of files have.
 OF_FILES = ("group_by", "resize", "background", "value_range")
+
+
+OVERFIT_LR = 0.01  # that of every model
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -53,6 +57,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="values of deep images that become black and white, as [0,4095] (default: from the images)",
     )
     parser.add_argument("--runs_dir", default="runs", help="where runs will be saved (default: %(default)s)")
+    parser.add_argument(
+        "--overfit", action="store_true", help="train on 20 images until the loss is below 0.01, or find out why it is not"
+    )
+    parser.add_argument("--lr", "--model.lr", type=float, help=f"learning rate of --overfit (default: {OVERFIT_LR})")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON, for programs")
     return parser.parse_args(arguments)
 
@@ -97,6 +105,10 @@ def main(arguments: list[str]) -> int:
         of_files = {name: getattr(options, name) for name in OF_FILES if getattr(options, name) is not None}
         if of_files and not dataset.arguments:
             raise ValueError(f"--{next(iter(of_files))} is for folders and tables of images, not for {options.data}")
+        if options.lr is not None and not options.overfit:
+            raise ValueError("--lr is the learning rate of --overfit: add --overfit, or leave --lr out")
+        if options.lr is not None and not 0 < options.lr < math.inf:
+            raise ValueError(f"lr must be above 0, got {options.lr:g}")
     except ValueError as error:
         return report([Finding("error", "data", str(error))], options.json)
     # These import torch, which takes seconds: help and errors in the options come first.
@@ -105,5 +117,8 @@ def main(arguments: list[str]) -> int:
 
     quiet()
     keep_freed_memory()
-    findings = examine(dataset, options.model, options.image_size, options.batch_size, options.runs_dir, of_files)
+    overfit_lr = (options.lr or OVERFIT_LR) if options.overfit else None
+    findings = examine(
+        dataset, options.model, options.image_size, options.batch_size, options.runs_dir, of_files, overfit_lr
+    )
     return report(findings, options.json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import time
 import warnings
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from lit_cnn import data as datasets
 from lit_cnn import models
 from lit_cnn.commands.messages import OUT_OF_MEMORY, out_of_memory
+from lit_cnn.commands.overfit import check_overfit
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.finding import Finding, Level
 from lit_cnn.data.image_files import ImageFiles
@@ -33,7 +35,7 @@ from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.system.memory import format_bytes, free_memory, peak_memory
 from lit_cnn.system.paths import expand
-from lit_cnn.system.processors import OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
+from lit_cnn.system.processors import NUM_THREADS, OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 from lit_cnn.training.callbacks.checkpointing import check_room, checkpoint_bytes, needed_bytes
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import choose_precision
@@ -52,6 +54,7 @@ def examine(
     batch_size: int = 32,
     runs_dir: str = "runs",
     of_files: Mapping[str, Any] | None = None,
+    overfit_lr: float | None = None,
 ) -> Iterator[Finding]:
     """Checks a dataset, a network and this machine.
 
@@ -62,6 +65,7 @@ def examine(
         batch_size: Images in a training step.
         runs_dir: Where runs will be saved.
         of_files: Further arguments of a dataset of files, for example ``group_by`` and ``resize``.
+        overfit_lr: Learning rate at which the network is trained on a few images; None to leave this out.
 
     Yields:
         One finding for each check, passed or failed. After an error in data or network, the other checks are left out.
@@ -95,11 +99,18 @@ def examine(
         text = f"{variant} cannot take images of {size}×{size}; it takes {describe_sizes(takes_size)}"
         yield Finding("error", "network", text)
         return
-    yield _check_processors()
+    processors = _check_processors()
+    yield processors
     precision, finding = _check_precision(classifier, channels, size, batch_size)
     yield finding
     yield _check_cost(classifier, data, size, batch_size, precision, memory_before)
     yield _check_room(classifier, runs_dir)
+    if overfit_lr is not None:
+        torch.manual_seed(0)
+        if NUM_THREADS not in os.environ:
+            torch.set_num_threads(processors.details["threads"])
+        classifier = models.lightning_module_of(variant)(num_classes, channels, variant=variant)
+        yield check_overfit(classifier, data, overfit_lr, _device())
 
 
 def _data_module(dataset: DatasetName, **arguments: Any) -> ImageDataModule:

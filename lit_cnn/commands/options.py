@@ -18,6 +18,7 @@ COMMAND_OPTIONS = (
     "compile",
     "config",
     "data",
+    "diagnose",
     "h",
     "help",
     "model",

@@ -19,7 +19,7 @@ RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
 LAUNCHER = "LIT_CNN_LAUNCHER"
 
 # Options of a restarted job that are no part of the run.
-OPTIONS_OF_A_RESTARTED_JOB = ("--test_after_fit", "--save_every_minutes", "--save_every_steps", "--compile")
+OPTIONS_OF_A_RESTARTED_JOB = ("--test_after_fit", "--save_every_minutes", "--save_every_steps", "--compile", "--diagnose")
 
 
 def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> None:

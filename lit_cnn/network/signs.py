@@ -156,12 +156,13 @@ class _Recorder(TorchFunctionMode):
 
     def _record(self, name: str, class_name: str, output: Tensor) -> None:
         values = output.detach().to(torch.promote_types(output.dtype, torch.float32))
-        var, mean = torch.var_mean(values, correction=0)
-        measures = [mean, var.sqrt()]
+        # Many times as quick on the processor as torch.var_mean and torch.amax.
+        mean = values.mean()
+        measures = [mean, torch.linalg.vector_norm(values - mean) / max(1, values.numel()) ** 0.5]
         if class_name in RELUS:
             over = [dim for dim in range(values.ndim) if dim != 1]
-            highest = values.amax(dim=over) if over else values
-            measures.append((highest <= 0).to(mean.dtype).mean())
+            total = values.sum(dim=over) if over else values  # no value is negative: none is positive if this is 0
+            measures.append((total == 0).to(mean.dtype).mean())
         self._calls.append((name, class_name, measures))
 
     def statistics(self) -> dict[str, ActivationStatistics]:

@@ -48,6 +48,7 @@ class Run:
         self.config = self.path / "config.yaml"
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.csv"
+        self.diagnostics = self.path / "diagnostics.csv"
         self.results = self.path / "results.json"
         self.ledger = Ledger(self.path / "ledger.jsonl")
         self.checkpoints = self.path / "checkpoints"

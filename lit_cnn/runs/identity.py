@@ -52,7 +52,7 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
     },
     Rule.FREE: {
         "": """
-            ckpt_path compile config name run runs_dir save_every_minutes save_every_steps seeds test_after_fit
+            ckpt_path compile config diagnose name run runs_dir save_every_minutes save_every_steps seeds test_after_fit
             threads""",
         # The images are compared by their content.
         "data": "cache_dir data_dir memory_gb num_workers on_bad_image table",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_cnn.runs.diagnostics import Sign
 from lit_cnn.system.text import shorten_all, width
 from lit_cnn.training.lettering import lettering
 
@@ -27,6 +28,16 @@ NAME_WIDTH = 22  # columns of a class's name
 TITLE_WIDTH = 30  # columns above a picture 2.1 inches wide
 DIGIT_WIDTH = 0.64  # of the font's size
 SMALLEST = 4  # size of letters, in points; smaller ones cannot be read
+
+MAX_IN_LEGEND = 12  # layers, spread from the first to the last
+# What of the measures of layers is drawn: its title, and whether its values span powers of ten.
+SIGNS = {
+    "mean": ("mean activation", False),
+    "sd": ("sd of activations", False),
+    "dead": ("share of dead ReLUs", False),
+    "gradient_rms": ("RMS of gradients", True),
+    "update_ratio": ("RMS update / RMS weight", True),
+}
 
 
 def draw_confusion(confusion: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -128,6 +139,42 @@ def draw_filters(network: nn.Module) -> np.ndarray | None:
     kernels = F.interpolate(kernels, scale_factor=max(1, 32 // kernels.shape[-1]), mode="nearest")
     grid = make_grid(kernels, nrow=math.ceil(math.sqrt(len(kernels))), normalize=True, scale_each=True, padding=2)
     return (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def draw_diagnostics(signs: Sequence[Sign]) -> np.ndarray:
+    """The measures of layers over the steps: one chart for each measure, one line for each layer, dark to light by depth.
+
+    Args:
+        signs: What was measured, by step and, within a step, in the order in which the layers run.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    by_layer: dict[str, list[Sign]] = {}
+    for sign in signs:
+        by_layer.setdefault(sign.layer, []).append(sign)
+    layers = list(by_layer)
+    colours = colormaps["viridis"](np.linspace(0, 0.92, len(layers)))  # not to its end, which is too light for lines
+    with lettering(layers) as show:
+        figure = Figure(figsize=(12, 6.4), layout="constrained")
+        *charts, legend = figure.subplots(2, 3).flat
+        for axes, (measure, (title, is_logarithmic)) in zip(charts, SIGNS.items(), strict=True):
+            axes.set_title(title, fontsize=10)
+            axes.set_xlabel("step")
+            if is_logarithmic:
+                axes.set_yscale("log", nonpositive="mask")
+                axes.yaxis.set_major_formatter("{x:g}")  # powers would be mathematics, which names turn off
+            for layer, colour in zip(layers, colours, strict=True):
+                values = [(sign.step, getattr(sign, measure)) for sign in by_layer[layer]]
+                points = [(step, value) for step, value in values if value is not None]
+                if points:
+                    axes.plot(*zip(*points, strict=True), color=colour, marker=".", linewidth=1)
+        charts[list(SIGNS).index("dead")].set_ylim(-0.02, 1.02)
+        legend.axis("off")
+        for number in np.unique(np.linspace(0, len(layers) - 1, min(MAX_IN_LEGEND, len(layers))).round().astype(int)):
+            legend.plot([], [], color=colours[number], label=shorten_all([show(layers[number])], NAME_WIDTH)[0])
+        legend.legend(loc="center", fontsize=8, frameon=False, title=f"{len(layers)} layers, from the input on")
+        return _pixels_of(figure)
 
 
 def _pixels_of(figure: Figure) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -86,6 +87,14 @@ class RunLogger(TensorBoardLogger):
                 for name in CURVES.keys() & metrics.keys():
                     folder, chart = CURVES[name]
                     self._writer_of_curve(folder).add_scalar(chart, metrics[name], step)
+
+    @rank_zero_only
+    def log_series(self, chart: str, values: Mapping[str, float], step: int) -> None:
+        """Adds a point to each of several curves in one chart, for example one for each layer."""
+        with self.tolerating():
+            for name, value in values.items():
+                # Not the name itself, which may be that of another curve, or none that a folder can have.
+                self._writer_of_curve("layer_" + re.sub(r"[^\w.-]", "-", name)).add_scalar(chart, value, step)
 
     def _writer_of_curve(self, folder: str) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
