@@ -20,6 +20,7 @@ from lit_cnn.claims.study import Claim, read_claim, shorten
 from lit_cnn.claims.verdict import Verdict
 from lit_cnn.errors import TrainingError
 from lit_cnn.runs.ledger import Ledger, now
+from lit_cnn.system.memory import keep_freed_memory
 
 # Points of a curve that are kept.
 MAX_POINTS = 40
@@ -220,6 +221,7 @@ def _workers(jobs: int, prepare: Callable[[], None] | None) -> ProcessPoolExecut
 def _start_worker(prepare: Callable[[], None] | None) -> None:
     # Ctrl-C ends the first process, which ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     if prepare:
         prepare()
 
