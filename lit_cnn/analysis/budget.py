@@ -30,6 +30,8 @@ class Budget:
         seconds: Duration of the training.
         rates: Number of learning rates that were tried, of all runs that are alike but for the rate.
         device: That computed, with its number of threads on a CPU.
+        num_parameters: Of the network.
+        image_multiply_adds: Of one forward pass of one image.
     """
 
     arm: str
@@ -39,6 +41,8 @@ class Budget:
     seconds: float | None
     rates: int
     device: str
+    num_parameters: int | None = None
+    image_multiply_adds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def _warn_of_changes(arms: Sequence[Arm]) -> list[str]:
 def _budget(arm: Arm) -> Budget:
     images = [_images_seen(run) for run in arm.runs]
     seen = float(np.mean([number for number in images if number is not None])) if None not in images else None
-    per_image = _multiply_adds(arm.runs[0])
+    num_parameters, per_image = _size_of_network(arm.runs[0])
     seconds = [run.results["seconds"] for run in arm.runs if "seconds" in run.results]
     devices = {f"{run.environment.get('device')}, {run.environment.get('threads')} threads" for run in arm.runs}
     return Budget(
@@ -148,6 +152,8 @@ def _budget(arm: Arm) -> Budget:
         seconds=float(np.mean(seconds)) if seconds else None,
         rates=_count_rates(arm.runs[0]),
         device=" and ".join(sorted(devices)),
+        num_parameters=num_parameters,
+        image_multiply_adds=per_image,
     )
 
 
@@ -160,23 +166,26 @@ def _images_seen(run: ArmRun) -> float | None:
     return float(run.metrics[-1]["step"]) * float(batch_size * accumulated)
 
 
-def _multiply_adds(run: ArmRun) -> int | None:
-    """Of a forward pass of one image at the size of the training; None if the network cannot be built."""
+def _size_of_network(run: ArmRun) -> tuple[int | None, int | None]:
+    """Parameters, and multiply-adds of a forward pass of one image at the size of the training.
+
+    None for what cannot be counted, because the network cannot be built or the size is not known.
+    """
     variant, channels, classes = run.environment.get("variant"), run.data["channels"], run.data["classes"]
     size = _arguments(run.settings, "data").get("image_size") or _size_in_checkpoint(run)
     entry = read_catalogue().get(str(variant))
     if entry is None or not (channels and classes and size):
-        return None
+        return None, None
     if (channels, size, size) == entry.input_shape and len(classes) == entry.num_classes:
-        return entry.multiply_adds
+        return entry.num_parameters, entry.multiply_adds
     import torch
 
     from lit_cnn import models
-    from lit_cnn.network.counting import count_multiply_adds
+    from lit_cnn.network.counting import count_multiply_adds, count_parameters
 
     with torch.device("meta"):
         network = models.build(str(variant), num_classes=len(classes), in_channels=channels)
-        return count_multiply_adds(network, torch.empty(1, channels, size, size))
+        return count_parameters(network), count_multiply_adds(network, torch.empty(1, channels, size, size))
 
 
 def _size_in_checkpoint(run: ArmRun) -> int | None:

@@ -310,7 +310,9 @@ def test_equal_budgets_and_one_difference_are_fair(tmp_path: Path):
     budget = fairness.budgets[0]
     # Two epochs of ten steps of ten images. With ten classes, LeNet takes 416,520 multiply-adds for an image.
     assert (budget.epochs, budget.images, budget.seconds) == (2, 200, 3)
-    assert budget.multiply_adds == 200 * (416520 - 8 * 84)
+    assert budget.image_multiply_adds == 416520 - 8 * 84
+    assert budget.multiply_adds == 200 * budget.image_multiply_adds
+    assert budget.num_parameters == 61706 - 8 * 85
 
 
 def test_unequal_budgets_are_named(tmp_path: Path):
