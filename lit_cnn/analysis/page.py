@@ -8,6 +8,8 @@ import itertools
 import math
 import re
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +38,27 @@ EXACT_SIZE = 64
 LARGEST_SIZE = 160
 
 _numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Args:
+        content: What the template shows.
+        missing: Why there is none, and which command makes it; empty if there is.
+    """
+
+    content: Any = None
+    missing: str = ""
+
+    @classmethod
+    def of(cls, make: Callable[[], Any]) -> Section:
+        """The part that a function makes, or the reason of the ValueError that it raises."""
+        try:
+            return cls(make())
+        except ValueError as error:
+            return cls(missing=" ".join(str(error).split()))
 
 
 def render(template: str, **content: Any) -> str:

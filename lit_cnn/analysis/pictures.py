@@ -97,7 +97,7 @@ def show(predictions: RunPredictions, images: Images, positions: Sequence[int] |
 
 
 def _show(predictions: RunPredictions, images: Images, position: int) -> Shown:
-    pixels, names = _pixels(images, position), predictions.class_names
+    pixels, names = pixels_at(images, position), predictions.class_names
     label, predicted = int(predictions.labels[position]), int(predictions.predicted[position])
     probabilities = predictions.probabilities[position]
     return Shown(
@@ -111,7 +111,7 @@ def _show(predictions: RunPredictions, images: Images, position: int) -> Shown:
     )
 
 
-def _pixels(images: Images, position: int) -> np.ndarray:
+def pixels_at(images: Images, position: int) -> np.ndarray:
     """An image as uint8 (H, W) or (H, W, 3)."""
     pixels = images.fetch(torch.tensor([position]))[0].cpu().permute(1, 2, 0).numpy()
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
@@ -141,7 +141,7 @@ def map_classes(
         maps = []
         for label in classes:
             found = class_activation(network, image, label)
-            maps.append((predictions.class_names[label], picture(_heated(_pixels(images, int(position)), found.values))))
+            maps.append((predictions.class_names[label], picture(_heated(pixels_at(images, int(position)), found.values))))
         mapped.append(Mapped(_show(predictions, images, int(position)), tuple(maps)))
     if found is None:
         raise ValueError("there is no image")

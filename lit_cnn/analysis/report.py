@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +14,7 @@ from lit_cnn.analysis import page, pictures, run_plots, summary
 from lit_cnn.analysis.calibration import Reliability, reliability
 from lit_cnn.analysis.class_table import ClassRow, confusions, rows_of_classes, share_of
 from lit_cnn.analysis.facts import NOUNS, RunFacts, Scored, scored_images
+from lit_cnn.analysis.page import Section
 from lit_cnn.analysis.run_images import images_of
 from lit_cnn.data.loader import Images
 from lit_cnn.inference.trained import Trained, load_run
@@ -31,27 +31,6 @@ NUM_CONFUSIONS = 10
 NUM_LOOKS = 50
 BLUE = (28, 102, 173)
 MAX_IMAGES = 50
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report.
-
-    Args:
-        content: What the template shows.
-        missing: Why there is none, and which command makes it; empty if there is.
-    """
-
-    content: Any = None
-    missing: str = ""
-
-    @classmethod
-    def of(cls, make: Callable[[], Any]) -> Section:
-        """The part that a function makes, or the reason of the ValueError that it raises."""
-        try:
-            return cls(make())
-        except ValueError as error:
-            return cls(missing=" ".join(str(error).split()))
 
 
 def write_report(run: Run, num_images: int = 12) -> str:

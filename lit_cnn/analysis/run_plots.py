@@ -9,10 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lit_cnn.analysis.calibration import Reliability
+from lit_cnn.analysis.drawing import SIZE, WIDE, plain
 
-SIZE = (3.9, 2.7)  # inches: about as many pixels as a telephone or a quarter of a screen is wide
-# A loss that covers more than this ratio is drawn on a logarithmic axis.
-WIDE = 30
 # What is drawn of the epochs: title, metrics with their names.
 CURVES = (
     ("loss", {"train/loss": "training", "val/loss": "validation"}),
@@ -47,7 +45,7 @@ def draw_curves(rows: Sequence[dict[str, float]]) -> list[tuple[str, Figure]]:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
         axes.set_ylabel(title)
-        _plain(figure)
+        plain(figure)
         if len(lines) > 1:
             axes.legend(frameon=False)
         figures.append((title, figure))
@@ -78,13 +76,5 @@ def draw_reliability(found: Reliability) -> Figure:
     lower.set_xlabel("probability of the answer in %")
     lower.set_xlim(0, 100)
     lower.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-    _plain(figure)
+    plain(figure)
     return figure
-
-
-def _plain(figure: Figure) -> None:
-    """A light grid, and no frame above and at the right."""
-    for axes in figure.axes:
-        axes.grid(linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)

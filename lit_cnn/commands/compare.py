@@ -7,7 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
+from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.paths import expand
 from lit_cnn.system.text import printable, shorten_all
 
 if TYPE_CHECKING:
@@ -39,10 +42,14 @@ def main(arguments: list[str]) -> int:
         "--differ", action="append", default=[], metavar="SETTING", help="a setting in which arms are meant to differ"
     )
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    parser.add_argument("--output", metavar="FILE.html", help="also write a page with figures and images")
     options = parser.parse_args(arguments[1:])
     if len(options.arms) < 2:
         parser.error("a comparison needs at least two arms, got 1")
     quiet()
+    output = None if options.output is None else expand(options.output)
+    if output is not None:
+        check_page(output)
     from lit_cnn.analysis.arms import read_arms
     from lit_cnn.analysis.comparison import compare
 
@@ -52,6 +59,13 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(asdict(comparison), indent=2, ensure_ascii=False))
     else:
         print_comparison(comparison)
+    if output is not None:
+        from lit_cnn.analysis.compare_page import write_comparison  # imports torch
+
+        keep_freed_memory()
+        write_page(output, write_comparison(arms, comparison))
+        if options.format == "text":
+            print(f"\n{output}")
     return 0
 
 

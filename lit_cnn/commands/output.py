@@ -40,6 +40,24 @@ def check_output(path: Path) -> None:
         raise ValueError(f"the output cannot be written: its folder is read-only ({path})")
 
 
+def check_page(path: Path) -> None:
+    """Refuses a path at which no page can be written, before anything is computed.
+
+    Raises:
+        ValueError: See :func:`check_output`. Also for a name that does not end with ``.html``: no other file is replaced by
+            mistake.
+    """
+    check_output(path)
+    if path.suffix.lower() != ".html":
+        raise ValueError(f"--output {path} is no name of a page: name a file that ends with .html")
+
+
+def write_page(path: Path, text: str) -> None:
+    """Writes a page, whole or not at all."""
+    with open_output(path) as file:
+        file.write(text)
+
+
 @contextlib.contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
     """Opens a text file in UTF-8 for the rows of a table. Names of files keep the bytes that they have on the disk.

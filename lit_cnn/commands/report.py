@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lit_cnn.commands.messages import OneLineParser, quiet
-from lit_cnn.commands.output import check_output, open_output
+from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
@@ -35,15 +35,11 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     run = find_run(options.run, expand(options.runs_dir))
     output = run.path / FILE_NAME if options.output is None else expand(options.output)
-    check_output(output)
-    if output.suffix.lower() != ".html":  # no other file is replaced by mistake
-        raise ValueError(f"--output {output} is no name of a page: name a file that ends with .html")
+    check_page(output)
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.analysis.report import write_report
 
-    text = write_report(run, options.num_images)
-    with open_output(output) as file:
-        file.write(text)
+    write_page(output, write_report(run, options.num_images))
     print(output)
     return 0
