@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Command
 from fake_runs import write_arm, write_predictions, write_run
+from html_pages import check_page
 
 
 @pytest.fixture
@@ -49,6 +50,17 @@ def test_json_has_the_whole_comparison(lit_cnn: Command, arms: list[Path]):
     assert content["fairness"]["differences"][0]["setting"] == "model.lr"
 
 
+def test_a_page_is_written_beside_what_is_printed(lit_cnn: Command, arms: list[Path]):
+    printed = lit_cnn("compare", *arms).stdout
+    done = lit_cnn("compare", *arms, "--output", "page.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{printed}\npage.html\n"
+    check_page(Path("page.html").read_text(encoding="utf-8"))
+    done = lit_cnn("compare", *arms, "--output", "other.html", "--format", "json")
+    assert json.loads(done.stdout)["arms"]
+    assert Path("other.html").is_file()
+
+
 def test_spread_by_source_has_a_table(lit_cnn: Command, arms: list[Path], tmp_path: Path):
     fixed = {"data.seed": 0, "data.split_seed": 0}
     write_arm(tmp_path / "initialisation", [0.5, 0.6, 0.7], settings=fixed)
@@ -66,6 +78,8 @@ def test_spread_by_source_has_a_table(lit_cnn: Command, arms: list[Path], tmp_pa
         (["a", "b", "--margin", "-1"], "margin must be positive, got -1"),
         (["a", "b", "--differ", "lr"], "the arms do not differ in lr; they differ in model.lr"),
         (["a", "b", "--split", "train"], "invalid choice: 'train'"),
+        (["a", "b", "--output", "page.txt"], "--output page.txt is no name of a page: name a file that ends with .html"),
+        (["a", "b", "--output", "none/page.html"], "there is no folder for the output none/page.html"),
         (["a", "b", "--outptu", "x"], "unknown option --outptu"),
     ],
 )
