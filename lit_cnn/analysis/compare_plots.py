@@ -21,6 +21,7 @@ from lit_cnn.analysis.drawing import (
     legend_of,
     make_figure,
     plain,
+    show_count,
 )
 from lit_cnn.analysis.statistics import Interval
 
@@ -166,14 +167,6 @@ def _curve(rows: Sequence[Mapping[str, str]], metric: str, scale: float) -> np.n
     points = np.array([(float(row["epoch"]) + 1, scale * float(row[metric])) for row in rows if row.get(metric)])
     points = points.reshape(-1, 2)
     return points[np.isfinite(points).all(axis=1)]
-
-
-def show_count(value: float) -> str:
-    """A large number in a few characters: ``62 k``, ``1.5 G``."""
-    for power, unit in ((12, " T"), (9, " G"), (6, " M"), (3, " k")):
-        if abs(value) >= 10**power:
-            return f"{value / 10**power:.3g}{unit}"
-    return f"{value:g}"
 
 
 def _title(comparison: Comparison) -> str:

@@ -48,6 +48,14 @@ def legend_of(name: str) -> str:
     return f" {name}" if name.startswith("_") else name
 
 
+def show_count(value: float) -> str:
+    """A large number in a few characters: ``62 k``, ``1.5 G``."""
+    for power, unit in ((12, " T"), (9, " G"), (6, " M"), (3, " k")):
+        if abs(value) >= 10**power:
+            return f"{value / 10**power:.3g}{unit}"
+    return f"{value:g}"
+
+
 def height_of_rows(number: int) -> float:
     """Inches that an axis with so many named rows takes, with its title below."""
     return 0.65 + 0.3 * number

@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_scale, describe_value
+from lit_cnn.claims.describe import describe_answer, describe_scale
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
+from lit_cnn.claims.tables import tabulate_arms
 from lit_cnn.claims.verdict import Verdict
 from lit_cnn.commands.messages import OneLineParser, quiet, refuse
+from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
 from lit_cnn.system.paths import expand
-from lit_cnn.system.text import shorten
 
 ALL = "all"
 
@@ -41,6 +43,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser = OneLineParser(prog=f"lit-cnn claims {action}", description=f"{ACTIONS[action].capitalize()}.")
         parser.add_argument("number", help="number of the claim" + (f", or {ALL}" if action == "run" else ""))
     parser.add_argument("--experiments", help="folder with claims/ and results/ (default: experiments)")
+    if action != "run":
+        parser.add_argument("--output", metavar="FILE.html", help="also write a page with figures")
     if action == "run":
         add = parser.add_argument
         add("--seeds", type=int, metavar="N", help="only the first N seeds of the study")
@@ -57,24 +61,34 @@ def main(arguments: list[str]) -> int:
     """Runs ``lit-cnn claims`` and returns the exit status."""
     options = parse(arguments[1:])
     experiments = find_experiments(options.experiments)
-    if options.action == "list":
-        print_claims(experiments)
-    elif options.action == "show":
-        show(Results.read(experiments, find_claim(experiments, _number(options.number))))
-    else:
+    if options.action == "run":
         quiet()
         claims = read_claims(experiments) if options.number == ALL else [find_claim(experiments, _number(options.number))]
         run_claims(experiments, claims, options)
+        return 0
+    output = None if options.output is None else expand(options.output)
+    if output is not None:
+        check_page(output)
+    if options.action == "list":
+        shown = [Results.read(experiments, claim) for claim in read_claims(experiments)]
+        print_claims(shown)
+    else:
+        shown = [Results.read(experiments, find_claim(experiments, _number(options.number)))]
+        show(shown[0])
+    if output is not None:
+        from lit_cnn.claims.page import write_claims  # imports matplotlib
+
+        write_page(output, write_claims(shown))
+        print(f"\n{output}")
     return 0
 
 
-def print_claims(experiments: Path) -> None:
+def print_claims(all_results: Sequence[Results]) -> None:
     """A row for each claim: number, statement, verdict."""
     rows = []
-    for claim in read_claims(experiments):
-        results = Results.read(experiments, claim)
+    for results in all_results:
         verdict = results.verdict + (" (file changed)" if results.changed else "")
-        rows.append((claim.number, claim.statement, verdict, describe_scale(results)))
+        rows.append((results.claim.number, results.claim.statement, verdict, describe_scale(results)))
     print_table(("claim", "statement", "verdict", "decided by"), rows, right=("claim",))
 
 
@@ -114,7 +128,7 @@ def show(results: Results) -> None:
         print(f"{'holds' if fact['holds'] else 'does not hold'}: {fact['text']}")
     if study is not None and results.cells:
         print()
-        _print_arms(results)
+        print_table(*tabulate_arms(results))
         print()
         for answer in results.answers():
             print(describe_answer(answer))
@@ -125,19 +139,6 @@ def show(results: Results) -> None:
         print("the file of this claim was changed after its first run")
     if results.verdict == Verdict.OPEN.value:
         print(f"run it with: lit-cnn claims run {claim.number}")
-
-
-def _print_arms(results: Results) -> None:
-    study = results.claim.study
-    assert study is not None
-    names = [name for name in study.measures if name != study.tuning.measure or not name.startswith("val_")]
-    rows = []
-    for arm in study.arms:
-        cells = [describe_value(results, arm, name) for name in names]
-        changes = ", ".join(f"{name}={value}" for name, value in study.arms[arm].items())
-        rate = results.best_rate(arm)
-        rows.append((arm, shorten(changes, 50) or "-", "-" if rate is None else f"{rate:g}", *cells))
-    print_table(("arm", "settings", "rate", *names), rows, right=("rate", *names))
 
 
 def _number(text: str) -> int:

@@ -58,12 +58,16 @@ def answer(run: Run, wrong: Mapping[int, int]) -> None:
 
 @pytest.fixture
 def digits(tmp_path: Path) -> list[Path]:
+    return write_digits(tmp_path)
+
+
+def write_digits(folder: Path) -> list[Path]:
     """Two arms of three seeds, whose images are there."""
-    folders = [tmp_path / "plain", tmp_path / ODD]
+    folders = [folder / "plain", folder / ODD]
     classes = {"classes": list("0123456789")}
-    for folder, lr, extra in zip(folders, (0.02, 0.1), ({}, {7: 1, 8: 2}), strict=True):
+    for arm, lr, extra in zip(folders, (0.02, 0.1), ({}, {7: 1, 8: 2}), strict=True):
         for seed in range(3):
-            run = write_run(folder / f"seed-{seed}", seed, settings={"model.lr": lr}, data=classes)
+            run = write_run(arm / f"seed-{seed}", seed, settings={"model.lr": lr}, data=classes)
             (run.path / "data.json").unlink()  # which would name files that the fake has not
             answer(run, {seed: 1, 20 + seed: 1} | extra if seed or not extra else {0: 1})
     return folders
@@ -187,8 +191,3 @@ def test_curves_are_means_in_bands(tmp_path: Path):
     (band,) = axes.collections
     assert (band.get_paths()[0].get_extents().ymin, band.get_paths()[0].get_extents().ymax) == pytest.approx((50, 70))
     assert [text.get_text().strip() for text in axes.get_legend().get_texts()] == ["_a", "b"]
-
-
-@pytest.mark.parametrize(("value", "text"), [(12, "12"), (61706, "61.7 k"), (1.5e9, "1.5 G"), (0.5, "0.5")])
-def test_large_numbers_are_short(value: float, text: str):
-    assert compare_plots.show_count(value) == text

@@ -1,4 +1,4 @@
-"""The report of a run in a browser: on a telephone and on a screen, by day and by night."""
+"""Pages in a browser: on a telephone and on a screen, by day and by night."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fake_results import EXACT, STUDY, fake_value, fill, write_claim
+from test_compare_page import write_digits
 from test_report import train
 
+from lit_cnn.analysis.arms import read_arms
+from lit_cnn.analysis.compare_page import write_comparison
+from lit_cnn.analysis.comparison import compare
 from lit_cnn.analysis.report import write_report
+from lit_cnn.claims.page import write_claims
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
@@ -44,9 +50,27 @@ onload = () => {{
 """
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_report(train(tmp_path_factory.mktemp("digits"), "--data", "Digits"))
+def report(folder: Path) -> str:
+    return write_report(train(folder, "--data", "Digits"))
+
+
+def comparison(folder: Path) -> str:
+    """Two arms, one of an odd name, and images on which they disagree."""
+    arms = read_arms(write_digits(folder))
+    return write_comparison(arms, compare(arms))
+
+
+def claims(folder: Path) -> str:
+    """A study with a figure, an exact claim, and one that was not run."""
+    study = fill(write_claim(folder, STUDY), fake_value)
+    exact = write_claim(folder, EXACT)
+    exact.facts = [{"text": "a long number: " + "0123456789" * 12, "holds": True}]
+    return write_claims([study, exact, write_claim(folder, STUDY | {"number": 15})])
+
+
+@pytest.fixture(scope="module", params=[report, comparison, claims], ids=lambda make: make.__name__)
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return request.param(tmp_path_factory.mktemp("page"))
 
 
 def measure(page: str, width: int, dark: bool, folder: Path) -> dict:
