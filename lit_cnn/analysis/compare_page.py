@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from lit_cnn.analysis.pairs import PairSummary
 from lit_cnn.analysis.run_images import images_of
 from lit_cnn.analysis.table import Table
 from lit_cnn.data.loader import Images
+from lit_cnn.data.splits import Split
 from lit_cnn.system.text import printable, shorten_all
 
 # Columns of the name of an arm in figures and tables.
@@ -55,7 +57,7 @@ def write_comparison(arms: Sequence[Arm], comparison: Comparison) -> str:
     """
     full = [arm.name for arm in comparison.arms]
     names = dict(zip(full, shorten_all([printable(name) for name in full], NAME_WIDTH), strict=True))
-    split = "test" if comparison.split == "test" else "val"
+    split: Split = "test" if comparison.split == "test" else "val"
     noun, dataset = NOUNS[split], arms[0].runs[0].environment.get("dataset")
     pictured = _Images(arms, split)
     return page.render(
@@ -74,14 +76,14 @@ def write_comparison(arms: Sequence[Arm], comparison: Comparison) -> str:
         values=_svg(compare_plots.draw_arms(comparison, names), "values of each arm by seed"),
         costs=[page.svg(figure, f"value against {title}") for title, figure in compare_plots.draw_costs(comparison, names)],
         curves=[page.svg(figure, f"{title} by epoch") for title, figure in compare_plots.draw_curves(arms, names)],
-        images=[(pair, Section.of(lambda pair=pair: pictured.of(pair))) for pair in comparison.pairs[:MAX_PAIRS]],
+        images=[(pair, Section.of(partial(pictured.of, pair))) for pair in comparison.pairs[:MAX_PAIRS]],
     )
 
 
 class _Images:
     """Images on which arms disagree; those of a run are read once."""
 
-    def __init__(self, arms: Sequence[Arm], split: str) -> None:
+    def __init__(self, arms: Sequence[Arm], split: Split) -> None:
         self.arms = {arm.name: arm for arm in arms}
         self.split = split
         self.read: dict[str, Images] = {}
@@ -98,8 +100,7 @@ class _Images:
     def _images(self, arm: Arm) -> Images:
         if arm.name not in self.read:
             run = arm.runs[0]
-            split = "test" if self.split == "test" else "val"
-            self.read[arm.name] = images_of(run.run, split, run.predictions(split))
+            self.read[arm.name] = images_of(run.run, self.split, run.predictions(self.split))
         return self.read[arm.name]
 
 

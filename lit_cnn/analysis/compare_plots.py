@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -164,9 +165,8 @@ def draw_curves(arms: Sequence[Arm], names: Names) -> list[tuple[str, Figure]]:
 
 def _curve(rows: Sequence[Mapping[str, str]], metric: str, scale: float) -> np.ndarray:
     """Epoch, from 1, and value, (n, 2); without what is no number."""
-    points = np.array([(float(row["epoch"]) + 1, scale * float(row[metric])) for row in rows if row.get(metric)])
-    points = points.reshape(-1, 2)
-    return points[np.isfinite(points).all(axis=1)]
+    points = [(float(row["epoch"]) + 1, scale * float(row[metric])) for row in rows if row.get(metric)]
+    return np.array([point for point in points if math.isfinite(point[1])], dtype=float).reshape(-1, 2)
 
 
 def _title(comparison: Comparison) -> str:

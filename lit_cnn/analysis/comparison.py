@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -136,6 +137,10 @@ def _value(run: ArmRun, split: str, metric: str) -> float:
     if value is None:
         command = "test" if split == "test" else "validate"
         raise ValueError(f"{run.path} has no {split}/{metric}: measure it with lit-cnn {command} --run {run.path}")
+    if not math.isfinite(value):
+        raise ValueError(
+            f"{run.path} has a {split}/{metric} of {value}: its training diverged; leave it out, or train it again"
+        )
     return value
 
 

@@ -22,7 +22,7 @@ class ArmAnswer:
 
     Args:
         arm: Name of the arm.
-        predicted: The class that most of them named.
+        predicted: The class that most of them named; of those that were wrong, if most were.
         num_right: Number of those that recognised it.
         num_networks: Number of those that had it.
     """
@@ -85,6 +85,11 @@ def find_disagreements(one: Arm, other: Arm, split: str) -> tuple[list[Disagreem
     counts = [_count(arm, split, names) for arm in (one, other)]
     shares = [right / np.maximum(networks, 1) for right, networks, _ in counts]
     both = (counts[0][1] > 0) & (counts[1][1] > 0)
+
+    def answers(position: int) -> tuple[ArmAnswer, ArmAnswer]:
+        label = int(labels[position])
+        return _answer(one, counts[0], position, label, classes), _answer(other, counts[1], position, label, classes)
+
     sides = []
     for better, worse in ((0, 1), (1, 0)):
         chosen = np.flatnonzero(both & (shares[better] > 0.5) & (shares[worse] < 0.5))
@@ -95,7 +100,7 @@ def find_disagreements(one: Arm, other: Arm, split: str) -> tuple[list[Disagreem
                     position,
                     PurePath(names[position]).name,
                     classes[labels[position]],
-                    (_answer(one, counts[0], position, classes), _answer(other, counts[1], position, classes)),
+                    answers(position),
                 )
                 for position in chosen.tolist()
             ]
@@ -133,7 +138,8 @@ def _count(arm: Arm, split: str, names: Sequence[str]) -> Counts:
     return right, networks, answers
 
 
-def _answer(arm: Arm, counts: Counts, position: int, classes: Sequence[str]) -> ArmAnswer:
+def _answer(arm: Arm, counts: Counts, position: int, label: int, classes: Sequence[str]) -> ArmAnswer:
     right, networks, answers = counts
-    ((predicted, _),) = Counter(answers[position]).most_common(1)
+    is_right = 2 * right[position] > networks[position]
+    ((predicted, _),) = Counter(answer for answer in answers[position] if (answer == label) == is_right).most_common(1)
     return ArmAnswer(arm.name, classes[predicted], int(right[position]), int(networks[position]))

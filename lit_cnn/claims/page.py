@@ -24,6 +24,8 @@ MARKS = {
     Verdict.INCONCLUSIVE.value: "inconclusive",
     Verdict.OPEN.value: "open",
 }
+# Columns of the settings of an arm.
+SETTINGS_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _section(results: Results) -> ClaimSection:
         results,
         describe_scale(results),
         [(answer, describe_answer(answer)) for answer in results.answers()] if results.cells else [],
-        tabulate_arms(results) if results.claim.study is not None and results.cells else None,
+        tabulate_arms(results, SETTINGS_WIDTH) if results.claim.study is not None and results.cells else None,
         None if figure is None else page.svg(figure, f"values and curves of claim {results.claim.number}"),
         list(_provenance(results)),
     )

@@ -66,7 +66,7 @@ def figure_of(results: Results) -> Figure | None:
         return None
     heights = [height_of_rows(len(rows)) for rows in panels.values()] + [CURVES_HEIGHT] * bool(curves)
     figure = make_figure(sum(heights))
-    all_axes: Sequence[Axes] = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    all_axes: list[Axes] = list(figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
     for axes, (measure, rows) in zip(all_axes, panels.items(), strict=False):
         _draw_panel(axes, rows, names, numbers)
         axes.set_xlabel(title_of(measure, study.measures[measure]))

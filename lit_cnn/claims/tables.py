@@ -8,8 +8,13 @@ from lit_cnn.claims.results import Results
 from lit_cnn.system.text import shorten
 
 
-def tabulate_arms(results: Results) -> Table:
-    """Settings, tuned rate and measures of each arm of a study."""
+def tabulate_arms(results: Results, width: int = 50) -> Table:
+    """Settings, tuned rate and measures of each arm of a study.
+
+    Args:
+        results: Of the study.
+        width: Columns that the settings take at most.
+    """
     study = results.claim.study
     assert study is not None
     names = [name for name in study.measures if name != study.tuning.measure or not name.startswith("val_")]
@@ -18,5 +23,5 @@ def tabulate_arms(results: Results) -> Table:
         cells = [describe_value(results, arm, name) for name in names]
         changes = ", ".join(f"{name}={value}" for name, value in study.arms[arm].items())
         rate = results.best_rate(arm)
-        rows.append((arm, shorten(changes, 50) or "-", "-" if rate is None else f"{rate:g}", *cells))
+        rows.append((arm, shorten(changes, width) or "-", "-" if rate is None else f"{rate:g}", *cells))
     return Table(("arm", "settings", "rate", *names), rows, ("rate", *names))

@@ -113,6 +113,19 @@ def test_the_clearest_disagreements_come_first(tmp_path: Path):
     assert [found.file for found in only_b] == ["#9"]
 
 
+def test_networks_that_are_wrong_in_different_ways_name_a_wrong_class(tmp_path: Path):
+    for arm, answers in (("a", (1, 1, 1)), ("b", (1, 0, 0))):
+        for seed, answer in enumerate(answers):
+            run = write_run(tmp_path / arm / str(seed), seed, accuracy=0.5 * (answer == 1))
+            shift = 2 if (arm, seed) == ("b", 2) else 0
+            logits = np.eye(3, dtype=np.float32)[[answer + shift, 0]]
+            RunPredictions(["#0", "#1"], np.array([1, 1]), logits, ["x", "y", "z"]).write(run.predictions["test"])
+    (found,), none = find_disagreements(*read_arms([tmp_path / "a", tmp_path / "b"]), "test")
+    assert none == []
+    assert found.answers[0].predicted == "y"
+    assert found.answers[1].predicted in "xz"
+
+
 def test_seeds_with_other_validation_images_vote_on_those_that_they_had(tmp_path: Path):
     for arm, wrong in (("a", 0), ("b", 1)):
         for seed in range(2):

@@ -290,6 +290,12 @@ def test_what_was_not_measured_names_the_command(tmp_path: Path):
     assert compare(read_arms([a.path, b.path]), metric="loss").arms[0].values == (1.0,)
 
 
+def test_a_run_that_diverged_is_named(tmp_path: Path):
+    a, b = write_run(tmp_path / "a", results={"test/loss": 0.5}), write_run(tmp_path / "b", results={"test/loss": np.nan})
+    message = refusal(a.path, b.path, metric="loss")
+    assert message == f"{b.path} has a test/loss of nan: its training diverged; leave it out, or train it again"
+
+
 def test_arguments_out_of_range_are_refused(tmp_path: Path):
     a, b = write_run(tmp_path / "a").path, write_run(tmp_path / "b").path
     assert refusal(a) == "a comparison needs at least two arms, got 1"
