@@ -10,17 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lit_cnn.analysis.arms import Arm
-from lit_cnn.analysis.compare_tables import Names, name_pair
+from lit_cnn.analysis.compare_tables import Names
 from lit_cnn.analysis.comparison import Comparison
 from lit_cnn.analysis.drawing import (
     NUM_COLOURS,
     SIZE,
     WIDE,
     draw_bands,
+    draw_interval,
     draw_rows,
     height_of_rows,
     legend_of,
     make_figure,
+    name_rows,
     plain,
     show_count,
 )
@@ -42,7 +44,7 @@ COSTS = {
 
 
 def draw_differences(comparison: Comparison, names: Names) -> Figure | None:
-    """A forest plot: each difference with its 95 % interval, over seeds and over images, and the margin as a band.
+    """A forest plot: each difference with its 95 % intervals, over seeds and over images, and the margin as a band.
 
     Args:
         comparison: What was found.
@@ -52,24 +54,30 @@ def draw_differences(comparison: Comparison, names: Names) -> Figure | None:
         The figure; None if no pair has an interval.
     """
     scale, margin = _scale(comparison), comparison.margin
-    rows: list[tuple[str, Interval | None, list[float]]] = []
-    colours = []
-    for pair in comparison.pairs:
-        both = {"seeds": pair.difference, "images": pair.images.difference if pair.images else None}
-        for number, (over, interval) in enumerate(both.items()):
-            if interval is not None:
-                rows.append((f"{name_pair(pair, names)}, {over}", _scaled(interval, scale), []))
-                colours.append(number)
-    if not rows:
+    intervals = {
+        "over seeds": [pair.difference for pair in comparison.pairs],
+        "over images": [pair.images.difference if pair.images else None for pair in comparison.pairs],
+    }
+    intervals = {over: of_pairs for over, of_pairs in intervals.items() if any(of_pairs)}
+    if not intervals:
         return None
-    figure = make_figure(height_of_rows(len(rows)) + 0.2)
+    firsts = {names[pair.first] for pair in comparison.pairs}
+    figure = make_figure(1.1 + 0.45 * len(comparison.pairs))
     axes = figure.subplots()
     if margin:
         axes.axvspan(-scale * margin, scale * margin, color="C2", alpha=0.14, linewidth=0)
     axes.axvline(0, color="black", linewidth=0.9)
-    draw_rows(axes, rows, colours)
+    for number, (over, of_pairs) in enumerate(intervals.items()):
+        drawn = [(place, interval) for place, interval in enumerate(of_pairs) if interval]
+        for place, interval in drawn:
+            label = over if place == drawn[0][0] else ""
+            draw_interval(axes, _scaled(interval, scale), place + 0.22 * number - 0.11, f"C{number}", label)
+    both = [(names[pair.second], names[pair.first]) for pair in comparison.pairs]
+    name_rows(axes, [second if len(firsts) == 1 else f"{second}\n− {first}" for second, first in both])
     unit = " in points" if comparison.measure.is_share else ""
-    axes.set_xlabel(f"difference of {comparison.measure.title}{unit}")
+    baseline = f"\nto {both[0][1]}" if len(firsts) == 1 else ""
+    axes.set_xlabel(f"difference of {comparison.measure.title}{unit}{baseline}")
+    figure.legend(frameon=False, fontsize="small", loc="outside upper right", ncols=2)
     return plain(figure)
 
 

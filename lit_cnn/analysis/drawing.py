@@ -79,10 +79,20 @@ def draw_rows(
         offsets = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else np.zeros(len(values))
         axes.plot(values, place + offsets, color=colour, linestyle="", marker="o", markersize=3.5, alpha=0.5)
         if interval is not None:
-            axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
-            axes.plot([interval.value], [place], color=colour, marker="D", markersize=5.5)
-    axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+            draw_interval(axes, interval, place, colour)
+    name_rows(axes, [name for name, _, _ in rows])
+
+
+def draw_interval(axes: Axes, interval: Interval, place: float, colour: str, label: str = "") -> None:
+    """A line from end to end with a mark at the value, at a height of an axis."""
+    axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+    axes.plot([interval.value], [place], color=colour, linestyle="", marker="D", markersize=5.5, label=label)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Names beside the rows of an axis, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
 
 

@@ -176,13 +176,19 @@ def test_the_forest_has_an_interval_for_each_pair_and_the_margin(tmp_path: Path)
     names = {name: name.upper() for name in "abc"}
     figure = compare_plots.draw_differences(comparison, names)
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["B − A, seeds", "C − A, seeds"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["B", "C"]
     lines = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2 and line.get_linewidth() == 2]
     expected = [(100 * pair.difference.low, 100 * pair.difference.high) for pair in comparison.pairs]
     assert np.allclose(lines, expected)
     (band,) = axes.patches
     assert band.get_extents().width > 0
-    assert axes.get_xlabel() == "difference of accuracy in points"
+    assert axes.get_xlabel() == "difference of accuracy in points\nto A"
+
+
+def test_the_forest_of_all_pairs_names_both_arms(tmp_path: Path):
+    comparison = comparison_of(tmp_path, {"a": [0.5, 0.6], "b": [0.61, 0.68], "c": [0.5, 0.62]}, all_pairs=True)
+    (axes,) = compare_plots.draw_differences(comparison, {name: name for name in "abc"}).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["b\n− a", "c\n− a", "c\n− b"]
 
 
 def test_costs_that_one_arm_does_not_tell_are_left_out(tmp_path: Path):
