@@ -6,8 +6,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_value
 from lit_cnn.claims.plots import figure_of
+
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_value
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim, read_claims
 from lit_cnn.claims.verdict import Verdict
@@ -26,16 +27,18 @@ lit-cnn claims run 14 --data_dir data     # decides one, or resumes what was sto
 lit-cnn claims run 14 --quick             # tries it in seconds; decides nothing
 ```
 
-**How a claim is decided.** Its file in `experiments/claims/` was written before the first run: arms that differ in one thing, a grid of
-learning rates, seeds, and the rule for the verdict. The rate of each arm is chosen on validation images with seeds that are not used again. Then each arm
-is trained with the same seeds, and the differences between arms with the same seed give a 95 % interval (Student's t).
+**How a claim is decided.** Its file in `experiments/claims/` was written before the first run: arms that differ in one
+thing, a grid of learning rates, seeds, and the rule for the verdict. The rate of each arm is chosen on validation images,
+with seeds that are not used again. Then each arm is trained with the same seeds. The differences between arms with the same
+seed give a 95 % interval (Student's t).
 
 - **supported**: the interval lies on the claimed side; for "no difference", two one-sided tests reject a larger one at 5 %.
 - **refuted**: the interval lies on the other side, or excludes an effect as large as the margin.
 - **inconclusive**: neither. The number of seeds that would decide with 80 % power stands beside it.
 
-A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG files of quality 75,
-so these accuracies are not comparable with published ones. Accuracies are in %, differences in points.
+A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG
+files of quality 75: these accuracies are not comparable with published ones. Accuracies are in %, their differences in
+points.
 """
 
 
@@ -126,7 +129,8 @@ def _cost(results: Results) -> str:
     minutes = sum(cell["seconds"] for cell in results.cells.values()) / 60
     processors = sorted({str(source["cpu_name"]) for source in results.sources})
     commits = sorted({str(source["commit"])[:12] for source in results.sources})
-    return f": {len(results.cells)} trainings, {minutes:,.0f} minutes of one thread; {', '.join(processors)}; commit {', '.join(commits)}"
+    where = f"{', '.join(processors)}; commit {', '.join(commits)}"
+    return f": {len(results.cells)} trainings, {minutes:,.0f} minutes of one thread; {where}"
 
 
 def _draw(results: Results, docs: Path) -> Path | None:
