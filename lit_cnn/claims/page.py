@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from lit_cnn.analysis import page
 from lit_cnn.analysis.table import Table
-from lit_cnn.claims.describe import describe_answer, describe_scale
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.tables import tabulate_arms
-from lit_cnn.claims.verdict import Answer, Verdict
+from lit_cnn.claims.verdict import Verdict
 
 # Class of a verdict in the page's style.
 MARKS = {
@@ -35,7 +35,8 @@ class ClaimSection:
     Args:
         results: Its results.
         scale: At which it was decided.
-        answers: To its questions, each with a sentence.
+        answers: To its questions: verdict and sentence.
+        facts: Of its exact check: whether each holds, and a sentence.
         arms: Table of what was measured; None if nothing was.
         figure: Of the same; None if nothing was.
         provenance: Names and values.
@@ -43,7 +44,8 @@ class ClaimSection:
 
     results: Results
     scale: str
-    answers: Sequence[tuple[Answer, str]]
+    answers: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[bool, str]]
     arms: Table | None
     figure: Markup | None
     provenance: Sequence[tuple[str, Any]]
@@ -75,7 +77,8 @@ def _section(results: Results) -> ClaimSection:
     return ClaimSection(
         results,
         describe_scale(results),
-        [(answer, describe_answer(answer)) for answer in results.answers()] if results.cells else [],
+        [(answer.verdict.value, describe_answer(answer)) for answer in results.answers()] if results.cells else [],
+        [(fact["holds"], text) for fact, text in zip(results.facts, describe_facts(results), strict=True)],
         tabulate_arms(results, SETTINGS_WIDTH) if results.claim.study is not None and results.cells else None,
         None if figure is None else page.svg(figure, f"values and curves of claim {results.claim.number}"),
         list(_provenance(results)),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_scale
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
 from lit_cnn.claims.tables import tabulate_arms
@@ -124,8 +124,8 @@ def show(results: Results) -> None:
     claim, study = results.claim, results.claim.study
     print(f"claim {claim.number}: {claim.statement}")
     print(f"evidence: {claim.evidence}")
-    for fact in results.facts:
-        print(f"{'holds' if fact['holds'] else 'does not hold'}: {fact['text']}")
+    for line in describe_facts(results):
+        print(line)
     if study is not None and results.cells:
         print()
         print_table(*tabulate_arms(results))
