@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lit_cnn.analysis.statistics import mean_interval
+from lit_cnn.claims.design import Question
 from lit_cnn.claims.results import STUDY, Results
-from lit_cnn.claims.study import Question
 from lit_cnn.claims.verdict import Answer, Verdict
 
 # What a dataset of the studies is called; the first is a lossy copy.

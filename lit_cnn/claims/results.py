@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_cnn.claims.study import OF_ARMS, OF_SWEEPS, RESULTS, Claim, Question, Study
+from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, Question, Study
+from lit_cnn.claims.study import RESULTS, Claim
 from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
 
 TUNE, STUDY = "tune", "study"

@@ -15,8 +15,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lit_cnn.analysis.provenance import describe_machine
+from lit_cnn.claims.design import shorten
 from lit_cnn.claims.results import STUDY, Cell, Results
-from lit_cnn.claims.study import Claim, read_claim, shorten
+from lit_cnn.claims.study import Claim, read_claim
 from lit_cnn.claims.verdict import Verdict
 from lit_cnn.errors import TrainingError
 from lit_cnn.runs.ledger import Ledger, now
@@ -144,20 +145,18 @@ def run_quickly(claim: Claim, data_dir: Path, report: Report) -> None:
 
 def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, Any]]:
     """Parameters, multiply-adds, memory and speed of each arm's network; speeds are measured in turn."""
-    import json
-
+    from lit_cnn.claims.images import make_data
     from lit_cnn.claims.measured import measure_arms
-    from lit_cnn.claims.training import StudyData, image_sizes, load, make_model
+    from lit_cnn.claims.training import make_model
 
     study = results.claim.study
     assert study is not None
     networks, images = {}, {}
     for arm in study.arms:
         settings = study.settings(arm, results.best_rate(arm) or study.tuning.rates[0])
-        source = load(json.dumps(settings["data"], sort_keys=True), data_dir, *image_sizes(settings))
-        data = StudyData(source)
+        data = make_data(settings, data_dir, study.seeds[0])
         networks[arm] = make_model(settings, data, study.seeds[0]).network
-        images[arm] = data.preprocessing(source.splits["train"].pixels[:BATCH])
+        images[arm] = data.preprocessing(data.source.splits["train"].pixels[:BATCH])
     wanted = [measure["measure"] for measure in study.measures.values()]
     return measure_arms(networks, images, wanted)
 

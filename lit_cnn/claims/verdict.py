@@ -10,7 +10,7 @@ from enum import Enum
 import numpy as np
 
 from lit_cnn.analysis.statistics import Interval, equivalence_p, mean_interval, seeds_for_equivalence, seeds_needed
-from lit_cnn.claims.study import Question
+from lit_cnn.claims.design import Question
 
 ALPHA = 0.05
 
