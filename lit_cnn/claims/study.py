@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
 
-from lit_cnn.claims.design import Expectation, Question, Scale, Study, Tuning
+from lit_cnn.claims.design import Question, Study, Tuning, check_study
 
 # Where the claims and their results are, below a folder of experiments.
 CLAIMS = "claims"
@@ -31,6 +29,8 @@ class Claim:
         evidence: What the papers report.
         study: The experiment; None if the statement follows from the definition.
         notes: Two sentences on the result, written after it.
+        title: Name of the file in words.
+        digest: SHA-256 of what was fixed before the first run: the content of the file without its notes.
     """
 
     number: int
@@ -39,14 +39,8 @@ class Claim:
     evidence: str
     study: Study | None = None
     notes: str = ""
-    title: str = field(default="")
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of what was fixed before the first run: the file without its notes."""
-        content = yaml.safe_load(self.path.read_text(encoding="utf-8"))
-        content.pop("notes", None)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    title: str = ""
+    digest: str = ""
 
 
 def find_experiments(folder: str | Path | None = None) -> Path:
@@ -99,17 +93,19 @@ def read_claim(path: Path) -> Claim:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("expected keys and values")
-        content = dict(content)
-        number = int(_take(content, "number"))
-        statement, evidence = str(_take(content, "statement")).strip(), str(_take(content, "evidence")).strip()
         notes = str(content.pop("notes", "")).strip()
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        number = _take(content, "number")
+        if not isinstance(number, int):
+            raise ValueError(f"number must be a whole number, got {number!r}")
+        statement, evidence = str(_take(content, "statement")).strip(), str(_take(content, "evidence")).strip()
         study = _read_study(content) if "arms" in content else None
         if content:
             raise ValueError(f"unknown key {next(iter(content))}")
-    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is no claim: {' '.join(str(error).split())[:300]}") from error
     title = re.sub(r"^\d+_", "", path.stem).replace("_", " ")
-    return Claim(number, path, statement, evidence, study, notes, title)
+    return Claim(number, path, statement, evidence, study, notes, title, digest)
 
 
 def _take(content: dict[str, Any], key: str) -> Any:
@@ -119,44 +115,36 @@ def _take(content: dict[str, Any], key: str) -> Any:
 
 
 def _read_study(content: dict[str, Any]) -> Study:
-    arms = {str(name): dict(changes or {}) for name, changes in dict(_take(content, "arms")).items()}
-    measures = {str(name): dict(measure) for name, measure in dict(_take(content, "measures")).items()}
-    tuning = Tuning(**_take(content, "tuning"))
-    questions = [Question(**question) for question in _take(content, "questions")]
-    study = Study(
-        recipe=_take(content, "recipe"),
-        arms=arms,
-        tuning=tuning,
-        seeds=list(_take(content, "seeds")),
-        measures=measures,
-        questions=questions,
-        train_images=content.pop("train_images", None),
-        val_images=content.pop("val_images", 5000),
-        test_images=content.pop("test_images", None),
-        stop_at_loss=content.pop("stop_at_loss", None),
-        sweep=bool(content.pop("sweep", False)),
-        budget_minutes=float(_take(content, "budget_minutes")),
-    )
-    _check(study)
+    questions = [_build(Question, f"questions, {number}", one) for number, one in enumerate(_take(content, "questions"), 1)]
+    tables = {name: _mapping(name, _take(content, name)) for name in ("arms", "measures")}
+    settings = {
+        "recipe": _mapping("recipe", _take(content, "recipe")),
+        "arms": {str(arm): _mapping(f"arms.{arm}", changes or {}) for arm, changes in tables["arms"].items()},
+        "tuning": _build(Tuning, "tuning", _take(content, "tuning")),
+        "seeds": list(_take(content, "seeds")),
+        "measures": {str(name): _mapping(f"measures.{name}", one) for name, one in tables["measures"].items()},
+        "questions": [replace(one, contrast={str(arm): one.contrast[arm] for arm in one.contrast}) for one in questions],
+        "budget_minutes": float(_take(content, "budget_minutes")),
+        "sweep": bool(content.pop("sweep", False)),
+    }
+    sizes = {"train_images": None, "val_images": 5000, "test_images": None, "stop_at_loss": None}
+    study = Study(**settings, **{name: content.pop(name, default) for name, default in sizes.items()})
+    check_study(study)
     return study
 
 
-def _check(study: Study) -> None:
-    if not any(question.decides for question in study.questions):
-        raise ValueError("questions: expected at least one that decides")
-    if both := set(study.seeds) & set(study.tuning.seeds):
-        raise ValueError(f"the seed {min(both)} tunes the rate and is used in the study: a study needs seeds of its own")
-    for question in study.questions:
-        unknown = set(question.contrast) - set(study.arms)
-        if unknown:
-            raise ValueError(f"{question.text}: there is no arm {sorted(unknown)[0]}")
-        if question.measure not in study.measures:
-            raise ValueError(f"{question.text}: there is no measure {question.measure}")
-        if question.expect not in get_args(Expectation) or question.scale not in get_args(Scale):
-            raise ValueError(f"{question.text}: expect must be above, below or within, scale linear or log")
-        if question.margin < 0 or (question.scale == "log" and question.threshold <= 0):
-            raise ValueError(f"{question.text}: a margin is at least 0, a ratio above 0")
-    if study.tuning.measure not in study.measures:
-        raise ValueError(f"tuning: there is no measure {study.tuning.measure}")
-    if not all(math.isfinite(rate) and rate > 0 for rate in study.tuning.rates) or not study.tuning.rates:
-        raise ValueError("tuning.rates: expected rates above 0")
+def _mapping(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{key}: expected keys and values, got {value!r}")
+    return value
+
+
+def _build(cls: type[Any], key: str, given: Any) -> Any:
+    """An object of a dataclass from its arguments in a file."""
+    arguments = _mapping(key, given)
+    known = {field.name: field.default is MISSING for field in fields(cls)}
+    if unknown := [name for name in arguments if name not in known]:
+        raise ValueError(f"{key}: unknown key {unknown[0]}")
+    if missing := [name for name, required in known.items() if required and name not in arguments]:
+        raise ValueError(f"{key}: the key {missing[0]} is missing")
+    return cls(**arguments)

@@ -123,7 +123,7 @@ def train(settings: Mapping[str, Any], seed: int, data_dir: Path) -> Trained:
     model, history = make_model(settings, data, seed), History(settings["stop_at_loss"])
     diverged = False
     with _quiet():
-        trainer = pl.Trainer(**_trainer_settings(settings), **FIXED, callbacks=[history])
+        trainer = pl.Trainer(**trainer_settings(settings), **FIXED, callbacks=[history])
         try:
             trainer.fit(model, datamodule=data)
         except TrainingError:
@@ -132,7 +132,12 @@ def train(settings: Mapping[str, Any], seed: int, data_dir: Path) -> Trained:
     return Trained(model, data, history, settings, seed, diverged)
 
 
-def _trainer_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+def trainer_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell sets of its Trainer.
+
+    Raises:
+        ValueError: If a setting is unknown, or the same in all studies.
+    """
     given = {"max_epochs": 1, **settings["trainer"]}
     usable = inspect.signature(pl.Trainer).parameters.keys() - FIXED.keys() - {"callbacks"}
     if unknown := sorted(given.keys() - usable):

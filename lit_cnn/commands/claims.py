@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_scale, describe_value
+from lit_cnn.claims.describe import describe_answer, describe_scale, describe_search, describe_value
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
 from lit_cnn.claims.verdict import Verdict
 from lit_cnn.commands.messages import OneLineParser, quiet, refuse
 from lit_cnn.commands.tables import print_table
 from lit_cnn.system.paths import expand
+from lit_cnn.system.processors import usable_processors
 from lit_cnn.system.text import shorten
 
 ALL = "all"
@@ -88,9 +88,10 @@ def run_claims(experiments: Path, claims: list[Claim], options: argparse.Namespa
 
     if options.seeds is not None and options.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
-    if options.jobs is not None and not 1 <= options.jobs <= (os.cpu_count() or 1):
-        raise ValueError(f"--jobs must be from 1 to {os.cpu_count()}, the number of processors, got {options.jobs}")
-    jobs, data_dir = options.jobs or os.cpu_count() or 1, expand(options.data_dir)
+    processors = usable_processors()
+    if options.jobs is not None and not 1 <= options.jobs <= processors:
+        raise ValueError(f"--jobs must be from 1 to {processors}, the number of processors, got {options.jobs}")
+    jobs, data_dir = options.jobs or processors, expand(options.data_dir)
     for claim in claims:
         print(f"claim {claim.number}: {claim.statement}", flush=True)
         if options.quick:
@@ -115,6 +116,8 @@ def show(results: Results) -> None:
     if study is not None and results.cells:
         print()
         _print_arms(results)
+        for line in describe_search(results):
+            print(line)
         print()
         for answer in results.answers():
             print(describe_answer(answer))
@@ -123,7 +126,9 @@ def show(results: Results) -> None:
         print(claim.notes)
     if results.changed:
         print("the file of this claim was changed after its first run")
-    if results.verdict == Verdict.OPEN.value:
+    if results.cells and results.missing():
+        print(f"{results.missing()} trainings are missing; resume with: lit-cnn claims run {claim.number}")
+    elif results.verdict == Verdict.OPEN.value:
         print(f"run it with: lit-cnn claims run {claim.number}")
 
 
