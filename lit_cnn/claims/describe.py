@@ -54,7 +54,8 @@ def describe_answer(answer: Answer) -> str:
         shown += f", the same {answer.n} times"
     needed = ""
     if answer.verdict is Verdict.INCONCLUSIVE and answer.seeds_needed:
-        needed = f"; about {answer.seeds_needed:,} seeds would decide"
+        number = "more than 10,000" if answer.seeds_needed > 10_000 else f"about {answer.seeds_needed:,}"
+        needed = f"; {number} seeds would decide"
     return f"{text}: {answer.verdict.value} ({shown}; asked: {_asked(question)}){needed}{_bounds(answer)}"
 
 

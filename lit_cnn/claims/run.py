@@ -155,6 +155,7 @@ def run_cell(study: Study, cell: Cell, data_dir: Path) -> dict[str, Any]:
         "seconds": round(history.seconds, 2),
         "diverged": trained.diverged,
         "num_classes": trained.data.num_classes,
+        "data": trained.data.name,
         "num_tested": len(trained.data.source.splits["test"].labels),
     }
 
@@ -231,10 +232,8 @@ def _train(
 
 def _enter(ledger: Path, claim: Claim, cell: Cell, entry: dict[str, Any]) -> None:
     name = f"claim {claim.number}, {cell.arm}, rate {cell.rate:g}, seed {cell.seed}"
-    assert claim.study is not None
-    data = str(claim.study.recipe["data"]["class_path"]).rpartition(".")[2]
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    Ledger(ledger).enter({"time": now(), "run": name, "data": data, "test/images": entry["num_tested"]})
+    Ledger(ledger).enter({"time": now(), "run": name, "data": entry["data"], "test/images": entry["num_tested"]})
 
 
 def _note_digest(results: Results) -> None:

@@ -52,7 +52,7 @@ def find_experiments(folder: str | Path | None = None) -> Path:
     source = Path(__file__).parents[2] / "experiments"
     candidates = [Path(folder)] if folder else [Path("experiments"), source]
     for candidate in candidates:
-        if (candidate / CLAIMS).is_dir():
+        if any((candidate / CLAIMS).glob("*.yaml")):
             return candidate
     raise ValueError(f"there are no claims in {candidates[0]}: change to the folder of lit_cnn, or name --experiments")
 
