@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from lit_cnn.claims.design import Study
 from lit_cnn.claims.results import Cell, Results
 from lit_cnn.claims.study import CLAIMS, Claim, read_claim
 
@@ -60,6 +61,11 @@ def write_claim(experiments: Path, name: str = "01_batch_norm_helps", **changes:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(claim_content(**changes), sort_keys=False), encoding="utf-8")
     return read_claim(path)
+
+
+def study_of(claim: Claim) -> Study:
+    assert claim.study is not None
+    return claim.study
 
 
 def entry(value: float | None = 50.0, **changes: Any) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class Results:
         """Writes the file, whole or not at all.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If it cannot be written; names the file.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         head = {"claim": self.claim.number, "command": f"lit-cnn claims run {self.claim.number}", "verdict": self.verdict}
@@ -124,6 +124,8 @@ class Results:
         try:
             partial.write_text(text, encoding="utf-8")
             partial.replace(self.path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         finally:
             partial.unlink(missing_ok=True)
 
