@@ -104,7 +104,7 @@ class BlockNet(Network):
         require_choice(HEADS, head=head)
         require_choice(INITIALISATIONS, init=init)
         require_probability(dropout=dropout)
-        require_positive(hidden=hidden, growth_rate=growth_rate, image_size=image_size)
+        require_positive(kernel_size=kernel_size, hidden=hidden, growth_rate=growth_rate, image_size=image_size)
         if len(widths) != len(depths) or min([*widths, *depths], default=0) < 1:
             raise ValueError(f"widths and depths must be as many numbers of at least 1, got {widths} and {depths}")
         if kernel_size % 2 == 0:
@@ -123,8 +123,9 @@ class BlockNet(Network):
                 self.stages.append(stage)
                 if not last:
                     transition = Transition(channels, channels // 2)
-                    if not self.has_norm:
-                        transition.norm, transition.relu = nn.Identity(), self.make_activation()
+                    if norm != "batch":
+                        transition.norm = self.make_norm(channels)
+                    transition.relu = self.make_activation()
                     self.stages.append(transition)
                     channels //= 2
                 continue

@@ -32,7 +32,7 @@ def start_workers(jobs: int, prepare: Callable[[], None] | None) -> Iterator[Pro
     finally:
         if not succeeded:
             for process in set(multiprocessing.active_children()) - set(others):
-                process.terminate()
+                process.kill()  # Lightning answers SIGTERM by finishing its step
         workers.shutdown(cancel_futures=True)
 
 
