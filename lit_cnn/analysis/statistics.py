@@ -17,6 +17,8 @@ from scipy import stats
 
 # Into so many equally likely parts the distribution of a standard deviation is cut.
 _PARTS = 400
+# Degrees of freedom with which a t distribution is a normal one.
+MANY = 100_000
 # Differences of equal numbers differ by rounding: 0.6 - 0.5 is not 0.5 - 0.4.
 _ROUNDING = 1e-12
 
@@ -253,6 +255,8 @@ def seeds_for_equivalence(sd: float, margin: float, difference: float = 0.0, pow
 def _smallest(normal: float, suffices: Callable[[int], bool]) -> int:
     """The smallest sufficient number, at least 2, upwards from the square of that for normal distributions."""
     seeds = max(2, math.ceil(normal**2))
+    if seeds > MANY:  # there, t is normal
+        return seeds
     while not suffices(seeds):
         seeds += 1
     return seeds

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lit_cnn.analysis.statistics import mean_interval
-from lit_cnn.claims.results import STUDY, Results
-from lit_cnn.claims.study import Question
+from lit_cnn.claims.design import Question
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.verdict import Answer, Verdict
 
 # What a dataset of the studies is called; the first is a lossy copy.
@@ -30,9 +30,13 @@ def describe_scale(results: Results) -> str:
     size = data.get("init_args", {}).get("image_size")
     images = "all" if study.train_images is None else f"{study.train_images:,}"
     epochs = study.recipe.get("trainer", {}).get("max_epochs", 1)
-    seeds = len({cell["seed"] for cell in results.cells.values() if cell["purpose"] == STUDY}) or len(study.seeds)
+    seeds = len({cell.seed for cell in results.of(results.study_cells())}) or len(study.seeds)
     at_size = f" at {size}×{size}" if size else ""
-    return f"{name}{at_size}, {images} training images, {epochs} epochs, {seeds} seeds"
+    return f"{name}{at_size}, {images} training images, {_count(epochs, 'epoch')}, {_count(seeds, 'seed')}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def describe_answer(answer: Answer) -> str:
@@ -46,10 +50,20 @@ def describe_answer(answer: Answer) -> str:
     shown = f"{unit} {_number(interval.value)}"
     if interval.low != interval.high:
         shown += f", 95 % interval {_number(interval.low)} to {_number(interval.high)}"
+    elif answer.n > 1:
+        shown += f", the same {answer.n} times"
     needed = ""
     if answer.verdict is Verdict.INCONCLUSIVE and answer.seeds_needed:
-        needed = f"; about {answer.seeds_needed:,} seeds would decide"
-    return f"{text}: {answer.verdict.value} ({shown}; asked: {_asked(question)}){needed}"
+        number = "more than 10,000" if answer.seeds_needed > 10_000 else f"about {answer.seeds_needed:,}"
+        needed = f"; {number} seeds would decide"
+    return f"{text}: {answer.verdict.value} ({shown}; asked: {_asked(question)}){needed}{_bounds(answer)}"
+
+
+def _bounds(answer: Answer) -> str:
+    if not answer.num_bounds:
+        return ""
+    are = "are lower bounds" if answer.num_bounds > 1 else "is a lower bound"
+    return f"; {answer.num_bounds} of {answer.num_values} values {are}"
 
 
 def describe_facts(results: Results) -> list[str]:
@@ -60,6 +74,25 @@ def describe_facts(results: Results) -> list[str]:
 def _asked(question: Question) -> str:
     threshold = _number(question.threshold)
     return f"within ±{threshold}" if question.expect == "within" else f"{question.expect} {threshold}"
+
+
+def describe_search(results: Results) -> list[str]:
+    """What a reader must know about the tuned rates, a sentence for each arm: one at an end of the grid, or none."""
+    study = results.claim.study
+    if study is None:
+        return []
+    lowest, highest = min(study.tuning.rates), max(study.tuning.rates)
+    lines = [f"{arm}: no rate of the grid trains it" for arm in results.untrained(study.arms)]
+    for arm in study.arms:
+        rate = results.best_rate(arm)
+        if rate is not None and results.is_unreached(arm):
+            lines.append(
+                f"{arm}: no rate of the grid reaches the threshold of {study.tuning.measure}; its rate is the lowest"
+            )
+        elif rate in (lowest, highest) and lowest < highest:
+            end, other = ("highest", "higher") if rate == highest else ("lowest", "lower")
+            lines.append(f"{arm}: its rate {rate:g} is the {end} of the grid; a {other} one may be better")
+    return lines
 
 
 def describe_value(results: Results, arm: str, measure: str) -> str:

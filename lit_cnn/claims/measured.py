@@ -5,6 +5,7 @@ Accuracies and their differences are in percentage points.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from lit_cnn.claims import measures
+from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, Study
 from lit_cnn.claims.training import Trained
 from lit_cnn.data.splits import Split
 from lit_cnn.layers import DenseBlock
 from lit_cnn.network.counting import count_multiply_adds, count_parameters
+from lit_cnn.network.names import nearest
 from lit_cnn.network.signs import activation_statistics
 from lit_cnn.network.sizes import takes
 
@@ -151,6 +154,31 @@ OF_CELLS: Mapping[str, Callable[..., float | None]] = {
 }
 
 
+def check_measures(study: Study) -> None:
+    """Checks that the measures of a study exist and take their arguments.
+
+    Raises:
+        ValueError: If one does not; names its key.
+    """
+    for name, description in study.measures.items():
+        arguments = dict(description)
+        kind = arguments.pop("measure")
+        if kind in OF_CELLS:
+            try:
+                inspect.signature(OF_CELLS[kind]).bind(None, **arguments)
+            except TypeError as error:
+                raise ValueError(f"measures.{name}: {kind}: {error}") from error
+        elif kind in OF_SWEEPS:
+            if arguments.keys() != {"of"} or arguments["of"] not in study.measures or not study.sweep:
+                raise ValueError(f"measures.{name}: {kind} needs of, the name of a measure, and sweep: true")
+        elif kind not in OF_ARMS:
+            raise ValueError(
+                f"measures.{name}: there is no measure {kind}; {nearest(kind, [*OF_CELLS, *OF_ARMS, *OF_SWEEPS])}"
+            )
+        elif arguments:
+            raise ValueError(f"measures.{name}: {kind} takes no {min(arguments)}")
+
+
 def measure_cell(trained: Trained, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
     """The measures of a cell by name; a diverged cell has none of its weights, but those of its history."""
     values: dict[str, float | None] = {}
@@ -159,7 +187,7 @@ def measure_cell(trained: Trained, wanted: Mapping[str, Mapping[str, Any]]) -> d
         kind = arguments.pop("measure")
         if kind not in OF_CELLS:
             continue
-        if trained.diverged and not kind.startswith("steps_"):
+        if trained.diverged and not kind.startswith(STEPS):
             values[name] = None
             continue
         value = OF_CELLS[kind](trained, **arguments)

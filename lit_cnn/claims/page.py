@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from lit_cnn.analysis import page
 from lit_cnn.analysis.table import Table
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.tables import tabulate_arms
@@ -36,6 +36,7 @@ class ClaimSection:
         results: Its results.
         scale: At which it was decided.
         answers: To its questions: verdict and sentence.
+        search: What a reader must know about the tuned rates, in sentences.
         facts: Of its exact check: whether each holds, and a sentence.
         arms: Table of what was measured; None if nothing was.
         figure: Of the same; None if nothing was.
@@ -45,6 +46,7 @@ class ClaimSection:
     results: Results
     scale: str
     answers: Sequence[tuple[str, str]]
+    search: Sequence[str]
     facts: Sequence[tuple[bool, str]]
     arms: Table | None
     figure: Markup | None
@@ -78,6 +80,7 @@ def _section(results: Results) -> ClaimSection:
         results,
         describe_scale(results),
         [(answer.verdict.value, describe_answer(answer)) for answer in results.answers()] if results.cells else [],
+        describe_search(results) if results.cells else [],
         [(fact["holds"], text) for fact, text in zip(results.facts, describe_facts(results), strict=True)],
         tabulate_arms(results, SETTINGS_WIDTH) if results.claim.study is not None and results.cells else None,
         None if figure is None else page.svg(figure, f"values and curves of claim {results.claim.number}"),

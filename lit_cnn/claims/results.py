@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lit_cnn.claims.study import OF_ARMS, OF_SWEEPS, RESULTS, Claim, Question, Study
+from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, Question, Study
+from lit_cnn.claims.study import RESULTS, Claim
 from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
 
 TUNE, STUDY = "tune", "study"
 # Stands for the seed of what is counted, not measured.
 COUNTED = -1
+# What a finished cell has in the file, besides its curve.
+KEYS_OF_CELLS = ("key", "arm", "rate", "seed", "purpose", "values", "steps", "planned", "diverged", "num_classes")
 
 
 @dataclass(frozen=True)
@@ -72,22 +75,44 @@ class Results:
         Raises:
             ValueError: If the file is damaged.
         """
-        path = experiments / RESULTS / f"{claim.path.stem}.json"
-        if not path.is_file():
-            return cls(claim, path)
+        results = cls(claim, experiments / RESULTS / f"{claim.path.stem}.json")
+        results.reload()
+        return results
+
+    def reload(self) -> None:
+        """Takes over what the file holds now; leaves all as it is if there is no file.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        if not self.path.is_file():
+            return
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            cells = {cell["key"]: cell for cell in content["cells"]}
-            known = {name: content[name] for name in ("digests", "sources", "arms", "facts", "verdict")}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is damaged ({error}): remove it, and run the claim again") from error
-        return cls(claim, path, cells=cells, **known)
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError("expected keys and values")
+            for key in ("digests", "sources", "facts", "arms", "verdict", "cells"):
+                if key not in content:
+                    raise ValueError(f"the key {key} is missing")
+            for number, cell in enumerate(content["cells"], 1):
+                if missing := [key for key in KEYS_OF_CELLS if key not in cell]:
+                    raise ValueError(f"cell {number}: the key {missing[0]} is missing")
+            for key, parts in (("digests", ("digest",)), ("facts", ("text", "holds"))):
+                if any(part not in entry for entry in content[key] for part in parts):
+                    raise ValueError(f"{key}: the key {parts[-1]} is missing")
+            verdict = Verdict(content["verdict"]).value
+        except (ValueError, TypeError) as error:
+            text = " ".join(str(error).split())
+            raise ValueError(f"{self.path} is damaged ({text}): remove it, and run the claim again") from error
+        self.cells = {cell["key"]: cell for cell in content["cells"]}
+        self.digests, self.sources, self.facts = content["digests"], content["sources"], content["facts"]
+        self.arms, self.verdict = content["arms"], verdict
 
     def write(self) -> None:
         """Writes the file, whole or not at all.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If it cannot be written; names the file.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         head = {"claim": self.claim.number, "command": f"lit-cnn claims run {self.claim.number}", "verdict": self.verdict}
@@ -99,6 +124,8 @@ class Results:
         try:
             partial.write_text(text, encoding="utf-8")
             partial.replace(self.path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -119,23 +146,41 @@ class Results:
         ]
 
     def best_rate(self, arm: str) -> float | None:
-        """The tuned rate of an arm; None if the search is not finished, or every rate diverged."""
+        """The tuned rate of an arm; None if the search is not finished, or no rate trains the arm.
+
+        Of equal rates, the lowest.
+        """
+        return self._search(arm)[0]
+
+    def untrained(self, arms: Iterable[str]) -> list[str]:
+        """Those of some arms that no rate of the grid trains: with each, a seed of the search diverged."""
+        return [arm for arm in arms if self._search(arm) == (None, True)]
+
+    def is_unreached(self, arm: str) -> bool:
+        """Whether the rate of an arm is chosen by steps to a threshold that no rate of the grid reaches."""
+        study = self.claim.study
+        assert study is not None
+        name = study.tuning.measure
+        done = self.of(cell for cell in self.tuning_cells() if cell.arm == arm).values()
+        counts_steps = str(study.measures[name]["measure"]).startswith(STEPS)
+        return counts_steps and all(entry["values"].get(name) == entry["planned"] for entry in done)
+
+    def _search(self, arm: str) -> tuple[float | None, bool]:
+        """The tuned rate of an arm, and whether its search is finished."""
         study = self.claim.study
         assert study is not None
         wanted = [cell for cell in self.tuning_cells() if cell.arm == arm]
         done = self.of(wanted)
         if len(done) < len(wanted):
-            return None
+            return None, False
         scores: dict[float, float] = {}
         for rate in study.tuning.rates:
             values = [entry["values"].get(study.tuning.measure) for cell, entry in done.items() if cell.rate == rate]
             diverged = any(entry["diverged"] for cell, entry in done.items() if cell.rate == rate)
             if not diverged and all(value is not None for value in values):
                 scores[rate] = sum(values) / len(values)
-        if not scores:
-            return None
         sign = 1 if study.tuning.highest else -1
-        return max(scores, key=lambda rate: (sign * scores[rate], -rate))
+        return max(scores, key=lambda rate: (sign * scores[rate], -rate), default=None), True
 
     def study_cells(self, num_seeds: int | None = None) -> list[Cell]:
         """The cells that decide; of arms whose rate is known."""
@@ -179,10 +224,49 @@ class Results:
                 }
         return table
 
+    def bounds(self, question: Question) -> dict[str, set[int]]:
+        """By arm, the seeds whose value is a lower bound.
+
+        Those are numbers of steps to what was not reached, and stable rates at the upper end of the grid.
+        """
+        study = self.claim.study
+        assert study is not None
+        kind = study.measures[question.measure]["measure"]
+        if kind in OF_SWEEPS:
+            highest = max(study.tuning.rates)
+            values = self.values(question)
+            return {arm: {seed for seed, value in values[arm].items() if value == highest} for arm in values}
+        if not kind.startswith(STEPS):
+            return {}
+        table: dict[str, set[int]] = {arm: set() for arm in question.contrast}
+        for cell, entry in self.of(self.study_cells()).items():
+            is_own = cell.arm in table and cell.rate == self.best_rate(cell.arm)
+            if is_own and entry["values"].get(question.measure) == entry["planned"]:
+                table[cell.arm].add(cell.seed)
+        return table
+
     def answers(self) -> list[Answer]:
         """The answer to each question of the study."""
         study = self.claim.study
-        return [] if study is None else [answer(question, self.values(question)) for question in study.questions]
+        if study is None:
+            return []
+        answers = []
+        for question in study.questions:
+            without_rates = study.measures[question.measure]["measure"] in (*OF_ARMS, *OF_SWEEPS)
+            untrained = [] if without_rates else self.untrained(question.contrast)
+            answers.append(answer(question, self.values(question), self.bounds(question), untrained))
+        return answers
+
+    def missing(self) -> int:
+        """Number of trainings of the study that are not done; those of a search whose end is open count once a seed."""
+        study = self.claim.study
+        if study is None:
+            return 0
+        tuning = self.tuning_cells()
+        num_open = len(tuning) - len(self.of(tuning))
+        cells = self.study_cells()
+        unknown = [arm for arm in study.arms if not study.sweep and self._search(arm) == (None, False)]
+        return num_open + len(cells) - len(self.of(cells)) + len(unknown) * len(study.seeds)
 
     def decide(self) -> Verdict:
         """The verdict on the claim: its exact facts and its questions together."""

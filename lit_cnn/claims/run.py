@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -15,12 +13,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lit_cnn.analysis.provenance import describe_machine
+from lit_cnn.claims.design import Study, shorten
 from lit_cnn.claims.results import STUDY, Cell, Results
-from lit_cnn.claims.study import Claim, read_claim, shorten
+from lit_cnn.claims.study import Claim
 from lit_cnn.claims.verdict import Verdict
+from lit_cnn.claims.workers import start_workers
 from lit_cnn.errors import TrainingError
 from lit_cnn.runs.ledger import Ledger, now
-from lit_cnn.system.memory import keep_freed_memory
 
 # Points of a curve that are kept.
 MAX_POINTS = 40
@@ -56,10 +55,17 @@ def run(
         ValueError: If settings or images cannot be used.
         OSError: If the results cannot be written.
     """
+    study = results.claim.study
+    if study is not None and num_seeds is not None and num_seeds > len(study.seeds):
+        raise ValueError(
+            f"claim {results.claim.number} has {len(study.seeds)} seeds, got {num_seeds}; more would have to be added to "
+            f"{results.claim.path}, which then counts as changed"
+        )
     results.path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(results.path.with_suffix(".lock"), timeout=0)
     try:
         with lock:
+            results.reload()  # another process may have ended since they were read
             return _run(results, data_dir, jobs, report, num_seeds, ledger, prepare)
     except Timeout:
         raise ValueError(f"claim {results.claim.number} is being run by another process: wait until it has ended") from None
@@ -75,12 +81,15 @@ def _run(
     prepare: Callable[[], None] | None,
 ) -> Verdict:
     claim = results.claim
+    if results.missing():
+        assert claim.study is not None
+        check_runnable(claim.study, data_dir)
     _note_digest(results)
     if facts := check(claim.number):
         results.facts = facts
     if claim.study is not None:
         source = _note_source(results)
-        with _workers(jobs, prepare) as workers:
+        with start_workers(jobs, prepare) as workers:
             for cells in (results.tuning_cells, lambda: results.study_cells(num_seeds)):
                 _train(results, cells(), workers, jobs, data_dir, source, report, ledger)
         if set(results.arms) != set(claim.study.arms):  # a speed that was measured stays
@@ -92,6 +101,27 @@ def _run(
     return verdict
 
 
+def check_runnable(study: Study, data_dir: Path) -> None:
+    """Reads the images and makes each arm's network, so that what is wrong is known before the first training.
+
+    Raises:
+        ValueError: If a class, an argument or a measure is unknown, or images are missing.
+    """
+    from lit_cnn.claims.images import make_data
+    from lit_cnn.claims.measured import check_measures
+    from lit_cnn.claims.training import make_model, trainer_settings
+
+    check_measures(study)
+    for arm in study.arms:
+        settings = study.settings(arm, study.tuning.rates[0])
+        data = make_data(settings, data_dir, study.seeds[0])
+        try:
+            trainer_settings(settings)
+            make_model(settings, data, study.seeds[0])
+        except ValueError as error:
+            raise ValueError(f"arm {arm}: {error}") from error
+
+
 def check(number: int) -> list[dict[str, Any]]:
     """The facts of the exact check of a claim; none if it has no exact part."""
     from lit_cnn.claims.exact import CHECKS
@@ -99,25 +129,25 @@ def check(number: int) -> list[dict[str, Any]]:
     return [asdict(fact) for fact in CHECKS[number]()] if number in CHECKS else []
 
 
-def run_cell(path: Path, cell: Cell, data_dir: Path, quick: bool = False) -> dict[str, Any]:
-    """Trains and measures one cell of the claim in a file, in a process of its own."""
+def run_cell(study: Study, cell: Cell, data_dir: Path) -> dict[str, Any]:
+    """Trains and measures one cell of a study with one thread, so that its numbers are the same wherever it is trained."""
     import torch
 
     from lit_cnn.claims.measured import measure_cell
     from lit_cnn.claims.training import train
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    study = read_claim(path).study
-    assert study is not None
-    if quick:
-        study = shorten(study)
-    trained = train(study.settings(cell.arm, cell.rate), cell.seed, data_dir)
-    # The search of a rate sees no test image.
-    name = study.tuning.measure
-    wanted = study.measures if cell.purpose == STUDY else {name: study.measures[name]}
+    try:
+        trained = train(study.settings(cell.arm, cell.rate), cell.seed, data_dir)
+        # The search of a rate sees no test image.
+        name = study.tuning.measure
+        values = measure_cell(trained, study.measures if cell.purpose == STUDY else {name: study.measures[name]})
+    finally:
+        torch.set_num_threads(threads)
     history = trained.history
     return {
-        "values": measure_cell(trained, wanted),
+        "values": values,
         "curve": _thin(history.losses) if cell.purpose == STUDY else [],
         "steps": len(history.losses),
         "planned": history.planned,
@@ -125,6 +155,7 @@ def run_cell(path: Path, cell: Cell, data_dir: Path, quick: bool = False) -> dic
         "seconds": round(history.seconds, 2),
         "diverged": trained.diverged,
         "num_classes": trained.data.num_classes,
+        "data": trained.data.name,
         "num_tested": len(trained.data.source.splits["test"].labels),
     }
 
@@ -136,28 +167,27 @@ def run_quickly(claim: Claim, data_dir: Path, report: Report) -> None:
     if claim.study is None:
         return
     study = shorten(claim.study)
+    check_runnable(study, data_dir)
     for arm in study.arms:
-        entry = run_cell(claim.path, Cell(arm, study.tuning.rates[0], study.seeds[0], STUDY), data_dir, quick=True)
+        entry = run_cell(study, Cell(arm, study.tuning.rates[0], study.seeds[0], STUDY), data_dir)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
         report(f"{arm}: {shown or 'diverged'}; {entry['seconds']:.1f} s")
 
 
 def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, Any]]:
     """Parameters, multiply-adds, memory and speed of each arm's network; speeds are measured in turn."""
-    import json
-
+    from lit_cnn.claims.images import make_data
     from lit_cnn.claims.measured import measure_arms
-    from lit_cnn.claims.training import StudyData, image_sizes, load, make_model
+    from lit_cnn.claims.training import make_model
 
     study = results.claim.study
     assert study is not None
     networks, images = {}, {}
     for arm in study.arms:
         settings = study.settings(arm, results.best_rate(arm) or study.tuning.rates[0])
-        source = load(json.dumps(settings["data"], sort_keys=True), data_dir, *image_sizes(settings))
-        data = StudyData(source)
+        data = make_data(settings, data_dir, study.seeds[0])
         networks[arm] = make_model(settings, data, study.seeds[0]).network
-        images[arm] = data.preprocessing(source.splits["train"].pixels[:BATCH])
+        images[arm] = data.preprocessing(data.source.splits["train"].pixels[:BATCH])
     wanted = [measure["measure"] for measure in study.measures.values()]
     return measure_arms(networks, images, wanted)
 
@@ -180,55 +210,36 @@ def _train(
         return
     report(f"{len(missing)} of {len(cells)} trainings to do: {missing[0].purpose}")
     waiting, running = list(missing), dict[Future[dict[str, Any]], Cell]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                cell = waiting.pop(0)
-                running[workers.submit(run_cell, results.claim.path, cell, data_dir)] = cell
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                cell = running.pop(future)
-                try:
-                    entry = future.result()
-                except BrokenProcessPool as error:
-                    raise TrainingError("a process of the study was killed; the same command resumes the study") from error
-                key = cell.key(study)
-                results.cells[key] = {**asdict(cell), "key": key, **entry, "source": source}
-                results.write()
-                if cell.purpose == STUDY and ledger:
-                    _enter(ledger, results.claim, cell, entry)
-                shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
-                left = len(waiting) + len(running)
-                report(f"{cell.arm}, rate {cell.rate:g}, seed {cell.seed}: {shown or 'diverged'}; {left} left")
-    finally:
-        for future in running:
-            future.cancel()
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            cell = waiting.pop(0)
+            running[workers.submit(run_cell, study, cell, data_dir)] = cell
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            cell = running.pop(future)
+            try:
+                entry = future.result()
+            except BrokenProcessPool as error:
+                raise TrainingError("a process of the study was killed; the same command resumes the study") from error
+            if cell.purpose == STUDY and ledger:
+                _enter(ledger, results.claim, cell, entry)
+            key = cell.key(study)
+            results.cells[key] = {**asdict(cell), "key": key, **entry, "source": source}
+            results.write()
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
+            left = len(waiting) + len(running)
+            report(f"{cell.arm}, rate {cell.rate:g}, seed {cell.seed}: {shown or 'diverged'}; {left} left")
 
 
 def _enter(ledger: Path, claim: Claim, cell: Cell, entry: dict[str, Any]) -> None:
     name = f"claim {claim.number}, {cell.arm}, rate {cell.rate:g}, seed {cell.seed}"
-    assert claim.study is not None
-    data = str(claim.study.recipe["data"]["class_path"]).rpartition(".")[2]
     ledger.parent.mkdir(parents=True, exist_ok=True)
-    Ledger(ledger).enter({"time": now(), "run": name, "data": data, "test/images": entry["num_tested"]})
-
-
-def _workers(jobs: int, prepare: Callable[[], None] | None) -> ProcessPoolExecutor:
-    # Not forked: torch's threads do not survive it.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(prepare,))
-
-
-def _start_worker(prepare: Callable[[], None] | None) -> None:
-    # Ctrl-C ends the first process, which ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    keep_freed_memory()
-    if prepare:
-        prepare()
+    Ledger(ledger).enter({"time": now(), "run": name, "data": entry["data"], "test/images": entry["num_tested"]})
 
 
 def _note_digest(results: Results) -> None:
     digest = results.claim.digest
     if not results.digests or results.digests[-1]["digest"] != digest:
+        results.arms = {}  # of arms that may have changed
         machine = describe_machine()
         results.digests.append({"digest": digest, "time": machine["time"], "commit": machine["commit"]})
 

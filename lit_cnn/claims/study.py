@@ -2,131 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import yaml
+
+from lit_cnn.claims.design import Question, Study, Tuning, check_study
 
 # Where the claims and their results are, below a folder of experiments.
 CLAIMS = "claims"
 RESULTS = "results/claims"
-# Measures that need no training of their own: of each arm's network, and of the accuracies over a grid of rates.
-OF_ARMS = ("parameters", "multiply_adds", "memory", "images_per_s")
-OF_SWEEPS = ("largest_stable_rate",)
-Scale = Literal["linear", "log"]
-Expectation = Literal["above", "below", "within"]
-
-
-@dataclass(frozen=True)
-class Question:
-    """One comparison of a claim, decided by an interval.
-
-    The value of a seed is Σ weight · measure over the arms; with the scale ``log``, of the measures' logarithms, so that it
-    is a ratio.
-
-    Args:
-        text: What is asked, as a statement.
-        measure: Name of the measure.
-        contrast: Weight of each arm.
-        expect: ``above``, ``below`` or ``within`` ± the threshold.
-        threshold: In the unit of the measure; with ``log``, a ratio.
-        margin: A smaller effect than this counts as none: then ``above`` and ``below`` are refuted.
-        scale: ``linear`` or ``log``.
-        decides: Whether the verdict on the claim depends on it; otherwise it is only reported.
-    """
-
-    text: str
-    measure: str
-    contrast: Mapping[str, float]
-    expect: Expectation
-    threshold: float
-    margin: float = 0.0
-    scale: Scale = "linear"
-    decides: bool = True
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How the learning rate of each arm is chosen: on the validation images, with seeds that are not used later.
-
-    Args:
-        rates: The grid, equal for all arms.
-        seeds: Seeds of the search.
-        measure: Name of the measure by which a rate is chosen.
-        highest: Whether the highest value is the best.
-    """
-
-    rates: Sequence[float]
-    seeds: Sequence[int]
-    measure: str = "val_accuracy"
-    highest: bool = True
-
-
-@dataclass(frozen=True)
-class Study:
-    """An experiment that decides a claim.
-
-    Args:
-        recipe: Settings as ``lit-cnn fit`` takes them: ``model`` and ``data`` with ``class_path`` and ``init_args``, and
-            ``trainer``.
-        arms: For each arm, the settings that it changes, by the names that are typed: ``model.norm``.
-        tuning: Search of the rates.
-        seeds: Of the study; each is used in every arm, so that arms are compared in pairs.
-        measures: For each name, ``measure`` (see :mod:`lit_cnn.claims.measured`) and its arguments.
-        questions: What decides.
-        train_images: Number of training images; None for all.
-        val_images: Number of validation images.
-        test_images: Number of test images; None for all.
-        stop_at_loss: Training loss at which a training ends, so that arms are measured at an equal loss; None to train to
-            the end.
-        sweep: Whether every rate of the grid is trained with the seeds of the study, for measures over rates.
-        budget_minutes: Planned minutes of one processor.
-    """
-
-    recipe: Mapping[str, Any]
-    arms: Mapping[str, Mapping[str, Any]]
-    tuning: Tuning
-    seeds: Sequence[int]
-    measures: Mapping[str, Mapping[str, Any]]
-    questions: Sequence[Question]
-    train_images: int | None
-    val_images: int
-    test_images: int | None
-    stop_at_loss: float | None
-    sweep: bool
-    budget_minutes: float
-
-    def settings(self, arm: str, rate: float) -> dict[str, Any]:
-        """The settings of an arm at a learning rate, in the shape of a recipe."""
-        settings = copy.deepcopy({group: dict(self.recipe.get(group, {})) for group in ("model", "data", "trainer")})
-        changes = {**self.arms[arm], "model.lr": rate}
-        for name, value in changes.items():
-            group, _, argument = name.partition(".")
-            target = settings[group] if group == "trainer" else settings[group].setdefault("init_args", {})
-            target[argument] = value
-        sizes = {"train_images": self.train_images, "val_images": self.val_images, "test_images": self.test_images}
-        return settings | sizes | {"stop_at_loss": self.stop_at_loss}
-
-
-def shorten(study: Study) -> Study:
-    """A study that takes seconds and decides nothing: one rate, one seed, one epoch, few images."""
-    recipe = {**study.recipe, "trainer": {**study.recipe.get("trainer", {}), "max_epochs": 1}}
-    arms = {
-        arm: {key: value for key, value in changes.items() if key != "trainer.max_epochs"}
-        for arm, changes in study.arms.items()
-    }
-    rates = sorted(study.tuning.rates)
-    tuning = replace(study.tuning, rates=[rates[(len(rates) - 1) // 2]], seeds=study.tuning.seeds[:1])
-    sizes = {"train_images": 500, "val_images": 100, "test_images": 200}
-    return replace(study, recipe=recipe, arms=arms, tuning=tuning, seeds=study.seeds[:1], **sizes)
 
 
 @dataclass(frozen=True)
@@ -140,6 +29,8 @@ class Claim:
         evidence: What the papers report.
         study: The experiment; None if the statement follows from the definition.
         notes: Two sentences on the result, written after it.
+        title: Name of the file in words.
+        digest: SHA-256 of what was fixed before the first run: the content of the file without its notes.
     """
 
     number: int
@@ -148,14 +39,8 @@ class Claim:
     evidence: str
     study: Study | None = None
     notes: str = ""
-    title: str = field(default="")
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of what was fixed before the first run: the file without its notes."""
-        content = yaml.safe_load(self.path.read_text(encoding="utf-8"))
-        content.pop("notes", None)
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    title: str = ""
+    digest: str = ""
 
 
 def find_experiments(folder: str | Path | None = None) -> Path:
@@ -167,7 +52,7 @@ def find_experiments(folder: str | Path | None = None) -> Path:
     source = Path(__file__).parents[2] / "experiments"
     candidates = [Path(folder)] if folder else [Path("experiments"), source]
     for candidate in candidates:
-        if (candidate / CLAIMS).is_dir():
+        if any((candidate / CLAIMS).glob("*.yaml")):
             return candidate
     raise ValueError(f"there are no claims in {candidates[0]}: change to the folder of lit_cnn, or name --experiments")
 
@@ -208,17 +93,19 @@ def read_claim(path: Path) -> Claim:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("expected keys and values")
-        content = dict(content)
-        number = int(_take(content, "number"))
-        statement, evidence = str(_take(content, "statement")).strip(), str(_take(content, "evidence")).strip()
         notes = str(content.pop("notes", "")).strip()
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        number = _take(content, "number")
+        if not isinstance(number, int):
+            raise ValueError(f"number must be a whole number, got {number!r}")
+        statement, evidence = str(_take(content, "statement")).strip(), str(_take(content, "evidence")).strip()
         study = _read_study(content) if "arms" in content else None
         if content:
             raise ValueError(f"unknown key {next(iter(content))}")
-    except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+    except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is no claim: {' '.join(str(error).split())[:300]}") from error
     title = re.sub(r"^\d+_", "", path.stem).replace("_", " ")
-    return Claim(number, path, statement, evidence, study, notes, title)
+    return Claim(number, path, statement, evidence, study, notes, title, digest)
 
 
 def _take(content: dict[str, Any], key: str) -> Any:
@@ -228,44 +115,36 @@ def _take(content: dict[str, Any], key: str) -> Any:
 
 
 def _read_study(content: dict[str, Any]) -> Study:
-    arms = {str(name): dict(changes or {}) for name, changes in dict(_take(content, "arms")).items()}
-    measures = {str(name): dict(measure) for name, measure in dict(_take(content, "measures")).items()}
-    tuning = Tuning(**_take(content, "tuning"))
-    questions = [Question(**question) for question in _take(content, "questions")]
-    study = Study(
-        recipe=_take(content, "recipe"),
-        arms=arms,
-        tuning=tuning,
-        seeds=list(_take(content, "seeds")),
-        measures=measures,
-        questions=questions,
-        train_images=content.pop("train_images", None),
-        val_images=content.pop("val_images", 5000),
-        test_images=content.pop("test_images", None),
-        stop_at_loss=content.pop("stop_at_loss", None),
-        sweep=bool(content.pop("sweep", False)),
-        budget_minutes=float(_take(content, "budget_minutes")),
-    )
-    _check(study)
+    questions = [_build(Question, f"questions, {number}", one) for number, one in enumerate(_take(content, "questions"), 1)]
+    tables = {name: _mapping(name, _take(content, name)) for name in ("arms", "measures")}
+    settings = {
+        "recipe": _mapping("recipe", _take(content, "recipe")),
+        "arms": {str(arm): _mapping(f"arms.{arm}", changes or {}) for arm, changes in tables["arms"].items()},
+        "tuning": _build(Tuning, "tuning", _take(content, "tuning")),
+        "seeds": list(_take(content, "seeds")),
+        "measures": {str(name): _mapping(f"measures.{name}", one) for name, one in tables["measures"].items()},
+        "questions": [replace(one, contrast={str(arm): one.contrast[arm] for arm in one.contrast}) for one in questions],
+        "budget_minutes": float(_take(content, "budget_minutes")),
+        "sweep": bool(content.pop("sweep", False)),
+    }
+    sizes = {"train_images": None, "val_images": 5000, "test_images": None, "stop_at_loss": None}
+    study = Study(**settings, **{name: content.pop(name, default) for name, default in sizes.items()})
+    check_study(study)
     return study
 
 
-def _check(study: Study) -> None:
-    if not any(question.decides for question in study.questions):
-        raise ValueError("questions: expected at least one that decides")
-    if both := set(study.seeds) & set(study.tuning.seeds):
-        raise ValueError(f"the seed {min(both)} tunes the rate and is used in the study: a study needs seeds of its own")
-    for question in study.questions:
-        unknown = set(question.contrast) - set(study.arms)
-        if unknown:
-            raise ValueError(f"{question.text}: there is no arm {sorted(unknown)[0]}")
-        if question.measure not in study.measures:
-            raise ValueError(f"{question.text}: there is no measure {question.measure}")
-        if question.expect not in get_args(Expectation) or question.scale not in get_args(Scale):
-            raise ValueError(f"{question.text}: expect must be above, below or within, scale linear or log")
-        if question.margin < 0 or (question.scale == "log" and question.threshold <= 0):
-            raise ValueError(f"{question.text}: a margin is at least 0, a ratio above 0")
-    if study.tuning.measure not in study.measures:
-        raise ValueError(f"tuning: there is no measure {study.tuning.measure}")
-    if not all(math.isfinite(rate) and rate > 0 for rate in study.tuning.rates) or not study.tuning.rates:
-        raise ValueError("tuning.rates: expected rates above 0")
+def _mapping(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{key}: expected keys and values, got {value!r}")
+    return value
+
+
+def _build(cls: type[Any], key: str, given: Any) -> Any:
+    """An object of a dataclass from its arguments in a file."""
+    arguments = _mapping(key, given)
+    known = {field.name: field.default is MISSING for field in fields(cls)}
+    if unknown := [name for name in arguments if name not in known]:
+        raise ValueError(f"{key}: unknown key {unknown[0]}")
+    if missing := [name for name, required in known.items() if required and name not in arguments]:
+        raise ValueError(f"{key}: the key {missing[0]} is missing")
+    return cls(**arguments)

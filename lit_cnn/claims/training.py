@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
-import json
 import logging
 import time
 import warnings
@@ -15,60 +13,31 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor
 
-from lit_cnn import data as datasets
 from lit_cnn import models
+from lit_cnn.claims.images import StudyData, make_data
 from lit_cnn.claims.network import LitBlockNet
-from lit_cnn.data.loader import Images
 from lit_cnn.data.module import ImageDataModule
-from lit_cnn.data.splits import ArrayImages, Split, stratified_split
+from lit_cnn.data.splits import Split
 from lit_cnn.errors import TrainingError
+from lit_cnn.network.names import nearest
 from lit_cnn.training.classifier import LitClassifier
 
-# The images of a study are drawn once: its seeds change initialisation, order and augmentation.
-SPLIT_SEED = 0
+# Settings of the Trainer that are the same in all studies.
+FIXED = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "precision": "32-true",
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "limit_val_batches": 0,
+}
 # A training loss at which a training stops is a mean over so many images.
 NUM_AVERAGED = 2560
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """The images of a study in memory, equal for all cells.
-
-    Args:
-        module: The data module that they come from.
-        splits: Training, validation and test images.
-    """
-
-    module: ImageDataModule
-    splits: Mapping[Split, ArrayImages]
-
-
-class StudyData(ImageDataModule):
-    """The images of a study as a data module.
-
-    Args:
-        source: The images.
-        kwargs: Arguments of :class:`lit_cnn.data.module.ImageDataModule`.
-    """
-
-    def __init__(self, source: Source, **kwargs: Any) -> None:
-        self.source = source
-        module = source.module
-        self.name, self.class_names, self.channels = module.name, tuple(module.class_names), module.channels
-        self.native_size = source.splits["train"].pixels.shape[-1]
-        self.mean, self.std = module.mean, module.std
-        super().__init__(**kwargs)
-
-    def read(self, split: Split) -> Images | None:
-        return self.source.splits[split]
-
-    def normalised(self, split: Split, limit: int | None = None) -> tuple[Tensor, Tensor]:
-        """Images of a split, at most ``limit``, as the network sees them, (N, C, H, W) float32, and their labels (N,)."""
-        images = self.source.splits[split]
-        return self.preprocessing(images.pixels[:limit]), images.labels[:limit]
 
 
 @dataclass(eq=False)
@@ -143,40 +112,37 @@ def train(settings: Mapping[str, Any], seed: int, data_dir: Path) -> Trained:
     """Trains a network with the Lightning Trainer, in float32 on the processor.
 
     Args:
-        settings: Of the cell, see :meth:`lit_cnn.claims.study.Study.settings`.
+        settings: Of the cell, see :meth:`lit_cnn.claims.design.Study.settings`.
         seed: Of initialisation, order and augmentation.
         data_dir: Where the files of the datasets are.
 
     Raises:
         ValueError: If the settings or the images cannot be used.
     """
-    source = load(json.dumps(settings["data"], sort_keys=True), data_dir, *image_sizes(settings))
-    own = inspect.signature(ImageDataModule).parameters.keys() - {"data_dir"}
-    arguments = {name: value for name, value in _arguments(settings["data"]).items() if name in own}
-    data = StudyData(source, **{**arguments, "seed": seed})
+    data = make_data(settings, data_dir, seed)
     model, history = make_model(settings, data, seed), History(settings["stop_at_loss"])
-    trainer_settings = {"max_epochs": 1, **settings["trainer"]}
     diverged = False
     with _quiet():
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            devices=1,
-            precision="32-true",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            limit_val_batches=0,
-            callbacks=[history],
-            **trainer_settings,
-        )
+        trainer = pl.Trainer(**trainer_settings(settings), **FIXED, callbacks=[history])
         try:
             trainer.fit(model, datamodule=data)
         except TrainingError:
             diverged = True
     model.eval()
     return Trained(model, data, history, settings, seed, diverged)
+
+
+def trainer_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell sets of its Trainer.
+
+    Raises:
+        ValueError: If a setting is unknown, or the same in all studies.
+    """
+    given = {"max_epochs": 1, **settings["trainer"]}
+    usable = inspect.signature(pl.Trainer).parameters.keys() - FIXED.keys() - {"callbacks"}
+    if unknown := sorted(given.keys() - usable):
+        raise ValueError(f"trainer.{unknown[0]} cannot be set in a study; {nearest(unknown[0], sorted(usable))}")
+    return given
 
 
 def make_model(settings: Mapping[str, Any], data: ImageDataModule, seed: int) -> LitClassifier:
@@ -187,74 +153,19 @@ def make_model(settings: Mapping[str, Any], data: ImageDataModule, seed: int) ->
     """
     name = str(settings["model"].get("class_path", LitBlockNet.__name__)).rpartition(".")[2]
     cls = LitBlockNet if name == LitBlockNet.__name__ else getattr(models, name, None)
-    if cls is None:
-        raise ValueError(f"model.class_path: there is no {name}")
+    if not (isinstance(cls, type) and issubclass(cls, LitClassifier)):
+        names = [LitBlockNet.__name__, *models.ARCHITECTURES]
+        raise ValueError(f"model.class_path: there is no {name}; {nearest(name, names)}")
+    given = dict(settings["model"].get("init_args") or {})
+    usable = {argument for base in cls.__mro__ for argument in inspect.signature(base).parameters} - {"args", "kwargs"}
+    if unknown := sorted(given.keys() - usable):
+        raise ValueError(f"model.{unknown[0]} is no argument of {name}; {nearest(unknown[0], sorted(usable))}")
     with _quiet():
         pl.seed_everything(seed, verbose=False)
         shape = {"num_classes": data.num_classes, "in_channels": data.channels}
         if cls is LitBlockNet:
             shape["image_size"] = data.image_size
-        return cls(**{**shape, **_arguments(settings["model"])})
-
-
-@functools.lru_cache(maxsize=2)
-def load(data: str, data_dir: Path, train: int | None, val: int, test: int | None) -> Source:
-    """The images of a study; read once by each process.
-
-    Args:
-        data: Class and arguments of the data module, as JSON.
-        data_dir: Where the files are.
-        train: Number of training images, drawn evenly from the classes; None for all.
-        val: Number of validation images, taken from the training images that are not used for training.
-        test: Number of test images; None for all.
-
-    Raises:
-        ValueError: If the class is unknown, or there are too few images.
-    """
-    settings = json.loads(data)
-    name = str(settings["class_path"]).rpartition(".")[2]
-    cls = getattr(datasets, name, None)
-    if cls is None:
-        raise ValueError(f"data.class_path: there is no {name}")
-    arguments = {
-        key: value for key, value in _arguments(settings).items() if key in ("data_dir", "num_images", "image_size")
-    }
-    if cls.source_without_files is None:
-        arguments["data_dir"] = str(data_dir / arguments.get("data_dir", "."))
-    module = cls(**arguments)
-    module.setup("fit")
-    module.setup("test")
-    # What a data module takes for validation may train here: a study draws its own images, the same for every seed.
-    pools: list[ArrayImages] = [_in_memory(module.splits[split]) for split in ("train", "val", "test")]
-    pixels, labels = (torch.cat([getattr(pool, part) for pool in pools[:2]]) for part in ("pixels", "labels"))
-    rest, validation = stratified_split(labels, val / len(labels), SPLIT_SEED)
-    training = rest if train is None else rest[stratified_split(labels[rest], train / len(rest), SPLIT_SEED)[1]]
-    # A part of the training images has all classes, also where the files are sorted by class.
-    training = training[torch.randperm(len(training), generator=torch.Generator().manual_seed(SPLIT_SEED))]
-    tested = torch.arange(len(pools[2].labels))
-    if test is not None and test < len(tested):
-        tested = stratified_split(pools[2].labels, test / len(tested), SPLIT_SEED)[1]
-    splits: dict[Split, ArrayImages] = {
-        "train": ArrayImages(pixels[training], labels[training]),
-        "val": ArrayImages(pixels[validation], labels[validation]),
-        "test": ArrayImages(pools[2].pixels[tested], pools[2].labels[tested]),
-    }
-    if module.mean is None:
-        module.mean, module.std = module.preprocessing.mean, module.preprocessing.std
-    return Source(module, splits)
-
-
-def _in_memory(images: Images) -> ArrayImages:
-    parts = torch.arange(len(images.labels)).split(1024)
-    return ArrayImages(torch.cat([images.fetch(part) for part in parts]), images.labels)
-
-
-def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(settings.get("init_args") or {})
-
-
-def image_sizes(settings: Mapping[str, Any]) -> tuple[int | None, int, int | None]:
-    return settings["train_images"], settings["val_images"], settings["test_images"]
+        return cls(**{**shape, **given})
 
 
 @contextlib.contextmanager

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from lit_cnn.analysis.statistics import Interval, equivalence_p, mean_interval, seeds_for_equivalence, seeds_needed
-from lit_cnn.claims.study import Question
+from lit_cnn.claims.design import Question
 
 ALPHA = 0.05
+# A measure by arm and seed.
+Values = Mapping[str, Mapping[int, float | None]]
 
 
 class Verdict(Enum):
@@ -35,6 +37,8 @@ class Answer:
         n: Number of seeds, or of rounds of a timing.
         seeds_needed: Seeds that would decide with a power of 80 %, if the verdict is inconclusive and that can be computed.
         missing: Why there is no interval.
+        num_bounds: How many of the values are only known to be at least as large: a threshold that was not reached.
+        num_values: Number of all values.
     """
 
     question: Question
@@ -43,48 +47,80 @@ class Answer:
     n: int
     seeds_needed: int | None = None
     missing: str = ""
+    num_bounds: int = 0
+    num_values: int = 0
 
 
-def answer(question: Question, values: Mapping[str, Mapping[int, float | None]]) -> Answer:
+def answer(
+    question: Question, values: Values, bounds: Mapping[str, Collection[int]] | None = None, untrained: Sequence[str] = ()
+) -> Answer:
     """Decides a question.
 
-    ``above t`` is supported if the 95 % interval lies above t, and refuted if it lies below t + margin. ``below`` is its
+    ``above t`` is supported if the 95 % interval lies above t; else refuted if it lies below t + margin. ``below`` is its
     mirror. ``within ±t`` is supported if two one-sided tests reject at 5 %, and refuted if the 95 % interval lies outside.
     With ``log``, t is a ratio and the margin is a share: refuted below t · (1 + margin).
+
+    A verdict that the unknown size of a lower bound could overturn is inconclusive.
 
     Args:
         question: The question.
         values: For each arm, the measure by seed; None where it is missing.
+        bounds: For each arm, the seeds whose value is a lower bound.
+        untrained: Arms that no rate of the grid trains.
     """
     arms = question.contrast
+    if untrained:
+        return Answer(question, None, Verdict.INCONCLUSIVE, 0, missing=f"no rate of the grid trains {', '.join(untrained)}")
     common = sorted(set.intersection(*(set(values.get(arm, {})) for arm in arms)))
     if not common:
         return Answer(question, None, Verdict.OPEN, 0, missing="no seed is finished in every arm")
-    whole = [seed for seed in common if all(values[arm][seed] is not None for arm in arms)]
-    if len(whole) < len(common):
-        arm = next(arm for arm in arms for seed in common if values[arm][seed] is None)
-        return Answer(question, None, Verdict.INCONCLUSIVE, len(whole), missing=f"{arm} has no value with every seed")
+    known: dict[str, list[float]] = {}
+    for arm in arms:
+        column = [values[arm][seed] for seed in common]
+        known[arm] = [value for value in column if value is not None]
+        if len(known[arm]) < len(common):
+            text = f"{arm} has no value with {len(common) - len(known[arm])} of {len(common)} seeds"
+            return Answer(question, None, Verdict.INCONCLUSIVE, len(known[arm]), missing=text)
+        if question.scale == "log" and min(known[arm]) <= 0:
+            text = f"{arm} has a value of {min(known[arm]):g}, which has no ratio"
+            return Answer(question, None, Verdict.INCONCLUSIVE, len(common), missing=text)
+    if len(common) == 1 and not _is_exact(values, arms):
+        return Answer(question, None, Verdict.OPEN, 1, missing="one seed gives no interval over seeds")
     log = question.scale == "log"
     contrast = np.zeros(len(common))
     for arm, weight in arms.items():
-        column = np.array([values[arm][seed] for seed in common], dtype=float)
-        contrast += weight * (np.log(column) if log else column)
+        contrast += weight * (np.log(known[arm]) if log else np.array(known[arm], dtype=float))
     threshold = math.log(question.threshold) if log else question.threshold
     margin = math.log1p(question.margin) if log else question.margin
     constant = len(common) == 1 or np.ptp(contrast) == 0
-    if constant and len(common) == 1 and not _is_exact(values, arms):
-        return Answer(question, None, Verdict.OPEN, 1, missing="one seed gives no interval over seeds")
     interval = Interval(*[float(contrast[0])] * 3) if constant else mean_interval(contrast)
     verdict = _decide(question, contrast, interval, threshold, margin, constant)
+    bounded = {arm: len(set((bounds or {}).get(arm, ())) & set(common)) for arm in arms}
+    if not _holds_with_bounds(question, verdict, interval, [arms[arm] for arm, number in bounded.items() if number]):
+        verdict = Verdict.INCONCLUSIVE
     needed = None
-    if verdict is Verdict.INCONCLUSIVE:
+    if verdict is Verdict.INCONCLUSIVE and not any(bounded.values()):
         needed = _seeds(question, contrast, threshold, margin)
     if log:
         interval = Interval(*(math.exp(end) for end in (interval.value, interval.low, interval.high)))
-    return Answer(question, interval, verdict, len(common), needed)
+    num_values = len(common) * len(arms)
+    return Answer(question, interval, verdict, len(common), needed, num_bounds=sum(bounded.values()), num_values=num_values)
 
 
-def _is_exact(values: Mapping[str, Mapping[int, float | None]], arms: Mapping[str, float]) -> bool:
+def _holds_with_bounds(question: Question, verdict: Verdict, interval: Interval, weights: Sequence[float]) -> bool:
+    """Whether a verdict holds for any larger values in the arms with these weights."""
+    may_rise, may_fall = any(weight > 0 for weight in weights), any(weight < 0 for weight in weights)
+    if verdict is Verdict.INCONCLUSIVE:
+        return True
+    if question.expect == "within":
+        if verdict is Verdict.SUPPORTED:
+            return not weights
+        return not (may_fall if interval.value > 0 else may_rise)
+    is_high = (question.expect == "above") == (verdict is Verdict.SUPPORTED)
+    return not (may_fall if is_high else may_rise)
+
+
+def _is_exact(values: Values, arms: Mapping[str, float]) -> bool:
     """Whether a value is counted and not measured: numbers of parameters have no seed, which stands as -1."""
     return all(set(values[arm]) == {-1} for arm in arms)
 
@@ -101,7 +137,7 @@ def _decide(
     low, high = sorted((sign * interval.low, sign * interval.high))
     if low > sign * threshold:
         return Verdict.SUPPORTED
-    return Verdict.REFUTED if high < sign * threshold + margin or high < sign * threshold else Verdict.INCONCLUSIVE
+    return Verdict.REFUTED if high < sign * threshold + margin else Verdict.INCONCLUSIVE
 
 
 def _seeds(question: Question, contrast: np.ndarray, threshold: float, margin: float) -> int | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
 from lit_cnn.claims.tables import tabulate_arms
@@ -17,6 +16,7 @@ from lit_cnn.commands.messages import OneLineParser, quiet, refuse
 from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
 from lit_cnn.system.paths import expand
+from lit_cnn.system.processors import usable_processors
 
 ALL = "all"
 
@@ -102,9 +102,10 @@ def run_claims(experiments: Path, claims: list[Claim], options: argparse.Namespa
 
     if options.seeds is not None and options.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {options.seeds}")
-    if options.jobs is not None and not 1 <= options.jobs <= (os.cpu_count() or 1):
-        raise ValueError(f"--jobs must be from 1 to {os.cpu_count()}, the number of processors, got {options.jobs}")
-    jobs, data_dir = options.jobs or os.cpu_count() or 1, expand(options.data_dir)
+    processors = usable_processors()
+    if options.jobs is not None and not 1 <= options.jobs <= processors:
+        raise ValueError(f"--jobs must be from 1 to {processors}, the number of processors, got {options.jobs}")
+    jobs, data_dir = options.jobs or processors, expand(options.data_dir)
     for claim in claims:
         print(f"claim {claim.number}: {claim.statement}", flush=True)
         if options.quick:
@@ -129,6 +130,8 @@ def show(results: Results) -> None:
     if study is not None and results.cells:
         print()
         print_table(*tabulate_arms(results))
+        for line in describe_search(results):
+            print(line)
         print()
         for answer in results.answers():
             print(describe_answer(answer))
@@ -137,7 +140,9 @@ def show(results: Results) -> None:
         print(claim.notes)
     if results.changed:
         print("the file of this claim was changed after its first run")
-    if results.verdict == Verdict.OPEN.value:
+    if results.cells and results.missing():
+        print(f"{results.missing()} trainings are missing; resume with: lit-cnn claims run {claim.number}")
+    elif results.verdict == Verdict.OPEN.value:
         print(f"run it with: lit-cnn claims run {claim.number}")
 
 

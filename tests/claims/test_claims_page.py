@@ -52,6 +52,7 @@ def test_a_claim_has_questions_arms_figure_and_provenance(study: Results):
     assert page.tags.count("svg") == 1
     assert "steps to 20 % training error" in page.text
     assert "Ioffe and Szegedy 2015, Table 2." in page.text
+    assert "bn: its rate 0.01 is the lowest of the grid; a lower one may be better." in page.text
     assert "digits at 28×28, 60 training images, 1 epoch" in page.text
     # The file, when it was first used, and what the trainings took: 4 of the search and 6 of the study.
     assert f"digest of the file {study.claim.digest}" in page.text
@@ -100,7 +101,7 @@ def test_an_exact_claim_has_no_figure(exact: Results):
 def test_before_the_rates_are_known_nothing_is_drawn(study: Results):
     study.cells = {key: cell for key, cell in study.cells.items() if cell["purpose"] == "tune" and cell["rate"] == 0.1}
     assert figure_of(study) is None
-    check_page(write_claims([study]))
+    assert "trainings are missing; resume with lit-cnn claims run 14" in check_page(write_claims([study])).text
 
 
 def test_sizes_of_networks_are_drawn_too(tmp_path: Path):

@@ -1,0 +1,277 @@
+"""Rules by which intervals become verdicts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+
+from lit_cnn.analysis.statistics import mean_interval
+from lit_cnn.claims.design import Question
+from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
+
+SUPPORTED, REFUTED, INCONCLUSIVE, OPEN = Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE, Verdict.OPEN
+NOISE = (-0.2, -0.1, 0.0, 0.1, 0.2)  # its 95 % interval is ±0.196
+
+
+def ask(**changes: object) -> Question:
+    arguments = {"text": "?", "measure": "accuracy", "contrast": {"b": 1, "a": -1}, "expect": "above", "threshold": 0.0}
+    return Question(**arguments | changes)
+
+
+def differences(mean: float) -> dict[str, dict[int, float | None]]:
+    """Two arms whose differences by seed have this mean."""
+    return {
+        "a": dict(enumerate((50.0, 60.0, 70.0, 80.0, 90.0))),
+        "b": {seed: 50.0 + 10 * seed + mean + noise for seed, noise in enumerate(NOISE)},
+    }
+
+
+def decide(mean: float, **changes: object) -> Answer:
+    return answer(ask(**changes), differences(mean))
+
+
+# Differences
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [(0.3, SUPPORTED), (0.0, INCONCLUSIVE), (-0.1, INCONCLUSIVE), (-0.3, REFUTED)],
+)
+def test_above_needs_an_interval_on_one_side_of_the_threshold(mean: float, expected: Verdict):
+    found = decide(mean)
+    assert (found.verdict, found.n) == (expected, 5)
+    interval = mean_interval(np.add(NOISE, mean))
+    assert astuple(found.interval) == pytest.approx(astuple(interval), abs=1e-9)
+
+
+@pytest.mark.parametrize("mean", [0.3, 0.0, -0.1, -0.3])
+def test_below_is_the_mirror_of_above(mean: float):
+    mirrored = {"contrast": {"b": -1, "a": 1}, "expect": "below"}
+    for threshold, margin in ((0.0, 0.0), (0.1, 0.3)):
+        expected = decide(mean, threshold=threshold, margin=margin)
+        found = decide(mean, **mirrored, threshold=-threshold, margin=margin)
+        assert (found.verdict, found.seeds_needed) == (expected.verdict, expected.seeds_needed)
+
+
+def test_a_threshold_moves_the_rule():
+    assert decide(1.0, threshold=0.7).verdict is SUPPORTED
+    assert decide(1.0, threshold=1.1).verdict is INCONCLUSIVE
+    assert decide(1.0, threshold=1.3).verdict is REFUTED
+
+
+def test_an_effect_below_the_margin_is_refuted_unless_it_is_shown():
+    assert decide(0.0, margin=0.1).verdict is INCONCLUSIVE
+    assert decide(0.0, margin=0.3).verdict is REFUTED
+    assert decide(0.3, margin=5.0).verdict is SUPPORTED  # the interval is above the threshold: the statement is true
+
+
+@pytest.mark.parametrize(
+    ("mean", "threshold", "expected"),
+    [
+        (0.0, 0.5, SUPPORTED),
+        (0.0, 0.16, SUPPORTED),  # within the 90 % interval of ±0.151, two one-sided tests at 5 %
+        (0.0, 0.14, INCONCLUSIVE),
+        (0.4, 0.5, INCONCLUSIVE),
+        (0.8, 0.5, REFUTED),
+        (-0.8, 0.5, REFUTED),
+    ],
+)
+def test_within_is_equivalence(mean: float, threshold: float, expected: Verdict):
+    assert decide(mean, expect="within", threshold=threshold).verdict is expected
+
+
+def test_pairs_are_of_the_same_seed():
+    values = differences(0.3)
+    values["b"] = dict(reversed(values["b"].items())) | {7: 0.0}  # another order, and a seed that a has not
+    assert answer(ask(), values) == decide(0.3)
+
+
+def test_a_contrast_may_weigh_more_than_two_arms():
+    values = differences(0.3)
+    question = ask(contrast={"b": 1, "a": -1, "d": -1, "c": 1})
+    both = answer(question, values | {"c": values["a"], "d": values["b"]})
+    assert (both.interval.value, both.verdict) == (0, INCONCLUSIVE)
+
+
+# Ratios
+
+
+def test_with_log_an_interval_is_of_the_ratio():
+    values = {"a": {seed: 10.0 * (seed + 1) for seed in range(5)}, "b": {}}
+    values["b"] = {
+        seed: 2 * value * math.exp(noise) for (seed, value), noise in zip(values["a"].items(), NOISE, strict=True)
+    }
+    found = answer(ask(scale="log", threshold=1.5), values)
+    assert found.verdict is SUPPORTED
+    assert found.interval.value == pytest.approx(2)
+    assert found.interval.low == pytest.approx(2 * math.exp(mean_interval(NOISE).low))
+    assert answer(ask(scale="log", threshold=1.9), values).verdict is INCONCLUSIVE
+    assert answer(ask(scale="log", threshold=2.2, margin=0.1), values).verdict is INCONCLUSIVE
+    # Refuted below 2.2 · 1.2 = 2.64; the interval ends at 2.43.
+    assert answer(ask(scale="log", threshold=2.2, margin=0.2), values).verdict is REFUTED
+    assert answer(ask(scale="log", threshold=2.5, expect="within"), values).verdict is SUPPORTED
+    assert answer(ask(scale="log", threshold=1.2, expect="within"), values).verdict is REFUTED
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_has_no_logarithm_is_told():
+    values = {"a": {0: 1.0, 1: 2.0}, "b": {0: 0.0, 1: 1.0}}
+    found = answer(ask(scale="log", threshold=1), values)
+    assert (found.interval, found.verdict, found.missing) == (None, INCONCLUSIVE, "b has a value of 0, which has no ratio")
+
+
+# Missing and constant values
+
+
+def test_without_a_common_seed_the_question_is_open():
+    assert answer(ask(), {"a": {}, "b": {}}).verdict is OPEN
+    assert answer(ask(), {"a": {0: 1.0}, "b": {1: 1.0}}).missing == "no seed is finished in every arm"
+    assert answer(ask(), {"a": {0: 1.0}}).verdict is OPEN
+
+
+def test_one_seed_gives_no_interval():
+    found = answer(ask(), {"a": {0: 1.0}, "b": {0: 5.0}})
+    assert (found.verdict, found.missing) == (OPEN, "one seed gives no interval over seeds")
+
+
+def test_a_training_that_diverged_decides_nothing():
+    values = differences(0.3)
+    values["b"][3] = None
+    found = answer(ask(), values)
+    assert (found.verdict, found.n) == (INCONCLUSIVE, 4)
+    assert found.missing == "b has no value with 1 of 5 seeds"
+
+
+def test_an_arm_that_no_rate_trains_decides_nothing():
+    found = answer(ask(), {"a": {0: 1.0}, "b": {}}, untrained=["b"])
+    assert (found.verdict, found.missing) == (INCONCLUSIVE, "no rate of the grid trains b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"expect": "above", "threshold": 1.0}, SUPPORTED),
+        ({"expect": "above", "threshold": 2.0}, INCONCLUSIVE),  # neither above nor below
+        ({"expect": "above", "threshold": 2.0, "margin": 0.1}, REFUTED),
+        ({"expect": "above", "threshold": 3.0}, REFUTED),
+        ({"expect": "below", "threshold": 3.0}, SUPPORTED),
+        ({"expect": "within", "threshold": 3.0}, SUPPORTED),
+        ({"expect": "within", "threshold": 2.0}, INCONCLUSIVE),
+        ({"expect": "within", "threshold": 1.0}, REFUTED),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_equal_differences_need_no_spread(changes: dict[str, object], expected: Verdict):
+    counted = answer(ask(**changes), {"a": {-1: 1.0}, "b": {-1: 3.0}})
+    repeated = answer(ask(**changes), {"a": {0: 1.0, 1: 5.0}, "b": {0: 3.0, 1: 7.0}})
+    for found in (counted, repeated):
+        assert (found.verdict, found.seeds_needed) == (expected, None)
+        assert found.interval.low == found.interval.high == 2
+
+
+# Lower bounds
+
+
+@pytest.mark.parametrize(
+    ("mean", "expect", "bounded", "expected"),
+    [
+        (0.3, "above", "b", SUPPORTED),  # b may be larger still
+        (0.3, "above", "a", INCONCLUSIVE),
+        (-0.3, "above", "a", REFUTED),
+        (-0.3, "above", "b", INCONCLUSIVE),
+        (-0.3, "below", "a", SUPPORTED),
+        (-0.3, "below", "b", INCONCLUSIVE),
+        (0.3, "below", "b", REFUTED),
+        (0.3, "below", "a", INCONCLUSIVE),
+        (0.0, "within", "a", INCONCLUSIVE),
+        (0.8, "within", "b", REFUTED),
+        (0.8, "within", "a", INCONCLUSIVE),
+        (-0.8, "within", "a", REFUTED),
+        (-0.8, "within", "b", INCONCLUSIVE),
+    ],
+)
+def test_a_lower_bound_does_not_carry_a_verdict_that_it_may_overturn(
+    mean: float, expect: str, bounded: str, expected: Verdict
+):
+    question = ask(expect=expect, threshold=0.5 if expect == "within" else 0)
+    found = answer(question, differences(mean), {bounded: {1, 2, 99}})
+    assert (found.verdict, found.num_bounds, found.num_values) == (expected, 2, 10)
+    assert found.seeds_needed is None
+
+
+def test_two_arms_that_never_arrive_show_no_equality():
+    never = dict.fromkeys(range(5), 100.0)
+    found = answer(ask(margin=1, scale="log", threshold=1), {"a": never, "b": never}, {"a": set(never), "b": set(never)})
+    assert (found.verdict, found.num_bounds) == (INCONCLUSIVE, 10)
+
+
+# Seeds that would decide
+
+
+def test_an_undecided_question_says_how_many_seeds_decide():
+    near, far = decide(0.05), decide(0.15)
+    assert (near.verdict, far.verdict) == (INCONCLUSIVE, INCONCLUSIVE)
+    assert near.seeds_needed > far.seeds_needed > 5
+    assert decide(1e-9).seeds_needed > 10**9
+    assert decide(0.3).seeds_needed is None
+
+
+def test_no_number_of_seeds_decides_at_the_threshold():
+    values = {"a": {0: 0.0, 1: 0.0}, "b": {0: -1.0, 1: 1.0}}
+    assert answer(ask(), values).seeds_needed is None
+
+
+@pytest.mark.parametrize(("mean", "margin", "expect"), [(0.15, 0.0, "above"), (0.0, 0.1, "above"), (0.1, 0.25, "within")])
+def test_that_number_of_seeds_decides_in_four_of_five_studies(mean: float, margin: float, expect: str):
+    threshold = margin if expect == "within" else 0.0
+    question = ask(expect=expect, threshold=threshold, margin=0.0 if expect == "within" else margin)
+    needed = answer(question, differences(mean)).seeds_needed
+    random, sd = np.random.default_rng(0), float(np.std(NOISE, ddof=1))
+    decided = [simulate(question, random.normal(mean, sd, needed)) is not INCONCLUSIVE for _ in range(400)]
+    assert 0.74 < np.mean(decided) < 0.88
+
+
+# False verdicts
+
+
+def simulate(question: Question, contrasts: np.ndarray) -> Verdict:
+    values = dict(enumerate(contrasts))
+    return answer(question, {"a": dict.fromkeys(values, 0.0), "b": values}).verdict
+
+
+@pytest.mark.parametrize(
+    ("expect", "true", "wrong"),
+    [
+        ("above", 0.0, SUPPORTED),
+        ("below", 0.0, SUPPORTED),
+        ("above", 0.5, REFUTED),  # at threshold + margin
+        pytest.param("within", 0.5, SUPPORTED, marks=pytest.mark.slow),
+        pytest.param("within", 0.5, REFUTED, marks=pytest.mark.slow),
+    ],
+)
+def test_a_verdict_is_false_in_at_most_one_of_twenty_studies(expect: str, true: float, wrong: Verdict):
+    question = ask(expect=expect, threshold=0.5 if expect == "within" else 0.0, margin=0.0 if expect == "within" else 0.5)
+    studies = np.random.default_rng(0).normal(true, 0.4, (1000, 5))
+    false = np.mean([simulate(question, study) is wrong for study in studies])
+    # Each end of a 95 % interval errs in 2.5 %, a one-sided test in 5 %, plus or minus two standard errors.
+    assert 0.015 < false < 0.064
+
+
+# Several questions
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ([SUPPORTED, SUPPORTED], SUPPORTED),
+        ([SUPPORTED, INCONCLUSIVE], INCONCLUSIVE),
+        ([SUPPORTED, INCONCLUSIVE, REFUTED], REFUTED),
+        ([REFUTED, OPEN], OPEN),
+        ([], OPEN),
+    ],
+)
+def test_a_statement_is_supported_if_all_its_parts_are(verdicts: list[Verdict], expected: Verdict):
+    assert combine(verdicts) is expected

@@ -1,0 +1,97 @@
+"""Several processes that train, and how they end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from claim_files import CONTENT, study_of, write_claim
+from conftest import ROOT
+
+from lit_cnn.claims.results import Results
+from lit_cnn.claims.run import run, run_cell
+from lit_cnn.errors import TrainingError
+
+HERE = Path()
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def numbers_of(results: Results) -> dict[str, Any]:
+    volatile = ("seconds", "source")
+    return {key: {name: of[name] for name in of if name not in volatile} for key, of in results.cells.items()}
+
+
+@pytest.mark.slow
+def test_processes_give_the_numbers_of_one_process(tmp_path: Path):
+    found = []
+    for jobs in (1, 2):
+        results = Results.read(tmp_path / str(jobs), write_claim(tmp_path / str(jobs)))
+        run(results, HERE, jobs, silent)
+        found.append(results)
+    one, two = found
+    assert numbers_of(one) == numbers_of(two)
+    assert one.decide() is two.decide()
+    for study_cell in one.study_cells():
+        own = run_cell(study_of(one.claim), study_cell, HERE)
+        stored = one.cells[study_cell.key(study_of(one.claim))]
+        assert [own[key] for key in ("values", "curve")] == [stored[key] for key in ("values", "curve")]
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_told_and_the_others_end(tmp_path: Path):
+    recipe = CONTENT["recipe"] | {"trainer": {"max_epochs": 10_000}}
+    results = Results.read(tmp_path, write_claim(tmp_path, recipe=recipe, tuning={"rates": [0.1], "seeds": [100]}))
+    children = multiprocessing.active_children()
+
+    def kill_one() -> None:
+        workers(children)[0].kill()
+
+    def report(line: str) -> None:
+        assert "trainings to do" in line
+        threading.Timer(2, kill_one).start()
+
+    with pytest.raises(TrainingError, match="a process of the study was killed; the same command resumes the study"):
+        run(results, HERE, 2, report)
+    assert workers(children) == []
+
+
+def workers(others: list[Any]) -> list[Any]:
+    return [process for process in multiprocessing.active_children() if process not in others]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_ends_all_processes_at_once(tmp_path: Path):
+    recipe = CONTENT["recipe"] | {"trainer": {"max_epochs": 100_000}}
+    write_claim(tmp_path / "experiments", recipe=recipe)
+    command = [sys.executable, "-m", "lit_cnn", "claims", "run", "1", "--experiments", "experiments", "--jobs", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert started.stdout is not None
+    lines = [started.stdout.readline(), started.stdout.readline()]
+    assert "4 of 4 trainings to do: tune" in lines[1]
+    time.sleep(8)  # until the process trains
+    os.killpg(started.pid, signal.SIGINT)
+    begun = time.monotonic()
+    _, errors = started.communicate(timeout=60)
+    assert (started.returncode, errors) == (130, "")
+    assert time.monotonic() - begun < 10
