@@ -104,6 +104,7 @@ catalogue: $(VENV)/installed ## Count all networks anew, for lit-cnn models (aft
 
 tables: $(VENV)/installed ## Fill the tables of docs/ and the recipes' headers from experiments/results/
 	@$(BIN)/python experiments/results/tables.py
+	@$(BIN)/python experiments/results/claims_page.py
 
 # Processes that test side by side, one for each processor.
 PARALLEL = -n auto --dist worksteal

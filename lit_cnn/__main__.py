@@ -51,6 +51,10 @@ examples:
   lit-cnn test --run latest
   lit-cnn predict --run latest --images new_photos/
   lit-cnn report latest
+  lit-cnn fit --config experiments/digits/lenet.yaml --seeds 5 --test_after_fit
+  lit-cnn compare runs/digits/lenet runs/digits/resnet
+  lit-cnn report latest
+  lit-cnn claims show 14
   lit-cnn summary --model resnet18 --image_size 96
 """
 

@@ -21,6 +21,7 @@ import pytorch_lightning
 import torchvision
 import yaml
 from conftest import ROOT, Command, make, write_fashion_mnist, write_photos
+from fake_runs import write_arm
 from PIL import Image
 from pytorch_lightning import Trainer
 
@@ -32,7 +33,7 @@ from lit_cnn.models import build
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text() for folder in (ROOT, ROOT / "docs") for path in sorted(folder.glob("*.md"))
 }
-RECIPES = sorted((ROOT / "experiments").glob("*/*.yaml"))
+RECIPES = sorted(path for path in (ROOT / "experiments").glob("*/*.yaml") if path.parent.name != "claims")
 BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 SHELL = ("", "bash", "sh")
 # What a line of a shell block may begin with besides make and lit-cnn.
@@ -106,6 +107,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for recipe in RECIPES:
         (folder / recipe.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(recipe, folder / recipe.relative_to(ROOT))
+    for claims in ("claims", "results"):
+        shutil.copytree(ROOT / "experiments" / claims, folder / "experiments" / claims)
+    for variant, accuracies in (("lenet", [0.7, 0.8]), ("lenet_bn", [0.8, 0.9])):
+        write_arm(folder / "runs" / "fashion_mnist" / variant / "seeds-0", accuracies)
     write_photos(folder / "photos", CLASSES, 40)
     for file in sorted((folder / "photos").rglob("*.*")):
         file.rename(file.with_stem(f"patient{int(file.stem) % 10}_{file.stem}"))
@@ -208,10 +213,10 @@ def test_every_command_works(words: tuple[str, ...], workplace: Path, lit_cnn: C
 
 
 def check(lit_cnn: Command, command: str, *arguments: str) -> None:
-    """Runs a command; a training is only configured, and of a benchmark the options are looked up."""
+    """Runs a command; a training is only configured, and of a benchmark or a study the options are looked up."""
     said = f"lit-cnn {command} {shlex.join(arguments)}"
-    if command == "benchmark":
-        options = lit_cnn(command, "--help").stdout
+    if command == "benchmark" or (command, arguments[:1]) == ("claims", ("run",)):
+        options = lit_cnn(command, *arguments[: command == "claims"], "--help").stdout
         assert all(word in options for word in arguments if word.startswith("--")), said
         return
     asks_help = "--help" in arguments or "--model.help" in arguments

@@ -134,12 +134,17 @@ def _warn_of_changes(arms: Sequence[Arm]) -> list[str]:
 # Budgets
 
 
+def _describe_device(environment: Mapping[str, Any]) -> str:
+    threads = environment.get("threads")
+    return f"{environment.get('device')}, {threads} thread{'' if threads == 1 else 's'}"
+
+
 def _budget(arm: Arm) -> Budget:
     images = [_images_seen(run) for run in arm.runs]
     seen = float(np.mean([number for number in images if number is not None])) if None not in images else None
     per_image = _multiply_adds(arm.runs[0])
     seconds = [run.results["seconds"] for run in arm.runs if "seconds" in run.results]
-    devices = {f"{run.environment.get('device')}, {run.environment.get('threads')} threads" for run in arm.runs}
+    devices = {_describe_device(run.environment) for run in arm.runs}
     return Budget(
         arm=arm.name,
         epochs=float(np.mean([len(run.metrics) for run in arm.runs])),

@@ -66,6 +66,11 @@ def _bounds(answer: Answer) -> str:
     return f"; {answer.num_bounds} of {answer.num_values} values {are}"
 
 
+def describe_facts(results: Results) -> list[str]:
+    """The facts of the exact check, a line each."""
+    return [f"{'holds' if fact['holds'] else 'does not hold'}: {fact['text']}" for fact in results.facts]
+
+
 def _asked(question: Question) -> str:
     threshold = _number(question.threshold)
     return f"within ±{threshold}" if question.expect == "within" else f"{question.expect} {threshold}"

@@ -6,7 +6,7 @@ import argparse
 import time
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_scale, describe_search, describe_value
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search, describe_value
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
 from lit_cnn.claims.verdict import Verdict
@@ -111,8 +111,8 @@ def show(results: Results) -> None:
     claim, study = results.claim, results.claim.study
     print(f"claim {claim.number}: {claim.statement}")
     print(f"evidence: {claim.evidence}")
-    for fact in results.facts:
-        print(f"{'holds' if fact['holds'] else 'does not hold'}: {fact['text']}")
+    for line in describe_facts(results):
+        print(line)
     if study is not None and results.cells:
         print()
         _print_arms(results)
