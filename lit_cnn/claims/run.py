@@ -81,17 +81,19 @@ def _run(
     prepare: Callable[[], None] | None,
 ) -> Verdict:
     claim = results.claim
-    if results.missing():
+    is_missing = results.missing() > 0
+    if is_missing:
         assert claim.study is not None
         check_runnable(claim.study, data_dir)
     _note_digest(results)
     if facts := check(claim.number):
         results.facts = facts
     if claim.study is not None:
-        source = _note_source(results)
-        with start_workers(jobs, prepare) as workers:
-            for cells in (results.tuning_cells, lambda: results.study_cells(num_seeds)):
-                _train(results, cells(), workers, jobs, data_dir, source, report, ledger)
+        if is_missing:
+            source = _note_source(results)
+            with start_workers(jobs, prepare) as workers:
+                for cells in (results.tuning_cells, lambda: results.study_cells(num_seeds)):
+                    _train(results, cells(), workers, jobs, data_dir, source, report, ledger)
         if set(results.arms) != set(claim.study.arms):  # a speed that was measured stays
             report("measures sizes and speeds")
             results.arms = measure_all_arms(results, data_dir)

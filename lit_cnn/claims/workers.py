@@ -27,6 +27,9 @@ def start_workers(jobs: int, prepare: Callable[[], None] | None) -> Iterator[Pro
     workers = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start_worker, initargs=(prepare,))
     succeeded = False
     try:
+        with _ignoring_interrupts():  # which the processes inherit: Ctrl-C while they start prints nothing
+            for _ in range(jobs):
+                workers.submit(os.getpid)
         yield workers
         succeeded = True
     finally:
@@ -34,6 +37,18 @@ def start_workers(jobs: int, prepare: Callable[[], None] | None) -> Iterator[Pro
             for process in set(multiprocessing.active_children()) - set(others):
                 process.kill()  # Lightning answers SIGTERM by finishing its step
         workers.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker(prepare: Callable[[], None] | None) -> None:

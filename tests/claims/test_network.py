@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,15 @@ from torch import nn
 from lit_cnn.claims.network import ACTIVATIONS, BLOCKS, HEADS, INITIALISATIONS, NORMS, POOLINGS, BlockNet, LitBlockNet
 from lit_cnn.layers import DenseBlock
 from lit_cnn.network.counting import count_parameters
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """The networks are so small that several threads would only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:

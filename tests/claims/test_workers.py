@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,28 +71,38 @@ def workers(others: list[Any]) -> list[Any]:
     return [process for process in multiprocessing.active_children() if process not in others]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs that a shell starts in the background ignore SIGINT, and so do those that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_ends_all_processes_at_once(tmp_path: Path):
-    recipe = CONTENT["recipe"] | {"trainer": {"max_epochs": 100_000}}
-    write_claim(tmp_path / "experiments", recipe=recipe)
-    command = [sys.executable, "-m", "lit_cnn", "claims", "run", "1", "--experiments", "experiments", "--jobs", "1"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    started = subprocess.Popen(
-        command,
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one group of processes")
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("seconds", [0, 8], ids=["while the process starts", "while it trains"])
+def test_ctrl_c_ends_all_processes_at_once(tmp_path: Path, seconds: int):
+    write_claim(tmp_path / "experiments", recipe=CONTENT["recipe"] | {"trainer": {"max_epochs": 100_000}})
+    with subprocess.Popen(
+        [sys.executable, "-m", "lit_cnn", "claims", "run", "1", "--experiments", "experiments", "--jobs", "1"],
         cwd=tmp_path,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
-    assert started.stdout is not None
-    lines = [started.stdout.readline(), started.stdout.readline()]
-    assert "4 of 4 trainings to do: tune" in lines[1]
-    time.sleep(8)  # until the process trains
-    os.killpg(started.pid, signal.SIGINT)
-    begun = time.monotonic()
-    _, errors = started.communicate(timeout=60)
+    ) as started:
+        assert started.stdout is not None
+        try:
+            lines = [started.stdout.readline(), started.stdout.readline()]
+            assert "4 of 4 trainings to do: tune" in lines[1]
+            time.sleep(seconds)
+            os.killpg(started.pid, signal.SIGINT)
+            begun = time.monotonic()
+            _, errors = started.communicate(timeout=60)
+        finally:
+            started.kill()
     assert (started.returncode, errors) == (130, "")
     assert time.monotonic() - begun < 10
