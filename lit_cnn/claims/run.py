@@ -85,6 +85,7 @@ def _run(
     if is_missing:
         assert claim.study is not None
         check_runnable(claim.study, data_dir)
+        results.verdict = Verdict.OPEN.value  # if the run is stopped
     _note_digest(results)
     if facts := check(claim.number):
         results.facts = facts
