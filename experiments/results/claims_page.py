@@ -62,7 +62,11 @@ def write_page(experiments: Path, docs: Path) -> list[Path]:
 
 def _summary(all_results: list[Results]) -> str:
     counts = Counter(results.verdict for results in all_results)
-    shares = [f"{counts[verdict.value]} are {verdict.value}" for verdict in Verdict if counts[verdict.value]]
+    shares = [
+        f"{counts[verdict.value]} {'is' if counts[verdict.value] == 1 else 'are'} {verdict.value}"
+        for verdict in Verdict
+        if counts[verdict.value]
+    ]
     exact = sum(results.claim.study is None for results in all_results)
     return (
         f"A chapter on convolutional networks makes {len(all_results)} statements. Of these, {', '.join(shares)}. "
