@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lit_cnn.analysis.statistics import mean_interval
 from lit_cnn.claims.design import Question
 from lit_cnn.claims.results import Results
+from lit_cnn.claims.tuning import final_losses, is_unreached
 from lit_cnn.claims.verdict import Answer, Verdict
 
 # What a dataset of the studies is called; the first is a lossy copy.
@@ -85,10 +86,12 @@ def describe_search(results: Results) -> list[str]:
     lines = [f"{arm}: no rate of the grid trains it" for arm in results.untrained(study.arms)]
     for arm in study.arms:
         rate = results.best_rate(arm)
-        if rate is not None and results.is_unreached(arm):
-            lines.append(
-                f"{arm}: no rate of the grid reaches the threshold of {study.tuning.measure}; its rate is the lowest"
-            )
+        search = results.search(arm)
+        if rate is not None and is_unreached(study, search):
+            chosen = f"its rate {rate:g} has the lowest training loss"
+            if not final_losses(study, search):
+                chosen = "its rate is the lowest"
+            lines.append(f"{arm}: no rate of the grid reaches the threshold of {study.tuning.measure}; {chosen}")
         elif rate in (lowest, highest) and lowest < highest:
             end, other = ("highest", "higher") if rate == highest else ("lowest", "lower")
             lines.append(f"{arm}: its rate {rate:g} is the {end} of the grid; a {other} one may be better")

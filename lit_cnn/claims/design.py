@@ -77,8 +77,8 @@ class Study:
         train_images: Number of training images; None for all.
         val_images: Number of validation images.
         test_images: Number of test images; None for all.
-        stop_at_loss: Training loss at which a training ends, so that arms are measured at an equal loss; None to train to
-            the end.
+        stop_at_loss: Training loss at which a training ends, so that arms are measured at an equal loss: one that does not
+            reach it has no values. None to train to the end.
         sweep: Whether every rate of the grid is trained with the seeds of the study, for measures over rates.
         budget_minutes: Planned minutes of one processor.
     """
@@ -119,7 +119,7 @@ def shorten(study: Study) -> Study:
     tuning = replace(study.tuning, rates=[rates[(len(rates) - 1) // 2]], seeds=study.tuning.seeds[:1])
     limits = {"train_images": 500, "val_images": 100, "test_images": 200}
     sizes = {name: min(limit, getattr(study, name) or limit) for name, limit in limits.items()}
-    return replace(study, recipe=recipe, arms=arms, tuning=tuning, seeds=study.seeds[:1], **sizes)
+    return replace(study, recipe=recipe, arms=arms, tuning=tuning, seeds=study.seeds[:1], stop_at_loss=None, **sizes)
 
 
 # What an arm cannot change, and what decides on it.

@@ -180,14 +180,18 @@ def check_measures(study: Study) -> None:
 
 
 def measure_cell(trained: Trained, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
-    """The measures of a cell by name; a diverged cell has none of its weights, but those of its history."""
+    """The measures of a cell by name.
+
+    A diverged cell has none of its weights, but those of its history. A cell that did not reach the loss at which arms are
+    compared has none at all.
+    """
     values: dict[str, float | None] = {}
     for name, description in wanted.items():
         arguments = dict(description)
         kind = arguments.pop("measure")
         if kind not in OF_CELLS:
             continue
-        if trained.diverged and not kind.startswith(STEPS):
+        if not trained.reached or (trained.diverged and not kind.startswith(STEPS)):
             values[name] = None
             continue
         value = OF_CELLS[kind](trained, **arguments)

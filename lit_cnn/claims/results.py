@@ -11,6 +11,7 @@ from typing import Any
 
 from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, Question, Study
 from lit_cnn.claims.study import RESULTS, Claim
+from lit_cnn.claims.tuning import Search, choose_rate
 from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
 
 TUNE, STUDY = "tune", "study"
@@ -148,7 +149,7 @@ class Results:
     def best_rate(self, arm: str) -> float | None:
         """The tuned rate of an arm; None if the search is not finished, or no rate trains the arm.
 
-        Of equal rates, the lowest.
+        See :func:`lit_cnn.claims.tuning.choose_rate`.
         """
         return self._search(arm)[0]
 
@@ -156,31 +157,22 @@ class Results:
         """Those of some arms that no rate of the grid trains: with each, a seed of the search diverged."""
         return [arm for arm in arms if self._search(arm) == (None, True)]
 
-    def is_unreached(self, arm: str) -> bool:
-        """Whether the rate of an arm is chosen by steps to a threshold that no rate of the grid reaches."""
-        study = self.claim.study
-        assert study is not None
-        name = study.tuning.measure
-        done = self.of(cell for cell in self.tuning_cells() if cell.arm == arm).values()
-        counts_steps = str(study.measures[name]["measure"]).startswith(STEPS)
-        return counts_steps and all(entry["values"].get(name) == entry["planned"] for entry in done)
+    def search(self, arm: str) -> Search:
+        """The finished trainings of the search of an arm's rate."""
+        done = self.of(cell for cell in self.tuning_cells() if cell.arm == arm)
+        search: dict[float, list[dict[str, Any]]] = {}
+        for cell, entry in done.items():
+            search.setdefault(cell.rate, []).append(entry)
+        return search
 
     def _search(self, arm: str) -> tuple[float | None, bool]:
         """The tuned rate of an arm, and whether its search is finished."""
         study = self.claim.study
         assert study is not None
-        wanted = [cell for cell in self.tuning_cells() if cell.arm == arm]
-        done = self.of(wanted)
-        if len(done) < len(wanted):
+        search = self.search(arm)
+        if sum(map(len, search.values())) < len(study.tuning.rates) * len(study.tuning.seeds):
             return None, False
-        scores: dict[float, float] = {}
-        for rate in study.tuning.rates:
-            values = [entry["values"].get(study.tuning.measure) for cell, entry in done.items() if cell.rate == rate]
-            diverged = any(entry["diverged"] for cell, entry in done.items() if cell.rate == rate)
-            if not diverged and all(value is not None for value in values):
-                scores[rate] = sum(values) / len(values)
-        sign = 1 if study.tuning.highest else -1
-        return max(scores, key=lambda rate: (sign * scores[rate], -rate), default=None), True
+        return choose_rate(study, search), True
 
     def study_cells(self, num_seeds: int | None = None) -> list[Cell]:
         """The cells that decide; of arms whose rate is known."""
@@ -254,8 +246,19 @@ class Results:
         for question in study.questions:
             without_rates = study.measures[question.measure]["measure"] in (*OF_ARMS, *OF_SWEEPS)
             untrained = [] if without_rates else self.untrained(question.contrast)
-            answers.append(answer(question, self.values(question), self.bounds(question), untrained))
+            bounds = self.bounds(question)
+            answers.append(answer(question, self.values(question), bounds, untrained, self.reasons()))
         return answers
+
+    def reasons(self) -> dict[str, str]:
+        """For each arm of which a seed does not reach the loss at which arms are compared, that it does not."""
+        study = self.claim.study
+        assert study is not None
+        if study.stop_at_loss is None:
+            return {}
+        done = self.of(self.study_cells())
+        arms = {cell.arm for cell, entry in done.items() if not entry.get("reached", True)}
+        return dict.fromkeys(arms, f"does not reach the training loss {study.stop_at_loss:g}")
 
     def missing(self) -> int:
         """Number of trainings of the study that are not done; those of a search whose end is open count once a seed."""

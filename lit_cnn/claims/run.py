@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -23,6 +23,8 @@ from lit_cnn.runs.ledger import Ledger, now
 
 # Points of a curve that are kept.
 MAX_POINTS = 40
+# Steps in the mean that is the final loss.
+NUM_FINAL = 20
 # Images in the batch whose memory and speed are measured, if the data do not say.
 BATCH = 128
 
@@ -149,6 +151,7 @@ def run_cell(study: Study, cell: Cell, data_dir: Path) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     history = trained.history
+    reached = {} if study.stop_at_loss is None else {"reached": trained.reached}
     return {
         "values": values,
         "curve": _thin(history.losses) if cell.purpose == STUDY else [],
@@ -157,9 +160,11 @@ def run_cell(study: Study, cell: Cell, data_dir: Path) -> dict[str, Any]:
         "images": history.images,
         "seconds": round(history.seconds, 2),
         "diverged": trained.diverged,
+        "final_loss": None if trained.diverged else _final_loss(history.losses),
         "num_classes": trained.data.num_classes,
         "data": trained.data.name,
         "num_tested": len(trained.data.source.splits["test"].labels),
+        **reached,
     }
 
 
@@ -173,8 +178,7 @@ def run_quickly(claim: Claim, data_dir: Path, report: Report) -> None:
     check_runnable(study, data_dir)
     for arm in study.arms:
         entry = run_cell(study, Cell(arm, study.tuning.rates[0], study.seeds[0], STUDY), data_dir)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
-        report(f"{arm}: {shown or 'diverged'}; {entry['seconds']:.1f} s")
+        report(f"{arm}: {_show(entry)}; {entry['seconds']:.1f} s")
 
 
 def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, Any]]:
@@ -228,9 +232,13 @@ def _train(
             key = cell.key(study)
             results.cells[key] = {**asdict(cell), "key": key, **entry, "source": source}
             results.write()
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
             left = len(waiting) + len(running)
-            report(f"{cell.arm}, rate {cell.rate:g}, seed {cell.seed}: {shown or 'diverged'}; {left} left")
+            report(f"{cell.arm}, rate {cell.rate:g}, seed {cell.seed}: {_show(entry)}; {left} left")
+
+
+def _show(entry: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
+    return shown or ("diverged" if entry["diverged"] else "did not reach the training loss")
 
 
 def _enter(ledger: Path, claim: Claim, cell: Cell, entry: dict[str, Any]) -> None:
@@ -254,6 +262,13 @@ def _note_source(results: Results) -> int:
     if source not in results.sources:
         results.sources.append(source)
     return results.sources.index(source)
+
+
+def _final_loss(losses: Sequence[float]) -> float | None:
+    """Mean loss of the last steps; None if it is no number."""
+    last = losses[-NUM_FINAL:]
+    mean = sum(last) / len(last) if last else math.nan
+    return round(mean, 6) if math.isfinite(mean) else None
 
 
 def _thin(values: Sequence[float]) -> list[list[float]]:

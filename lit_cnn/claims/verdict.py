@@ -52,7 +52,11 @@ class Answer:
 
 
 def answer(
-    question: Question, values: Values, bounds: Mapping[str, Collection[int]] | None = None, untrained: Sequence[str] = ()
+    question: Question,
+    values: Values,
+    bounds: Mapping[str, Collection[int]] | None = None,
+    untrained: Sequence[str] = (),
+    reasons: Mapping[str, str] | None = None,
 ) -> Answer:
     """Decides a question.
 
@@ -67,6 +71,7 @@ def answer(
         values: For each arm, the measure by seed; None where it is missing.
         bounds: For each arm, the seeds whose value is a lower bound.
         untrained: Arms that no rate of the grid trains.
+        reasons: For arms, what is wrong with the seeds that have no value.
     """
     arms = question.contrast
     if untrained:
@@ -79,7 +84,8 @@ def answer(
         column = [values[arm][seed] for seed in common]
         known[arm] = [value for value in column if value is not None]
         if len(known[arm]) < len(common):
-            text = f"{arm} has no value with {len(common) - len(known[arm])} of {len(common)} seeds"
+            reason = (reasons or {}).get(arm, "has no value")
+            text = f"{arm} {reason} with {len(common) - len(known[arm])} of {len(common)} seeds"
             return Answer(question, None, Verdict.INCONCLUSIVE, len(known[arm]), missing=text)
         if question.scale == "log" and min(known[arm]) <= 0:
             text = f"{arm} has a value of {min(known[arm]):g}, which has no ratio"

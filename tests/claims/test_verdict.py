@@ -145,6 +145,14 @@ def test_a_training_that_diverged_decides_nothing():
     assert found.missing == "b has no value with 1 of 5 seeds"
 
 
+def test_a_training_that_does_not_reach_its_loss_decides_nothing():
+    values = differences(0.3)
+    values["b"][3] = values["b"][4] = None
+    found = answer(ask(), values, reasons={"b": "does not arrive"})
+    assert (found.verdict, found.n) == (INCONCLUSIVE, 3)
+    assert found.missing == "b does not arrive with 2 of 5 seeds"
+
+
 def test_an_arm_that_no_rate_trains_decides_nothing():
     found = answer(ask(), {"a": {0: 1.0}, "b": {}}, untrained=["b"])
     assert (found.verdict, found.missing) == (INCONCLUSIVE, "no rate of the grid trains b")
