@@ -29,11 +29,17 @@ lit-cnn claims run 14 --quick             # tries it in seconds; decides nothing
 **How a claim is decided.** Its file in `experiments/claims/` was written before the first run: arms that differ in one
 thing, a grid of learning rates, seeds, and the rule for the verdict. The rate of each arm is chosen on validation images,
 with seeds that are not used again. Then each arm is trained with the same seeds. The differences between arms with the same
-seed give a 95 % interval (Student's t).
+seed give a 95 % interval (Student's t). Intervals are over seeds, for these training and test images.
 
-- **supported**: the interval lies on the claimed side; for "no difference", two one-sided tests reject a larger one at 5 %.
-- **refuted**: the interval lies on the other side, or excludes an effect as large as the margin.
-- **inconclusive**: neither. The number of seeds that would decide with 80 % power stands beside it.
+- **refuted**: the interval excludes an effect as large as the margin, even if it shows a smaller one. Without a margin, it
+  lies on the other side. For "no difference", it lies outside of what counts as none.
+- **supported**: otherwise, if the interval lies on the claimed side. For "no difference", two one-sided tests reject a
+  larger one at 5 %.
+- **inconclusive**: neither, or fewer than five equal differences. The number of seeds that would decide with 80 % power
+  stands beside it.
+
+A claim with several questions is supported if each is, and refuted if one is. With k questions, the interval that refutes
+is one of 1 − 0.05 / k, so that a true claim is refuted in at most 5 % of studies. Shown intervals are those of 95 %.
 
 A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG
 files of quality 75: these accuracies are not comparable with published ones. The archive `cifar10-jpeg.tar.xz` holds the

@@ -47,8 +47,7 @@ def describe_answer(answer: Answer) -> str:
     if answer.interval is None:
         return f"{text}: {answer.verdict.value}; {answer.missing}"
     interval = answer.interval
-    unit = "ratio" if question.scale == "log" else "difference" if len(question.contrast) > 1 else "value"
-    shown = f"{unit} {_number(interval.value)}"
+    shown = f"{question.unit} {_number(interval.value)}"
     if interval.low != interval.high:
         shown += f", 95 % interval {_number(interval.low)} to {_number(interval.high)}"
     elif answer.n > 1:

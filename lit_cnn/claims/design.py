@@ -30,7 +30,8 @@ class Question:
         contrast: Weight of each arm.
         expect: ``above``, ``below`` or ``within`` ± the threshold.
         threshold: In the unit of the measure; with ``log``, a ratio.
-        margin: A smaller effect than this counts as none: then ``above`` and ``below`` are refuted.
+        margin: A smaller effect than this counts as none: ``above`` and ``below`` are refuted if the effect is shown to be
+            smaller, even if it is shown to be there.
         scale: ``linear`` or ``log``.
         decides: Whether the verdict on the claim depends on it; otherwise it is only reported.
     """
@@ -43,6 +44,13 @@ class Question:
     margin: float = 0.0
     scale: Scale = "linear"
     decides: bool = True
+
+    @property
+    def unit(self) -> str:
+        """What the value of a seed is."""
+        if self.scale == "log":
+            return "ratio"
+        return "difference" if len(self.contrast) > 1 else "value"
 
 
 @dataclass(frozen=True)

@@ -242,12 +242,12 @@ class Results:
         study = self.claim.study
         if study is None:
             return []
-        answers = []
+        answers, num_deciding = [], sum(question.decides for question in study.questions)
         for question in study.questions:
             without_rates = study.measures[question.measure]["measure"] in (*OF_ARMS, *OF_SWEEPS)
             untrained = [] if without_rates else self.untrained(question.contrast)
             bounds = self.bounds(question)
-            answers.append(answer(question, self.values(question), bounds, untrained, self.reasons()))
+            answers.append(answer(question, self.values(question), bounds, untrained, self.reasons(), num_deciding))
         return answers
 
     def reasons(self) -> dict[str, str]:
