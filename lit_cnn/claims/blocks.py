@@ -44,17 +44,6 @@ class Pair(nn.Module):
         return self.activation(out + self.shortcut(x) if self.residual else out)
 
 
-def take_eighth(width: int, block: str) -> int:
-    """An eighth of the width of a kind of block.
-
-    Raises:
-        ValueError: If the width is no multiple of 8.
-    """
-    if width % 8:
-        raise ValueError(f"the width of block {block} must be a multiple of 8, got {width}")
-    return width // 8
-
-
 class Branches(nn.Module):
     """Convolutions of 1×1, 3×3 and 5×5 and a pooling side by side, joined on channels.
 
@@ -72,7 +61,9 @@ class Branches(nn.Module):
 
     def __init__(self, convolve: Callable[..., list[nn.Module]], in_channels: int, width: int) -> None:
         super().__init__()
-        eighth = take_eighth(width, "inception")
+        if width % 8:
+            raise ValueError(f"the width of an inception block must be a multiple of 8, got {width}")
+        eighth = width // 8
         self.branch1 = nn.Sequential(*convolve(in_channels, 2 * eighth, 1))
         self.branch2 = nn.Sequential(*convolve(in_channels, 3 * eighth, 1), *convolve(3 * eighth, 4 * eighth, 3))
         self.branch3 = nn.Sequential(*convolve(in_channels, eighth, 1), *convolve(eighth, eighth, 5))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from lit_cnn.claims.blocks import Branches, Pair, take_eighth
+from lit_cnn.claims.blocks import Branches, Pair
 from lit_cnn.layers import DenseBlock, Transition, gaussian_, initialise, kaiming_, local_response_norm
 from lit_cnn.layers.checks import require_choice, require_positive, require_probability
 from lit_cnn.network.base import Network, Variant
@@ -43,7 +43,7 @@ class BlockNet(Network):
     Kinds of blocks; a normalisation stands before each activation:
 
     - ``conv``: a convolution.
-    - ``reduced``: a 1×1 convolution to 3/8 of the width and one to the width, as deep as a branch of ``inception``.
+    - ``reduced``: a 1×1 convolution to 3/8 of the width (rounded down) and one to the width: a branch of ``inception``.
     - ``mlpconv``: a convolution and two 1×1 ones (Lin et al. 2014).
     - ``mlpconv_linear``: the same, but the two 1×1 ones have neither normalisation nor activation.
     - ``inception``: four parallel branches (Szegedy et al. 2015).
@@ -161,7 +161,7 @@ class BlockNet(Network):
         if block == "conv":
             return nn.Sequential(*self.convolve(in_channels, width, kernel_size))
         if block == "reduced":
-            narrow = 3 * take_eighth(width, block)
+            narrow = max(1, 3 * width // 8)
             return nn.Sequential(*self.convolve(in_channels, narrow, 1), *self.convolve(narrow, width, kernel_size))
         if block == "mlpconv":
             sizes = ((in_channels, kernel_size), (width, 1), (width, 1))

@@ -104,6 +104,8 @@ def test_a_reduced_block_narrows_before_its_kernel_as_an_inception_branch_does()
     convs = [(conv.in_channels, conv.out_channels, conv.kernel_size) for conv in layers(block, nn.Conv2d)]
     assert convs == [(1, 12, (1, 1)), (12, 32, (5, 5))]
     assert [type(layer) for layer in block] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
+    narrow = [make(block="reduced", widths=[width], depths=[1]).stages[0][0][0].out_channels for width in (1, 20, 25)]
+    assert narrow == [1, 7, 9]
 
 
 def test_a_linear_mlpconv_block_has_the_same_convolutions_but_one_activation():
@@ -190,8 +192,7 @@ def test_a_head_that_flattens_takes_one_size(head: str):
         ({"widths": [8, 0]}, "widths and depths must be as many numbers of at least 1"),
         ({"kernel_size": 4}, "kernel_size must be odd, to keep the size, got 4"),
         ({"kernel_size": 0}, "kernel_size must be a whole number of at least 1, got 0"),
-        ({"block": "inception", "widths": [12, 16]}, "the width of block inception must be a multiple of 8, got 12"),
-        ({"block": "reduced", "widths": [8, 12]}, "the width of block reduced must be a multiple of 8, got 12"),
+        ({"block": "inception", "widths": [12, 16]}, "the width of an inception block must be a multiple of 8, got 12"),
         ({"norm": "group", "widths": [6, 16]}, r"num_channels \(6\) must be divisible by num_groups \(4\)"),
     ],
 )
