@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from lit_cnn.claims.cells import TUNE, Cell
 from lit_cnn.claims.design import Study
-from lit_cnn.claims.results import TUNE, Cell, Results
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import CLAIMS, Claim, read_claim
 
 QUESTION = {

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 # Measures that need no training of their own: of each arm's network, and of the accuracies over a grid of rates.
 OF_ARMS = ("parameters", "multiply_adds", "memory", "images_per_s")
+# Of these, the measures with one value for each round of a timing; the others are counted.
+TIMED = ("images_per_s",)
 OF_SWEEPS = ("largest_stable_rate",)
 # What names of measures begin with whose value, if it never is reached, is the planned number of steps.
 STEPS = "steps_"

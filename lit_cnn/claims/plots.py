@@ -36,7 +36,7 @@ TITLES = {
     "parameters": "parameters",
     "multiply_adds": "multiply-adds of an image",
     "memory": "bytes that a step keeps for its backward pass",
-    "images_per_s": "training images per second",
+    "images_per_s": "training images per second of one thread",
     "largest_stable_rate": "largest stable learning rate",
 }
 DEFAULTS = {"split": "test", "when": "start"}

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, Question, Study
+from lit_cnn.claims.cells import STUDY, TUNE, Cell
+from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, TIMED, Question
 from lit_cnn.claims.study import RESULTS, Claim
 from lit_cnn.claims.tuning import Search, choose_rate
 from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
 
-TUNE, STUDY = "tune", "study"
 # Stands for the seed of what is counted, not measured.
 COUNTED = -1
 # What a finished cell has in the file, besides its curve.
 KEYS_OF_CELLS = ("key", "arm", "rate", "seed", "purpose", "values", "steps", "planned", "diverged", "num_classes")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is trained once.
-
-    Args:
-        arm: Name of the arm.
-        rate: Learning rate.
-        seed: Of everything.
-        purpose: ``tune`` chooses the rate, ``study`` decides.
-    """
-
-    arm: str
-    rate: float
-    seed: int
-    purpose: str
-
-    def key(self, study: Study) -> str:
-        """Digest of all that the cell's values depend on: a study whose file changed keeps the cells that did not."""
-        measures = study.measures if self.purpose == STUDY else {study.tuning.measure: study.measures[study.tuning.measure]}
-        content = [study.settings(self.arm, self.rate), self.seed, self.purpose, measures]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass
@@ -247,7 +223,8 @@ class Results:
             without_rates = study.measures[question.measure]["measure"] in (*OF_ARMS, *OF_SWEEPS)
             untrained = [] if without_rates else self.untrained(question.contrast)
             bounds = self.bounds(question)
-            answers.append(answer(question, self.values(question), bounds, untrained, self.reasons(), num_deciding))
+            found = answer(question, self.values(question), bounds, untrained, self.reasons(), num_deciding)
+            answers.append(replace(found, is_timed=study.measures[question.measure]["measure"] in TIMED))
         return answers
 
     def reasons(self) -> dict[str, str]:
@@ -271,10 +248,31 @@ class Results:
         unknown = [arm for arm in study.arms if not study.sweep and self._search(arm) == (None, False)]
         return num_open + len(cells) - len(self.of(cells)) + len(unknown) * len(study.seeds)
 
+    def verdict_now(self) -> Verdict:
+        """The verdict that the values and the present file give; open for an outdated file and for a stopped study."""
+        is_stopped = self.verdict == Verdict.OPEN.value and self.missing() > 0
+        return Verdict.OPEN if self.is_outdated or is_stopped else self.decide()
+
+    def stored_verdict(self) -> Verdict:
+        """The verdict of the last run, which takes no time; open for an outdated file."""
+        return Verdict.OPEN if self.is_outdated else Verdict(self.verdict)
+
     def decide(self) -> Verdict:
         """The verdict on the claim: its exact facts and its questions together."""
         facts = [Verdict.SUPPORTED if fact["holds"] else Verdict.REFUTED for fact in self.facts]
         return combine([*facts, *(one.verdict for one in self.answers() if one.question.decides)])
+
+    def sources_of_cells(self) -> list[dict[str, Any]]:
+        """Machines and commits of the trainings that decide, with those of their search."""
+        if self.claim.study is None:
+            return []
+        numbers = {entry.get("source") for entry in self.of([*self.tuning_cells(), *self.study_cells()]).values()}
+        return [source for number, source in enumerate(self.sources) if number in numbers]
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the file of the claim is another than at the last run."""
+        return bool(self.digests) and self.digests[-1]["digest"] != self.claim.digest
 
     @property
     def changed(self) -> bool:

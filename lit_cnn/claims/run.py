@@ -13,8 +13,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lit_cnn.analysis.provenance import describe_machine
+from lit_cnn.claims.cells import STUDY, Cell
 from lit_cnn.claims.design import Study, shorten
-from lit_cnn.claims.results import STUDY, Cell, Results
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim
 from lit_cnn.claims.verdict import Verdict
 from lit_cnn.claims.workers import start_workers
@@ -136,20 +137,14 @@ def check(number: int) -> list[dict[str, Any]]:
 
 def run_cell(study: Study, cell: Cell, data_dir: Path) -> dict[str, Any]:
     """Trains and measures one cell of a study with one thread, so that its numbers are the same wherever it is trained."""
-    import torch
-
     from lit_cnn.claims.measured import measure_cell
-    from lit_cnn.claims.training import train
+    from lit_cnn.claims.training import one_thread, train
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         trained = train(study.settings(cell.arm, cell.rate), cell.seed, data_dir)
         # The search of a rate sees no test image.
         name = study.tuning.measure
         values = measure_cell(trained, study.measures if cell.purpose == STUDY else {name: study.measures[name]})
-    finally:
-        torch.set_num_threads(threads)
     history = trained.history
     reached = {} if study.stop_at_loss is None else {"reached": trained.reached}
     return {
@@ -182,10 +177,10 @@ def run_quickly(claim: Claim, data_dir: Path, report: Report) -> None:
 
 
 def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, Any]]:
-    """Parameters, multiply-adds, memory and speed of each arm's network; speeds are measured in turn."""
+    """Parameters, multiply-adds, memory and speed of each arm's network; speeds are measured in turn, with one thread."""
     from lit_cnn.claims.images import make_data
     from lit_cnn.claims.measured import measure_arms
-    from lit_cnn.claims.training import make_model
+    from lit_cnn.claims.training import make_model, one_thread
 
     study = results.claim.study
     assert study is not None
@@ -196,7 +191,8 @@ def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, An
         networks[arm] = make_model(settings, data, study.seeds[0]).network
         images[arm] = data.preprocessing(data.source.splits["train"].pixels[:BATCH])
     wanted = [measure["measure"] for measure in study.measures.values()]
-    return measure_arms(networks, images, wanted)
+    with one_thread():
+        return measure_arms(networks, images, wanted)
 
 
 def _train(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from lit_cnn import models
@@ -173,6 +174,17 @@ def make_model(settings: Mapping[str, Any], data: ImageDataModule, seed: int) ->
         if cls is LitBlockNet:
             shape["image_size"] = data.image_size
         return cls(**{**shape, **given})
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes with one thread, so that numbers and speeds do not depend on what else the machine does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

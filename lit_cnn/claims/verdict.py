@@ -41,6 +41,7 @@ class Answer:
         missing: Why there is no interval.
         num_bounds: How many of the values are only known to be at least as large: a threshold that was not reached.
         num_values: Number of all values.
+        is_timed: Whether the values are rounds of a timing, not seeds.
     """
 
     question: Question
@@ -51,6 +52,7 @@ class Answer:
     missing: str = ""
     num_bounds: int = 0
     num_values: int = 0
+    is_timed: bool = False
 
 
 def answer(

@@ -42,7 +42,7 @@ def test_the_verdict_comes_from_the_pairs_of_the_study(tmp_path: Path, gain: flo
     (answer,) = results.answers()
     assert answer.interval.value == pytest.approx(gain + 1.5)
     assert answer.n == 4
-    assert describe_scale(results) == "digits, 60 training images, 1 epoch, 4 seeds"
+    assert describe_scale(results) == "digits, 60 training and 40 test images, 1 epoch, 4 seeds"
 
 
 def test_questions_that_do_not_decide_are_only_told(tmp_path: Path):

@@ -13,8 +13,9 @@ from claim_files import CONTENT, entry, in_this_process, study_of, write_claim
 from filelock import FileLock
 
 from lit_cnn.claims import run as running
+from lit_cnn.claims.cells import STUDY, TUNE, Cell
 from lit_cnn.claims.design import Study
-from lit_cnn.claims.results import STUDY, TUNE, Cell, Results
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.run import check_runnable, run, run_quickly
 from lit_cnn.claims.study import Claim, find_claim
 from lit_cnn.claims.verdict import Verdict

@@ -11,9 +11,11 @@ import pytest
 import torch
 from claim_files import study_of, write_claim
 
+from lit_cnn.claims import measured
+from lit_cnn.claims.cells import STUDY, TUNE, Cell
 from lit_cnn.claims.images import StudyData
-from lit_cnn.claims.results import STUDY, TUNE, Cell
-from lit_cnn.claims.run import run_cell
+from lit_cnn.claims.results import Results
+from lit_cnn.claims.run import measure_all_arms, run_cell
 from lit_cnn.claims.study import Claim
 
 HERE = Path()
@@ -106,3 +108,18 @@ def test_threads_are_as_before(claim: Claim):
     before = torch.get_num_threads()
     run_cell(study_of(claim), cell(), HERE)
     assert torch.get_num_threads() == before
+
+
+def test_speeds_are_those_of_one_thread(claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    threads: list[int] = []
+
+    def watch(networks: dict[str, Any], *_: Any) -> dict[str, Any]:
+        threads.append(torch.get_num_threads())
+        return {arm: {} for arm in networks}
+
+    monkeypatch.setattr(measured, "measure_arms", watch)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    assert measure_all_arms(Results.read(tmp_path, claim), HERE) == {"plain": {}, "batch": {}}
+    assert (threads, torch.get_num_threads()) == ([1], 2)
+    torch.set_num_threads(before)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from claim_files import RATES, STEPS, enter, entry, finish, results_of
 
+from lit_cnn.claims.cells import STUDY, Cell
 from lit_cnn.claims.describe import describe_answer, describe_search
-from lit_cnn.claims.results import STUDY, Cell
 from lit_cnn.claims.verdict import Verdict
 
 
