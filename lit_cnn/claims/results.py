@@ -223,14 +223,16 @@ class Results:
             without_rates = study.measures[question.measure]["measure"] in (*OF_ARMS, *OF_SWEEPS)
             untrained = [] if without_rates else self.untrained(question.contrast)
             bounds = self.bounds(question)
-            found = answer(question, self.values(question), bounds, untrained, self.reasons(), num_deciding)
+            found = answer(question, self.values(question), bounds, untrained, self.reasons(question), num_deciding)
             answers.append(replace(found, is_timed=study.measures[question.measure]["measure"] in TIMED))
         return answers
 
-    def reasons(self) -> dict[str, str]:
-        """For each arm of which a seed does not reach the loss at which arms are compared, that it does not."""
+    def reasons(self, question: Question) -> dict[str, str]:
+        """For arms that have no value with some seeds, why: no rate is stable, or the loss to stop at is not reached."""
         study = self.claim.study
         assert study is not None
+        if study.measures[question.measure]["measure"] in OF_SWEEPS:
+            return dict.fromkeys(question.contrast, "has no stable rate")
         if study.stop_at_loss is None:
             return {}
         done = self.of(self.study_cells())

@@ -111,6 +111,16 @@ def test_a_sweep_gives_the_largest_stable_rate(tmp_path: Path):
     assert describe_answer(answer).startswith("BatchNorm is better: supported (ratio 10.00, the same 5 times; ")
 
 
+def test_an_arm_without_a_stable_rate_is_told(tmp_path: Path):
+    measures = CONTENT["measures"] | {"stable": {"measure": "largest_stable_rate", "of": "test_accuracy"}}
+    higher = QUESTION | {"measure": "stable", "scale": "log", "threshold": 1}
+    results = results_of(tmp_path, measures=measures, questions=[higher], sweep=True)
+    finish(results, lambda cell: entry(10.0 if cell.arm == "plain" and cell.seed == 1 else 50.0))
+    assert describe_answer(results.answers()[0]) == (
+        "BatchNorm is better: inconclusive; plain has no stable rate with 1 of 2 seeds"
+    )
+
+
 def test_one_of_several_deciding_questions_refutes_with_a_wider_interval(tmp_path: Path):
     def verdict_of(num_deciding: int) -> Verdict:
         right = QUESTION | {"expect": "below", "margin": 0}
