@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from lit_cnn.claims.cells import TUNE, Cell
 from lit_cnn.claims.design import Study
-from lit_cnn.claims.results import Cell, Results
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import CLAIMS, Claim, read_claim
 
 QUESTION = {
@@ -49,6 +50,10 @@ CONTENT: dict[str, Any] = {
 }
 
 
+RATES = [0.01, 0.1, 1.0]
+STEPS = {"rates": RATES, "seeds": [100], "measure": "steps", "highest": False}
+
+
 def claim_content(**changes: Any) -> dict[str, Any]:
     """What the file of a claim holds, with some keys changed; None removes a key."""
     content = copy.deepcopy(CONTENT) | changes
@@ -83,6 +88,20 @@ def finish(results: Results, values: Callable[[Cell], dict[str, Any]]) -> None:
         for cell in cells():
             key = cell.key(study)
             results.cells[key] = {**vars(cell), "key": key, **values(cell), "source": 0}
+
+
+def results_of(tmp_path: Path, **changes: Any) -> Results:
+    """The results of a claim with three rates, whose file is written first."""
+    changes = {"tuning": CONTENT["tuning"] | {"rates": RATES}} | changes
+    return Results.read(tmp_path, write_claim(tmp_path, **changes))
+
+
+def enter(results: Results, scores: dict[float, float | None], arm: str = "plain", seed: int = 100, **changes: Any) -> None:
+    """Enters the search of an arm."""
+    for rate, value in scores.items():
+        cell = Cell(arm, rate, seed, TUNE)
+        key = cell.key(study_of(results.claim))
+        results.cells[key] = {**vars(cell), "key": key, **entry(value, **changes), "source": 0}
 
 
 class AtOnce:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_value
+from tables import layout
+
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
+from lit_cnn.claims.standing import describe_next, describe_provenance, describe_verdict, describe_warnings
 from lit_cnn.claims.study import Claim, read_claims
+from lit_cnn.claims.tables import WIDTH_ON_PAGES, tabulate_arms
 from lit_cnn.claims.verdict import Verdict
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,11 +34,17 @@ lit-cnn claims run 14 --quick             # tries it in seconds; decides nothing
 **How a claim is decided.** Its file in `experiments/claims/` was written before the first run: arms that differ in one
 thing, a grid of learning rates, seeds, and the rule for the verdict. The rate of each arm is chosen on validation images,
 with seeds that are not used again. Then each arm is trained with the same seeds. The differences between arms with the same
-seed give a 95 % interval (Student's t).
+seed give a 95 % interval (Student's t). Intervals are over seeds, for these training and test images.
 
-- **supported**: the interval lies on the claimed side; for "no difference", two one-sided tests reject a larger one at 5 %.
-- **refuted**: the interval lies on the other side, or excludes an effect as large as the margin.
-- **inconclusive**: neither. The number of seeds that would decide with 80 % power stands beside it.
+- **refuted**: the interval excludes an effect as large as the margin, even if it shows a smaller one. Without a margin, it
+  lies on the other side. For "no difference", it lies outside of what counts as none.
+- **supported**: otherwise, if the interval lies on the claimed side. For "no difference", two one-sided tests reject a
+  larger one at 5 %.
+- **inconclusive**: neither, or fewer than five equal differences. The number of seeds that would decide with 80 % power
+  stands beside it.
+
+A claim with several questions is supported if each is, and refuted if one is. With k questions, the interval that refutes
+is one of 1 − 0.05 / k, so that a true claim is refuted in at most 5 % of studies. Shown intervals are those of 95 %.
 
 A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG
 files of quality 75: these accuracies are not comparable with published ones. The archive `cifar10-jpeg.tar.xz` holds the
@@ -61,26 +72,29 @@ def write_page(experiments: Path, docs: Path) -> list[Path]:
 
 
 def _summary(all_results: list[Results]) -> str:
-    counts = Counter(results.verdict for results in all_results)
+    counts = Counter(results.verdict_now().value for results in all_results)
     shares = [
         f"{counts[verdict.value]} {'is' if counts[verdict.value] == 1 else 'are'} {verdict.value}"
         for verdict in Verdict
         if counts[verdict.value]
     ]
     exact = sum(results.claim.study is None for results in all_results)
+    checked = (
+        f"{exact} follow from definitions and are checked" if exact != 1 else "1 follows from a definition and is checked"
+    )
     return (
         f"A chapter on convolutional networks makes {len(all_results)} statements. Of these, {', '.join(shares)}. "
-        f"{exact} follow from definitions and are checked exactly; experiments decide the others."
+        f"{checked} exactly; experiments decide the others."
     )
 
 
 def _table(all_results: list[Results]) -> str:
-    rows = ["| claim | statement | verdict | decided by |", "| ---: | --- | --- | --- |"]
+    rows = []
     for results in all_results:
-        claim = results.claim
-        verdict = f"**{results.verdict}**" + (" (file changed since)" if results.changed else "")
-        rows.append(f"| [{claim.number}](#{_anchor(claim)}) | {claim.statement} | {verdict} | {describe_scale(results)} |")
-    return "\n".join(rows) + "\n"
+        claim, verdict = results.claim, results.verdict_now()
+        told = describe_verdict(results, verdict).replace(verdict.value, f"**{verdict.value}**", 1)
+        rows.append((f"[{claim.number}](#{_anchor(claim)})", claim.statement, told, describe_scale(results)))
+    return layout(("claim", "statement", "verdict", "decided by"), rows, text_columns=4) + "\n"
 
 
 def _title(claim: Claim) -> str:
@@ -92,49 +106,28 @@ def _anchor(claim: Claim) -> str:
 
 
 def _section(results: Results, plot: Path | None) -> str:
-    claim = results.claim
-    lines = [
-        f"## {_title(claim)}",
-        "",
-        f"{claim.statement} *{results.verdict.capitalize()}*, {describe_scale(results)}.",
-        "",
-    ]
+    claim, verdict = results.claim, results.verdict_now()
+    told = describe_verdict(results, verdict).replace(verdict.value, f"*{verdict.value.capitalize()}*", 1)
+    lines = [f"## {_title(claim)}", "", f"{claim.statement} {told}, {describe_scale(results)}.", ""]
+    remarks = [*describe_warnings(results), describe_next(results, verdict)]
+    lines += [f"{_sentence(text)}\n" for text in remarks if text]
     lines += [f"Evidence: {claim.evidence}", ""]
-    lines += [f"- {describe_answer(answer)}" for answer in results.answers()]
+    lines += [f"- {describe_answer(answer)}" for answer in results.answers() if results.cells]
     lines += [f"- {text}" for text in describe_facts(results)]
     if plot:
         lines += ["", f"![Values of each arm, and training loss, of claim {claim.number}](claims/{plot.name})"]
     if claim.study and results.cells:
-        lines += ["", _arms(results)]
+        table = tabulate_arms(results, WIDTH_ON_PAGES)
+        lines += ["", layout(table.columns, table.rows, text_columns=2)]
+        lines += [f"\n{text}." for text in describe_search(results)]  # they begin with names of arms
     if claim.notes:
         lines += ["", claim.notes]
-    lines += ["", f"`lit-cnn claims run {claim.number}`{_cost(results)}", ""]
-    return "\n".join(lines)
+    lines += ["", "; ".join(f"{name}: {value}" for name, value in describe_provenance(results)) + ".", ""]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
 
-def _arms(results: Results) -> str:
-    study = results.claim.study
-    assert study is not None
-    names = [name for name in study.measures if not name.startswith("val_")]
-    rows = [
-        f"| arm | rate | {' | '.join(name.replace('_', ' ') for name in names)} |",
-        f"| --- | {'---: | ' * (len(names) + 1)}",
-    ]
-    for arm in study.arms:
-        rate = results.best_rate(arm)
-        values = " | ".join(describe_value(results, arm, name) for name in names)
-        rows.append(f"| {arm} | {'-' if rate is None else f'{rate:g}'} | {values} |")
-    return "\n".join(rows)
-
-
-def _cost(results: Results) -> str:
-    if not results.cells:
-        return ""
-    minutes = sum(cell["seconds"] for cell in results.cells.values()) / 60
-    processors = sorted({str(source["cpu_name"]) for source in results.sources})
-    commits = sorted({str(source["commit"])[:12] for source in results.sources})
-    where = f"{', '.join(processors)}; commit {', '.join(commits)}"
-    return f": {len(results.cells)} trainings, {minutes:,.0f} minutes of one thread; {where}"
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _draw(results: Results, docs: Path) -> Path | None:

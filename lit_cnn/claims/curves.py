@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -29,17 +30,20 @@ def steps_to(values: Sequence[float], threshold: float, window: int = 20, below:
     return int(passed[0]) + window if len(passed) else None
 
 
-def largest_stable_rate(results: Mapping[float, float | None], chance: float, margin: float = 0.1) -> float | None:
-    """Largest learning rate of a grid such that it and all lower ones learned; None if the lowest did not.
+def largest_stable_rate(results: Mapping[float, float | None], chance: float) -> float | None:
+    """Largest learning rate of a grid such that it and all lower ones are stable; None if the lowest is not.
+
+    A rate is stable if the accuracy after it exceeds the middle between chance and the best accuracy of the grid. So a
+    network that hardly learns at a rate, compared with what it can learn, does not count as stable there.
 
     Args:
-        results: Accuracy for each rate; None or NaN if the training diverged.
+        results: Accuracy for each rate, of one arm with one seed; None or NaN if the training diverged.
         chance: Accuracy of guessing.
-        margin: How far above chance an accuracy must be to count as learned.
     """
+    best = max((value for value in results.values() if value is not None and not math.isnan(value)), default=chance)
     largest = None
     for rate, value in sorted(results.items()):
-        if value is None or not value >= chance + margin:
+        if value is None or not value > (chance + best) / 2:
             break
         largest = rate
     return largest

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lit_cnn.analysis.statistics import mean_interval
-from lit_cnn.claims.design import Question
+from lit_cnn.claims.design import Question, Study
 from lit_cnn.claims.results import Results
+from lit_cnn.claims.tuning import final_losses, is_unreached
 from lit_cnn.claims.verdict import Answer, Verdict
 
 # What a dataset of the studies is called; the first is a lossy copy.
@@ -21,18 +22,36 @@ DATASETS = {
 
 
 def describe_scale(results: Results) -> str:
-    """What decided: dataset, numbers of training images, epochs and seeds; or that it is exact."""
+    """What decided: dataset, numbers of images, length of the trainings and seeds; or that it is exact."""
     study = results.claim.study
     if study is None:
         return "an exact check"
     data = study.recipe["data"]
     name = DATASETS.get(str(data["class_path"]).rpartition(".")[2], str(data["class_path"]))
     size = data.get("init_args", {}).get("image_size")
-    images = "all" if study.train_images is None else f"{study.train_images:,}"
-    epochs = study.recipe.get("trainer", {}).get("max_epochs", 1)
-    seeds = len({cell.seed for cell in results.of(results.study_cells())}) or len(study.seeds)
+    entries = results.of(results.study_cells()).values()
+    num_tested = study.test_images or next((entry.get("num_tested") for entry in entries), None)
+    trained, tested = ("all" if number is None else f"{number:,}" for number in (study.train_images, num_tested))
+    images = f"{trained} training and {tested} test images"
     at_size = f" at {size}×{size}" if size else ""
-    return f"{name}{at_size}, {images} training images, {_count(epochs, 'epoch')}, {_count(seeds, 'seed')}"
+    return f"{name}{at_size}, {images}, {_length(study)}, {_seeds(results, len(study.seeds))}"
+
+
+def _length(study: Study) -> str:
+    """Epochs of the trainings, which may differ between arms or end at a loss."""
+    all_epochs = {study.settings(arm, 0.0)["trainer"].get("max_epochs", 1) for arm in study.arms}
+    if study.stop_at_loss is not None:
+        return f"until a training loss of {study.stop_at_loss:g}, at most {_count(max(all_epochs), 'epoch')}"
+    *first, last = sorted(all_epochs)
+    return f"{', '.join(map(str, first))} or {last} epochs" if first else _count(last, "epoch")
+
+
+def _seeds(results: Results, registered: int) -> str:
+    """Number of seeds that are finished in every arm, if it is not that of the claim's file."""
+    cells = results.study_cells()
+    unfinished = {cell.seed for cell in set(cells) - results.of(cells).keys()}
+    finished = len({cell.seed for cell in cells} - unfinished) or registered
+    return _count(registered, "seed") if finished == registered else f"{finished} of {registered} registered seeds"
 
 
 def _count(number: int, noun: str) -> str:
@@ -46,16 +65,16 @@ def describe_answer(answer: Answer) -> str:
     if answer.interval is None:
         return f"{text}: {answer.verdict.value}; {answer.missing}"
     interval = answer.interval
-    unit = "ratio" if question.scale == "log" else "difference" if len(question.contrast) > 1 else "value"
-    shown = f"{unit} {_number(interval.value)}"
+    shown = f"{question.unit} {_number(interval.value)}"
     if interval.low != interval.high:
         shown += f", 95 % interval {_number(interval.low)} to {_number(interval.high)}"
+        shown += f" over {answer.n} rounds" if answer.is_timed else ""
     elif answer.n > 1:
         shown += f", the same {answer.n} times"
     needed = ""
     if answer.verdict is Verdict.INCONCLUSIVE and answer.seeds_needed:
         number = "more than 10,000" if answer.seeds_needed > 10_000 else f"about {answer.seeds_needed:,}"
-        needed = f"; {number} seeds would decide"
+        needed = f"; {number} {'rounds' if answer.is_timed else 'seeds'} would decide"
     return f"{text}: {answer.verdict.value} ({shown}; asked: {_asked(question)}){needed}{_bounds(answer)}"
 
 
@@ -85,10 +104,12 @@ def describe_search(results: Results) -> list[str]:
     lines = [f"{arm}: no rate of the grid trains it" for arm in results.untrained(study.arms)]
     for arm in study.arms:
         rate = results.best_rate(arm)
-        if rate is not None and results.is_unreached(arm):
-            lines.append(
-                f"{arm}: no rate of the grid reaches the threshold of {study.tuning.measure}; its rate is the lowest"
-            )
+        search = results.search(arm)
+        if rate is not None and is_unreached(study, search):
+            chosen = f"its rate {rate:g} has the lowest training loss"
+            if not final_losses(study, search):
+                chosen = "its rate is the lowest"
+            lines.append(f"{arm}: no rate of the grid reaches the threshold of {study.tuning.measure}; {chosen}")
         elif rate in (lowest, highest) and lowest < highest:
             end, other = ("highest", "higher") if rate == highest else ("lowest", "lower")
             lines.append(f"{arm}: its rate {rate:g} is the {end} of the grid; a {other} one may be better")

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 
 # Measures that need no training of their own: of each arm's network, and of the accuracies over a grid of rates.
 OF_ARMS = ("parameters", "multiply_adds", "memory", "images_per_s")
+# Of these, the measures with one value for each round of a timing; the others are counted.
+TIMED = ("images_per_s",)
 OF_SWEEPS = ("largest_stable_rate",)
 # What names of measures begin with whose value, if it never is reached, is the planned number of steps.
 STEPS = "steps_"
@@ -30,7 +32,8 @@ class Question:
         contrast: Weight of each arm.
         expect: ``above``, ``below`` or ``within`` ± the threshold.
         threshold: In the unit of the measure; with ``log``, a ratio.
-        margin: A smaller effect than this counts as none: then ``above`` and ``below`` are refuted.
+        margin: A smaller effect than this counts as none: ``above`` and ``below`` are refuted if the effect is shown to be
+            smaller, even if it is shown to be there.
         scale: ``linear`` or ``log``.
         decides: Whether the verdict on the claim depends on it; otherwise it is only reported.
     """
@@ -43,6 +46,13 @@ class Question:
     margin: float = 0.0
     scale: Scale = "linear"
     decides: bool = True
+
+    @property
+    def unit(self) -> str:
+        """What the value of a seed is."""
+        if self.scale == "log":
+            return "ratio"
+        return "difference" if len(self.contrast) > 1 else "value"
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,8 @@ class Study:
         train_images: Number of training images; None for all.
         val_images: Number of validation images.
         test_images: Number of test images; None for all.
-        stop_at_loss: Training loss at which a training ends, so that arms are measured at an equal loss; None to train to
-            the end.
+        stop_at_loss: Training loss at which a training ends, so that arms are measured at an equal loss: one that does not
+            reach it has no values. None to train to the end.
         sweep: Whether every rate of the grid is trained with the seeds of the study, for measures over rates.
         budget_minutes: Planned minutes of one processor.
     """
@@ -119,7 +129,7 @@ def shorten(study: Study) -> Study:
     tuning = replace(study.tuning, rates=[rates[(len(rates) - 1) // 2]], seeds=study.tuning.seeds[:1])
     limits = {"train_images": 500, "val_images": 100, "test_images": 200}
     sizes = {name: min(limit, getattr(study, name) or limit) for name, limit in limits.items()}
-    return replace(study, recipe=recipe, arms=arms, tuning=tuning, seeds=study.seeds[:1], **sizes)
+    return replace(study, recipe=recipe, arms=arms, tuning=tuning, seeds=study.seeds[:1], stop_at_loss=None, **sizes)
 
 
 # What an arm cannot change, and what decides on it.

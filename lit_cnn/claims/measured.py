@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.claims import measures
+from lit_cnn.claims import curves, features, measures
 from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, Study
 from lit_cnn.claims.training import Trained
 from lit_cnn.data.splits import Split
@@ -25,8 +25,6 @@ from lit_cnn.network.sizes import takes
 
 # For training accuracy and loss, so many training images are enough.
 MAX_TRAINING_IMAGES = 5000
-# A rate is stable if the accuracy after it is at least this far above chance, in points.
-ABOVE_CHANCE = 10.0
 
 
 def _images(trained: Trained, split: Split) -> tuple[Tensor, Tensor]:
@@ -55,7 +53,7 @@ def steps_to_error(trained: Trained, error: float, window: int = 20) -> float:
 
     If it never is, the planned number of steps: a lower bound.
     """
-    steps = measures.steps_to(trained.history.errors, error, window)
+    steps = curves.steps_to(trained.history.errors, error, window)
     return float(trained.history.planned if steps is None else steps)
 
 
@@ -65,7 +63,7 @@ def steps_to_leave_chance(trained: Trained, share: float = 0.9, window: int = 20
     If it never is, the planned number of steps: a lower bound.
     """
     chance = math.log(trained.data.num_classes)
-    steps = measures.steps_to(trained.history.losses, share * chance, window)
+    steps = curves.steps_to(trained.history.losses, share * chance, window)
     return float(trained.history.planned if steps is None else steps)
 
 
@@ -123,7 +121,7 @@ def use_of_distant_features(trained: Trained) -> float:
     """
 
     def weigh(network: nn.Module) -> float:
-        uses = measures.use_of_earlier_features(network).values()
+        uses = features.use_of_earlier_features(network).values()
         ratios = [rows[-1][0] / rows[-1][-1] for rows in uses if rows[-1][-1]]
         return sum(ratios) / len(ratios)
 
@@ -131,7 +129,7 @@ def use_of_distant_features(trained: Trained) -> float:
 
 
 def accuracy_lost_without(trained: Trained, block: int, source: int) -> float:
-    """Test accuracy less that with the features of a source zeroed for the later layers of a dense block but the next one.
+    """Test accuracy less that with a source's features replaced by their means for the block's later layers but the next.
 
     Args:
         trained: A cell.
@@ -141,8 +139,13 @@ def accuracy_lost_without(trained: Trained, block: int, source: int) -> float:
     network = trained.model.network
     names = [name for name, module in network.named_modules() if isinstance(module, DenseBlock)]
     images, labels = _images(trained, "test")
-    without = measures.accuracy_without(network, images, labels, names[block], source, keep_next=True)
+    without = features.accuracy_without(network, images, labels, names[block], source, keep_next=True)
     return accuracy(trained) - 100 * without
+
+
+def feature_correlation(trained: Trained) -> float:
+    """Mean absolute correlation, over test images, between the features that enter the last linear layer."""
+    return features.feature_correlation(trained.model.network, _images(trained, "test")[0])
 
 
 OF_CELLS: Mapping[str, Callable[..., float | None]] = {
@@ -150,6 +153,7 @@ OF_CELLS: Mapping[str, Callable[..., float | None]] = {
     for function in (
         *(accuracy, loss, gap, steps_to_error, steps_to_leave_chance, accuracy_lost_by_shifts, accuracy_at_size, takes_size),
         *(accuracy_lost_by_noise, gradient_ratio, activation_decay, use_of_distant_features, accuracy_lost_without),
+        feature_correlation,
     )
 }
 
@@ -180,14 +184,18 @@ def check_measures(study: Study) -> None:
 
 
 def measure_cell(trained: Trained, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
-    """The measures of a cell by name; a diverged cell has none of its weights, but those of its history."""
+    """The measures of a cell by name.
+
+    A diverged cell has none of its weights, but those of its history. A cell that did not reach the loss at which arms are
+    compared has none at all.
+    """
     values: dict[str, float | None] = {}
     for name, description in wanted.items():
         arguments = dict(description)
         kind = arguments.pop("measure")
         if kind not in OF_CELLS:
             continue
-        if trained.diverged and not kind.startswith(STEPS):
+        if not trained.reached or (trained.diverged and not kind.startswith(STEPS)):
             values[name] = None
             continue
         value = OF_CELLS[kind](trained, **arguments)
@@ -213,5 +221,10 @@ def measure_arms(
 
 
 def measure_sweep(accuracies: Mapping[float, float | None], num_classes: int) -> float | None:
-    """Largest rate of a grid with which, as with all lower ones, the network learned."""
-    return measures.largest_stable_rate(accuracies, 100 / num_classes, ABOVE_CHANCE)
+    """Largest rate of a grid with which, as with all lower ones, an arm learned half of what it can learn with a seed.
+
+    Args:
+        accuracies: For each rate, in percent; None if the training diverged.
+        num_classes: Guessing is right once in so many images.
+    """
+    return curves.largest_stable_rate(accuracies, 100 / num_classes)

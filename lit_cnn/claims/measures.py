@@ -1,8 +1,8 @@
-"""Measures of a trained network for claims: accuracy under changes, speed, memory, gradients, use of features.
+"""Measures of a trained network for claims: accuracy under changes, speed, memory, gradients.
 
 Images are normalised float tensors (N, C, H, W) on the processor, labels (N,). A measure changes neither the network nor
 the state of the random numbers. Parameters and multiply-adds: :mod:`lit_cnn.network.counting`; measures of whole trainings:
-:mod:`lit_cnn.claims.curves`.
+:mod:`lit_cnn.claims.curves`; measures of features: :mod:`lit_cnn.claims.features`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_cnn.claims.curves import largest_stable_rate as largest_stable_rate
-from lit_cnn.claims.curves import steps_to as steps_to
-from lit_cnn.layers import DenseBlock
 from lit_cnn.network.base import evaluating
-from lit_cnn.network.names import nearest
 from lit_cnn.network.signs import gradient_rms
 from lit_cnn.network.sizes import takes
 
@@ -164,66 +160,6 @@ def peak_memory(network: nn.Module, images: Tensor) -> int:
     return sum(kept.values())
 
 
-def use_of_earlier_features(network: nn.Module) -> dict[str, list[list[float]]]:
-    """How much each layer of a dense block reads from each source.
-
-    Source: Huang et al. 2017, arXiv:1608.06993, Fig. 5.
-
-    Returns:
-        By the name of the dense block, for each layer, for each source (the block's input, then the earlier layers): mean
-        absolute weight of the layer's first convolution, divided by that of its most used source.
-
-    Raises:
-        ValueError: If the network has no dense block.
-    """
-    uses: dict[str, list[list[float]]] = {}
-    for name, block in _dense_blocks(network).items():
-        uses[name] = []
-        for index, layer in enumerate(block):
-            weight = layer.conv1.weight.detach().abs()
-            means = [weight[:, _channels(block, source)].mean().item() for source in range(index + 1)]
-            uses[name].append([mean / max(means) if max(means) else 0.0 for mean in means])
-    return uses
-
-
-def accuracy_without(
-    network: nn.Module, images: Tensor, labels: Tensor, block: str, source: int, keep_next: bool = False
-) -> float:
-    """Accuracy if the later layers of a dense block read zeros in place of one source; what follows the block reads it.
-
-    Args:
-        network: Has dense blocks.
-        images: Of any number.
-        labels: Of the images.
-        block: Name of the dense block, as in :func:`use_of_earlier_features`.
-        source: 0 for the block's input, else the number of a layer. A later layer must miss it.
-        keep_next: Whether the layer after the source still reads it, as it would in a network without dense connections.
-
-    Raises:
-        ValueError: If there is no such block or source.
-    """
-    blocks = _dense_blocks(network)
-    if block not in blocks:
-        raise ValueError(f"unknown dense block {block!r}; {nearest(block, blocks)}")
-    layers = list(blocks[block])
-    largest = len(layers) - (2 if keep_next else 1)
-    if not 0 <= source <= largest:
-        raise ValueError(f"source must be from 0 to {largest}, got {source}")
-    channels = _channels(blocks[block], source)
-
-    def remove(_: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        x = inputs[0].clone()
-        x[:, channels] = 0
-        return x
-
-    hooks = [layer.register_forward_pre_hook(remove) for layer in layers[source + keep_next :]]
-    try:
-        return accuracy(network, images, labels)
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 def gradient_ratio(network: nn.Module, images: Tensor, labels: Tensor, first: str, last: str) -> float:
     """Root mean square of the loss gradient of the first layer's weight, divided by that of the last one's.
 
@@ -260,19 +196,3 @@ def _logits(network: nn.Module, images: Tensor, change: Callable[[Tensor], Tenso
 
 def _accuracy(network: nn.Module, images: Tensor, labels: Tensor, change: Callable[[Tensor], Tensor]) -> float:
     return (_logits(network, images, change).argmax(dim=1) == labels).double().mean().item()
-
-
-def _dense_blocks(network: nn.Module) -> dict[str, DenseBlock]:
-    blocks = {name: module for name, module in network.named_modules() if isinstance(module, DenseBlock)}
-    if not blocks:
-        raise ValueError(f"{type(network).__name__} has no dense block; take a DenseNet")
-    return blocks
-
-
-def _channels(block: DenseBlock, source: int) -> slice:
-    """Which input channels of a block's layers come from a source; 0 is the block's input."""
-    layers = list(block)
-    in_channels = layers[0].conv1.in_channels
-    growth_rate = (block.out_channels - in_channels) // len(layers)
-    end = in_channels + source * growth_rate
-    return slice(end - growth_rate if source else 0, end)

@@ -33,17 +33,22 @@ INITIALISATIONS: dict[str, Callable[[Tensor], Any]] = {
     "normal_0.01": gaussian_,  # the paper of AlexNet
     "normal_0.1": partial(nn.init.normal_, std=0.1),  # a variance of 0.01, as the chapter has it
 }
-BLOCKS = ("conv", "mlpconv", "inception", "plain", "residual", "dense")
+BLOCKS = ("conv", "reduced", "mlpconv", "mlpconv_linear", "inception", "plain", "residual", "dense")
 HEADS = ("average", "linear", "hidden")
 
 
 class BlockNet(Network):
     """Stages of equal blocks, a pooling after each stage but the last, and a head.
 
-    The blocks are a convolution (``conv``), a convolution and two 1×1 ones (``mlpconv``; Lin et al. 2014), four parallel
-    branches (``inception``; Szegedy et al. 2015), two 3×3 convolutions without and with a shortcut (``plain``,
-    ``residual``; He et al. 2016), or layers that read all earlier ones (``dense``; Huang et al. 2017, with transitions that
-    halve the channels between stages). A normalisation stands before each activation.
+    Kinds of blocks; a normalisation stands before each activation:
+
+    - ``conv``: a convolution.
+    - ``reduced``: a 1×1 convolution to 3/8 of the width (rounded down) and one to the width: a branch of ``inception``.
+    - ``mlpconv``: a convolution and two 1×1 ones (Lin et al. 2014).
+    - ``mlpconv_linear``: the same, but the two 1×1 ones have neither normalisation nor activation.
+    - ``inception``: four parallel branches (Szegedy et al. 2015).
+    - ``plain``, ``residual``: two 3×3 convolutions without and with a shortcut (He et al. 2016).
+    - ``dense``: layers that read all earlier ones; transitions halve the channels between stages (Huang et al. 2017).
 
     Args:
         num_classes: Outputs.
@@ -52,7 +57,8 @@ class BlockNet(Network):
         widths: Channels of each stage. With ``dense``, the first is that of the first convolution and the others are not
             used but for their number.
         depths: Blocks in each stage; with ``dense``, layers.
-        kernel_size: Of ``conv`` and of the first convolution of ``mlpconv``; odd.
+        kernel_size: Of the first convolution of ``conv``, ``mlpconv`` and ``mlpconv_linear``, and of the second of
+            ``reduced``; odd.
         activation: Name of the function after each convolution.
         norm: ``none``, ``batch``, or ``group`` with four groups.
         lrn: Whether local response normalisation follows the first stage's activations (Krizhevsky et al. 2012).
@@ -154,9 +160,15 @@ class BlockNet(Network):
     def make_block(self, block: str, in_channels: int, width: int, kernel_size: int) -> nn.Module:
         if block == "conv":
             return nn.Sequential(*self.convolve(in_channels, width, kernel_size))
+        if block == "reduced":
+            narrow = max(1, 3 * width // 8)
+            return nn.Sequential(*self.convolve(in_channels, narrow, 1), *self.convolve(narrow, width, kernel_size))
         if block == "mlpconv":
             sizes = ((in_channels, kernel_size), (width, 1), (width, 1))
             return nn.Sequential(*(layer for channels, size in sizes for layer in self.convolve(channels, width, size)))
+        if block == "mlpconv_linear":
+            linear = (nn.Conv2d(width, width, 1) for _ in range(2))
+            return nn.Sequential(*self.convolve(in_channels, width, kernel_size), *linear)
         if block == "inception":
             return Branches(self.convolve, in_channels, width)
         return Pair(self.convolve, self.make_activation, in_channels, width, block == "residual")
@@ -191,10 +203,10 @@ class LitBlockNet(LitClassifier):
     Args:
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
-        block: ``conv``, ``mlpconv``, ``inception``, ``plain``, ``residual`` or ``dense``.
+        block: ``conv``, ``reduced``, ``mlpconv``, ``mlpconv_linear``, ``inception``, ``plain``, ``residual`` or ``dense``.
         widths: Channels of each stage.
         depths: Blocks in each stage.
-        kernel_size: Of ``conv`` and ``mlpconv``.
+        kernel_size: Of ``conv``, ``reduced``, ``mlpconv`` and ``mlpconv_linear``.
         activation: ``relu``, ``tanh`` or ``sigmoid``.
         norm: ``none``, ``batch`` or ``group``.
         lrn: Whether local response normalisation follows the first stage.

@@ -14,7 +14,8 @@ from lit_cnn.analysis.table import Table
 from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
-from lit_cnn.claims.tables import tabulate_arms
+from lit_cnn.claims.standing import describe_change, describe_next, describe_provenance, describe_warnings
+from lit_cnn.claims.tables import WIDTH_ON_PAGES, tabulate_arms
 from lit_cnn.claims.verdict import Verdict
 
 # Class of a verdict in the page's style.
@@ -24,8 +25,6 @@ MARKS = {
     Verdict.INCONCLUSIVE.value: "inconclusive",
     Verdict.OPEN.value: "open",
 }
-# Columns of the settings of an arm.
-SETTINGS_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,10 @@ class ClaimSection:
 
     Args:
         results: Its results.
+        verdict: As the values and the present file give it.
+        change: Whether the file was changed; may be empty.
+        warnings: What makes the results less certain than they look, in sentences.
+        todo: Number of missing trainings, and the command; may be empty.
         scale: At which it was decided.
         answers: To its questions: verdict and sentence.
         search: What a reader must know about the tuned rates, in sentences.
@@ -44,6 +47,10 @@ class ClaimSection:
     """
 
     results: Results
+    verdict: str
+    change: str
+    warnings: Sequence[str]
+    todo: str
     scale: str
     answers: Sequence[tuple[str, str]]
     search: Sequence[str]
@@ -61,7 +68,8 @@ def write_claims(all_results: Sequence[Results]) -> str:
     """
     several = len(all_results) > 1
     first = all_results[0].claim
-    verdicts = Counter(results.verdict for results in all_results)
+    sections = [_section(results) for results in all_results]
+    verdicts = Counter(section.verdict for section in sections)
     counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in MARKS if verdicts[verdict])
     return page.render(
         "claims.html",
@@ -70,37 +78,23 @@ def write_claims(all_results: Sequence[Results]) -> str:
         several=several,
         verdicts=verdicts,
         marks=MARKS,
-        claims=[_section(results) for results in all_results],
+        claims=sections,
     )
 
 
 def _section(results: Results) -> ClaimSection:
-    figure = figure_of(results)
+    figure, verdict = figure_of(results), results.verdict_now()
     return ClaimSection(
         results,
+        verdict.value,
+        describe_change(results),
+        describe_warnings(results),
+        describe_next(results, verdict),
         describe_scale(results),
         [(answer.verdict.value, describe_answer(answer)) for answer in results.answers()] if results.cells else [],
         describe_search(results) if results.cells else [],
         [(fact["holds"], text) for fact, text in zip(results.facts, describe_facts(results), strict=True)],
-        tabulate_arms(results, SETTINGS_WIDTH) if results.claim.study is not None and results.cells else None,
+        tabulate_arms(results, WIDTH_ON_PAGES) if results.claim.study is not None and results.cells else None,
         None if figure is None else page.svg(figure, f"values and curves of claim {results.claim.number}"),
-        list(_provenance(results)),
+        describe_provenance(results),
     )
-
-
-def _provenance(results: Results) -> list[tuple[str, Any]]:
-    """Files, commits, machines and cost."""
-    first = results.digests[0] if results.digests else None
-    rows: list[tuple[str, Any]] = [("file", results.claim.path.name), ("digest of the file", results.claim.digest)]
-    if first is not None:
-        changed = f"changed; its digest was {first['digest']}" if results.changed else "not changed"
-        rows += [("since the first run", changed), ("first run", f"{first['time']}, commit {first['commit']}")]
-        rows.append(("results", results.path.name))
-    for source in results.sources:
-        machine = f"{source['processors']} × {source['cpu_name']} ({source['cpu']})"
-        rows.append(("trained on", f"{machine}, torch {source['torch']}, commit {source['commit']}"))
-    if results.cells:
-        diverged = sum(bool(cell["diverged"]) for cell in results.cells.values())
-        rows.append(("trainings", f"{len(results.cells):,}" + (f", of which {diverged:,} diverged" if diverged else "")))
-        rows.append(("seconds of training", f"{sum(cell['seconds'] for cell in results.cells.values()):,.0f}"))
-    return rows

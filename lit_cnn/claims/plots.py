@@ -32,10 +32,11 @@ TITLES = {
     "activation_decay": "activations of last over first layer",
     "use_of_distant_features": "gain in use of distant features",
     "accuracy_lost_without": "points lost without source {source} of block {block}",
+    "feature_correlation": "mean absolute correlation of features",
     "parameters": "parameters",
     "multiply_adds": "multiply-adds of an image",
     "memory": "bytes that a step keeps for its backward pass",
-    "images_per_s": "training images per second",
+    "images_per_s": "training images per second of one thread",
     "largest_stable_rate": "largest stable learning rate",
 }
 DEFAULTS = {"split": "test", "when": "start"}

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, Question, Study
+from lit_cnn.claims.cells import STUDY, TUNE, Cell
+from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, TIMED, Question
 from lit_cnn.claims.study import RESULTS, Claim
+from lit_cnn.claims.tuning import Search, choose_rate
 from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
 
-TUNE, STUDY = "tune", "study"
 # Stands for the seed of what is counted, not measured.
 COUNTED = -1
 # What a finished cell has in the file, besides its curve.
 KEYS_OF_CELLS = ("key", "arm", "rate", "seed", "purpose", "values", "steps", "planned", "diverged", "num_classes")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is trained once.
-
-    Args:
-        arm: Name of the arm.
-        rate: Learning rate.
-        seed: Of everything.
-        purpose: ``tune`` chooses the rate, ``study`` decides.
-    """
-
-    arm: str
-    rate: float
-    seed: int
-    purpose: str
-
-    def key(self, study: Study) -> str:
-        """Digest of all that the cell's values depend on: a study whose file changed keeps the cells that did not."""
-        measures = study.measures if self.purpose == STUDY else {study.tuning.measure: study.measures[study.tuning.measure]}
-        content = [study.settings(self.arm, self.rate), self.seed, self.purpose, measures]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass
@@ -148,7 +125,7 @@ class Results:
     def best_rate(self, arm: str) -> float | None:
         """The tuned rate of an arm; None if the search is not finished, or no rate trains the arm.
 
-        Of equal rates, the lowest.
+        See :func:`lit_cnn.claims.tuning.choose_rate`.
         """
         return self._search(arm)[0]
 
@@ -156,31 +133,22 @@ class Results:
         """Those of some arms that no rate of the grid trains: with each, a seed of the search diverged."""
         return [arm for arm in arms if self._search(arm) == (None, True)]
 
-    def is_unreached(self, arm: str) -> bool:
-        """Whether the rate of an arm is chosen by steps to a threshold that no rate of the grid reaches."""
-        study = self.claim.study
-        assert study is not None
-        name = study.tuning.measure
-        done = self.of(cell for cell in self.tuning_cells() if cell.arm == arm).values()
-        counts_steps = str(study.measures[name]["measure"]).startswith(STEPS)
-        return counts_steps and all(entry["values"].get(name) == entry["planned"] for entry in done)
+    def search(self, arm: str) -> Search:
+        """The finished trainings of the search of an arm's rate."""
+        done = self.of(cell for cell in self.tuning_cells() if cell.arm == arm)
+        search: dict[float, list[dict[str, Any]]] = {}
+        for cell, entry in done.items():
+            search.setdefault(cell.rate, []).append(entry)
+        return search
 
     def _search(self, arm: str) -> tuple[float | None, bool]:
         """The tuned rate of an arm, and whether its search is finished."""
         study = self.claim.study
         assert study is not None
-        wanted = [cell for cell in self.tuning_cells() if cell.arm == arm]
-        done = self.of(wanted)
-        if len(done) < len(wanted):
+        search = self.search(arm)
+        if sum(map(len, search.values())) < len(study.tuning.rates) * len(study.tuning.seeds):
             return None, False
-        scores: dict[float, float] = {}
-        for rate in study.tuning.rates:
-            values = [entry["values"].get(study.tuning.measure) for cell, entry in done.items() if cell.rate == rate]
-            diverged = any(entry["diverged"] for cell, entry in done.items() if cell.rate == rate)
-            if not diverged and all(value is not None for value in values):
-                scores[rate] = sum(values) / len(values)
-        sign = 1 if study.tuning.highest else -1
-        return max(scores, key=lambda rate: (sign * scores[rate], -rate), default=None), True
+        return choose_rate(study, search), True
 
     def study_cells(self, num_seeds: int | None = None) -> list[Cell]:
         """The cells that decide; of arms whose rate is known."""
@@ -250,12 +218,26 @@ class Results:
         study = self.claim.study
         if study is None:
             return []
-        answers = []
+        answers, num_deciding = [], sum(question.decides for question in study.questions)
         for question in study.questions:
             without_rates = study.measures[question.measure]["measure"] in (*OF_ARMS, *OF_SWEEPS)
             untrained = [] if without_rates else self.untrained(question.contrast)
-            answers.append(answer(question, self.values(question), self.bounds(question), untrained))
+            bounds = self.bounds(question)
+            found = answer(question, self.values(question), bounds, untrained, self.reasons(question), num_deciding)
+            answers.append(replace(found, is_timed=study.measures[question.measure]["measure"] in TIMED))
         return answers
+
+    def reasons(self, question: Question) -> dict[str, str]:
+        """For arms that have no value with some seeds, why: no rate is stable, or the loss to stop at is not reached."""
+        study = self.claim.study
+        assert study is not None
+        if study.measures[question.measure]["measure"] in OF_SWEEPS:
+            return dict.fromkeys(question.contrast, "has no stable rate")
+        if study.stop_at_loss is None:
+            return {}
+        done = self.of(self.study_cells())
+        arms = {cell.arm for cell, entry in done.items() if not entry.get("reached", True)}
+        return dict.fromkeys(arms, f"does not reach the training loss {study.stop_at_loss:g}")
 
     def missing(self) -> int:
         """Number of trainings of the study that are not done; those of a search whose end is open count once a seed."""
@@ -268,10 +250,31 @@ class Results:
         unknown = [arm for arm in study.arms if not study.sweep and self._search(arm) == (None, False)]
         return num_open + len(cells) - len(self.of(cells)) + len(unknown) * len(study.seeds)
 
+    def verdict_now(self) -> Verdict:
+        """The verdict that the values and the present file give; open for an outdated file and for a stopped study."""
+        is_stopped = self.verdict == Verdict.OPEN.value and self.missing() > 0
+        return Verdict.OPEN if self.is_outdated or is_stopped else self.decide()
+
+    def stored_verdict(self) -> Verdict:
+        """The verdict of the last run, which takes no time; open for an outdated file."""
+        return Verdict.OPEN if self.is_outdated else Verdict(self.verdict)
+
     def decide(self) -> Verdict:
         """The verdict on the claim: its exact facts and its questions together."""
         facts = [Verdict.SUPPORTED if fact["holds"] else Verdict.REFUTED for fact in self.facts]
         return combine([*facts, *(one.verdict for one in self.answers() if one.question.decides)])
+
+    def sources_of_cells(self) -> list[dict[str, Any]]:
+        """Machines and commits of the trainings that decide, with those of their search."""
+        if self.claim.study is None:
+            return []
+        numbers = {entry.get("source") for entry in self.of([*self.tuning_cells(), *self.study_cells()]).values()}
+        return [source for number, source in enumerate(self.sources) if number in numbers]
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the file of the claim is another than at the last run."""
+        return bool(self.digests) and self.digests[-1]["digest"] != self.claim.digest
 
     @property
     def changed(self) -> bool:

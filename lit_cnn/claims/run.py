@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -13,8 +13,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from lit_cnn.analysis.provenance import describe_machine
+from lit_cnn.claims.cells import STUDY, Cell
 from lit_cnn.claims.design import Study, shorten
-from lit_cnn.claims.results import STUDY, Cell, Results
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import Claim
 from lit_cnn.claims.verdict import Verdict
 from lit_cnn.claims.workers import start_workers
@@ -23,6 +24,8 @@ from lit_cnn.runs.ledger import Ledger, now
 
 # Points of a curve that are kept.
 MAX_POINTS = 40
+# Steps in the mean that is the final loss.
+NUM_FINAL = 20
 # Images in the batch whose memory and speed are measured, if the data do not say.
 BATCH = 128
 
@@ -134,21 +137,16 @@ def check(number: int) -> list[dict[str, Any]]:
 
 def run_cell(study: Study, cell: Cell, data_dir: Path) -> dict[str, Any]:
     """Trains and measures one cell of a study with one thread, so that its numbers are the same wherever it is trained."""
-    import torch
-
     from lit_cnn.claims.measured import measure_cell
-    from lit_cnn.claims.training import train
+    from lit_cnn.claims.training import one_thread, train
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         trained = train(study.settings(cell.arm, cell.rate), cell.seed, data_dir)
         # The search of a rate sees no test image.
         name = study.tuning.measure
         values = measure_cell(trained, study.measures if cell.purpose == STUDY else {name: study.measures[name]})
-    finally:
-        torch.set_num_threads(threads)
     history = trained.history
+    reached = {} if study.stop_at_loss is None else {"reached": trained.reached}
     return {
         "values": values,
         "curve": _thin(history.losses) if cell.purpose == STUDY else [],
@@ -157,9 +155,11 @@ def run_cell(study: Study, cell: Cell, data_dir: Path) -> dict[str, Any]:
         "images": history.images,
         "seconds": round(history.seconds, 2),
         "diverged": trained.diverged,
+        "final_loss": None if trained.diverged else _final_loss(history.losses),
         "num_classes": trained.data.num_classes,
         "data": trained.data.name,
         "num_tested": len(trained.data.source.splits["test"].labels),
+        **reached,
     }
 
 
@@ -173,15 +173,14 @@ def run_quickly(claim: Claim, data_dir: Path, report: Report) -> None:
     check_runnable(study, data_dir)
     for arm in study.arms:
         entry = run_cell(study, Cell(arm, study.tuning.rates[0], study.seeds[0], STUDY), data_dir)
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
-        report(f"{arm}: {shown or 'diverged'}; {entry['seconds']:.1f} s")
+        report(f"{arm}: {_show(entry)}; {entry['seconds']:.1f} s")
 
 
 def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, Any]]:
-    """Parameters, multiply-adds, memory and speed of each arm's network; speeds are measured in turn."""
+    """Parameters, multiply-adds, memory and speed of each arm's network; speeds are measured in turn, with one thread."""
     from lit_cnn.claims.images import make_data
     from lit_cnn.claims.measured import measure_arms
-    from lit_cnn.claims.training import make_model
+    from lit_cnn.claims.training import make_model, one_thread
 
     study = results.claim.study
     assert study is not None
@@ -192,7 +191,8 @@ def measure_all_arms(results: Results, data_dir: Path) -> dict[str, dict[str, An
         networks[arm] = make_model(settings, data, study.seeds[0]).network
         images[arm] = data.preprocessing(data.source.splits["train"].pixels[:BATCH])
     wanted = [measure["measure"] for measure in study.measures.values()]
-    return measure_arms(networks, images, wanted)
+    with one_thread():
+        return measure_arms(networks, images, wanted)
 
 
 def _train(
@@ -228,9 +228,13 @@ def _train(
             key = cell.key(study)
             results.cells[key] = {**asdict(cell), "key": key, **entry, "source": source}
             results.write()
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
             left = len(waiting) + len(running)
-            report(f"{cell.arm}, rate {cell.rate:g}, seed {cell.seed}: {shown or 'diverged'}; {left} left")
+            report(f"{cell.arm}, rate {cell.rate:g}, seed {cell.seed}: {_show(entry)}; {left} left")
+
+
+def _show(entry: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in entry["values"].items() if value is not None)
+    return shown or ("diverged" if entry["diverged"] else "did not reach the training loss")
 
 
 def _enter(ledger: Path, claim: Claim, cell: Cell, entry: dict[str, Any]) -> None:
@@ -254,6 +258,13 @@ def _note_source(results: Results) -> int:
     if source not in results.sources:
         results.sources.append(source)
     return results.sources.index(source)
+
+
+def _final_loss(losses: Sequence[float]) -> float | None:
+    """Mean loss of the last steps; None if it is no number."""
+    last = losses[-NUM_FINAL:]
+    mean = sum(last) / len(last) if last else math.nan
+    return round(mean, 6) if math.isfinite(mean) else None
 
 
 def _thin(values: Sequence[float]) -> list[list[float]]:

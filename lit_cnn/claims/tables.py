@@ -7,6 +7,9 @@ from lit_cnn.claims.describe import describe_value
 from lit_cnn.claims.results import Results
 from lit_cnn.system.text import shorten
 
+# Columns that the settings of an arm take on a page.
+WIDTH_ON_PAGES = 120
+
 
 def tabulate_arms(results: Results, width: int = 50) -> Table:
     """Settings, tuned rate and measures of each arm of a study.

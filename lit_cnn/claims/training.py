@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 
 from lit_cnn import models
@@ -55,6 +56,7 @@ class History(pl.Callback):
         self.errors: list[float] = []
         self.images = 0
         self.seconds = 0.0
+        self.reached = False  # the loss at which it stops
         self.planned = 0  # steps of a training that does not stop before its end
         self._hits = self._total = 0
 
@@ -76,7 +78,8 @@ class History(pl.Callback):
         self.images += len(batch[1])
         window = max(1, NUM_AVERAGED // len(batch[1]))
         if self.stop_at_loss is not None and len(self.losses) >= window:
-            trainer.should_stop = sum(self.losses[-window:]) / window < self.stop_at_loss
+            self.reached = sum(self.losses[-window:]) / window < self.stop_at_loss
+            trainer.should_stop = self.reached
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds = time.perf_counter() - self._started
@@ -102,6 +105,11 @@ class Trained:
     seed: int
     diverged: bool
     images: dict[Split, tuple[Tensor, Tensor]] = field(default_factory=dict)  # normalised, when they are first needed
+
+    @property
+    def reached(self) -> bool:
+        """Whether the training ended where it should: at its loss, if the study sets one."""
+        return self.settings["stop_at_loss"] is None or self.history.reached
 
     def at_start(self) -> LitClassifier:
         """The network as it was before the first step."""
@@ -166,6 +174,17 @@ def make_model(settings: Mapping[str, Any], data: ImageDataModule, seed: int) ->
         if cls is LitBlockNet:
             shape["image_size"] = data.image_size
         return cls(**{**shape, **given})
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes with one thread, so that numbers and speeds do not depend on what else the machine does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

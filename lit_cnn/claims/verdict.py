@@ -13,6 +13,8 @@ from lit_cnn.analysis.statistics import Interval, equivalence_p, mean_interval, 
 from lit_cnn.claims.design import Question
 
 ALPHA = 0.05
+# With fewer seeds, equal differences may be chance.
+MIN_EQUAL = 5
 # A measure by arm and seed.
 Values = Mapping[str, Mapping[int, float | None]]
 
@@ -39,6 +41,7 @@ class Answer:
         missing: Why there is no interval.
         num_bounds: How many of the values are only known to be at least as large: a threshold that was not reached.
         num_values: Number of all values.
+        is_timed: Whether the values are rounds of a timing, not seeds.
     """
 
     question: Question
@@ -49,24 +52,38 @@ class Answer:
     missing: str = ""
     num_bounds: int = 0
     num_values: int = 0
+    is_timed: bool = False
 
 
 def answer(
-    question: Question, values: Values, bounds: Mapping[str, Collection[int]] | None = None, untrained: Sequence[str] = ()
+    question: Question,
+    values: Values,
+    bounds: Mapping[str, Collection[int]] | None = None,
+    untrained: Sequence[str] = (),
+    reasons: Mapping[str, str] | None = None,
+    num_deciding: int = 1,
 ) -> Answer:
     """Decides a question.
 
-    ``above t`` is supported if the 95 % interval lies above t; else refuted if it lies below t + margin. ``below`` is its
-    mirror. ``within ±t`` is supported if two one-sided tests reject at 5 %, and refuted if the 95 % interval lies outside.
-    With ``log``, t is a ratio and the margin is a share: refuted below t · (1 + margin).
+    ``above t`` is refuted if the 95 % interval lies below t + margin, even if it lies above t: such an effect is smaller
+    than what matters. Otherwise it is supported if the interval lies above t. ``below`` is its mirror. ``within ±t`` is
+    supported if two one-sided tests reject at 5 %, and refuted if the 95 % interval lies outside. With ``log``, t is a ratio
+    and the margin is a share: refuted below t · (1 + margin).
 
-    A verdict that the unknown size of a lower bound could overturn is inconclusive.
+    If a statement has k deciding questions, one refutes it only with an interval of 1 − 0.05 / k (Bonferroni): if all its
+    parts are true, it is refuted in at most 5 % of studies. Support needs all of them and no correction, since each must
+    reject at 5 %: Berger 1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24, 295–300.
+
+    Measured differences that are all equal have no spread; at least :data:`MIN_EQUAL` of them decide. A verdict that the
+    unknown size of a lower bound could overturn is inconclusive.
 
     Args:
         question: The question.
         values: For each arm, the measure by seed; None where it is missing.
         bounds: For each arm, the seeds whose value is a lower bound.
         untrained: Arms that no rate of the grid trains.
+        reasons: For arms, what is wrong with the seeds that have no value.
+        num_deciding: Number k of the questions that decide on the statement.
     """
     arms = question.contrast
     if untrained:
@@ -79,7 +96,8 @@ def answer(
         column = [values[arm][seed] for seed in common]
         known[arm] = [value for value in column if value is not None]
         if len(known[arm]) < len(common):
-            text = f"{arm} has no value with {len(common) - len(known[arm])} of {len(common)} seeds"
+            reason = (reasons or {}).get(arm, "has no value")
+            text = f"{arm} {reason} with {len(common) - len(known[arm])} of {len(common)} seeds"
             return Answer(question, None, Verdict.INCONCLUSIVE, len(known[arm]), missing=text)
         if question.scale == "log" and min(known[arm]) <= 0:
             text = f"{arm} has a value of {min(known[arm]):g}, which has no ratio"
@@ -92,15 +110,20 @@ def answer(
         contrast += weight * (np.log(known[arm]) if log else np.array(known[arm], dtype=float))
     threshold = math.log(question.threshold) if log else question.threshold
     margin = math.log1p(question.margin) if log else question.margin
-    constant = len(common) == 1 or np.ptp(contrast) == 0
-    interval = Interval(*[float(contrast[0])] * 3) if constant else mean_interval(contrast)
-    verdict = _decide(question, contrast, interval, threshold, margin, constant)
+    alpha = ALPHA / (num_deciding if question.decides else 1)
+    interval, wider = _interval(contrast, ALPHA), _interval(contrast, alpha)
+    constant = interval.low == interval.high
+    if constant and len(common) < MIN_EQUAL and not _is_exact(values, arms):
+        value = math.exp(interval.value) if log else interval.value
+        text = f"{len(common)} equal {question.unit}s of {value:.4g} have no spread"
+        return Answer(question, None, Verdict.INCONCLUSIVE, len(common), missing=text)
+    verdict = _decide(question, contrast, interval, wider, threshold, margin)
     bounded = {arm: len(set((bounds or {}).get(arm, ())) & set(common)) for arm in arms}
     if not _holds_with_bounds(question, verdict, interval, [arms[arm] for arm, number in bounded.items() if number]):
         verdict = Verdict.INCONCLUSIVE
     needed = None
     if verdict is Verdict.INCONCLUSIVE and not any(bounded.values()):
-        needed = _seeds(question, contrast, threshold, margin)
+        needed = _seeds(question, contrast, threshold, margin, alpha)
     if log:
         interval = Interval(*(math.exp(end) for end in (interval.value, interval.low, interval.high)))
     num_values = len(common) * len(arms)
@@ -125,34 +148,45 @@ def _is_exact(values: Values, arms: Mapping[str, float]) -> bool:
     return all(set(values[arm]) == {-1} for arm in arms)
 
 
+def _interval(contrast: np.ndarray, alpha: float) -> Interval:
+    """Of the mean; a single value is counted, and has no spread."""
+    return mean_interval(contrast, 1 - alpha) if len(contrast) > 1 else Interval(*[float(contrast[0])] * 3)
+
+
 def _decide(
-    question: Question, contrast: np.ndarray, interval: Interval, threshold: float, margin: float, constant: bool
+    question: Question, contrast: np.ndarray, interval: Interval, wider: Interval, threshold: float, margin: float
 ) -> Verdict:
     if question.expect == "within":
         inside = -threshold < interval.low and interval.high < threshold
-        if inside if constant else equivalence_p(contrast, threshold) < ALPHA:
+        if inside if interval.low == interval.high else equivalence_p(contrast, threshold) < ALPHA:
             return Verdict.SUPPORTED
-        return Verdict.REFUTED if interval.low > threshold or interval.high < -threshold else Verdict.INCONCLUSIVE
-    sign = 1 if question.expect == "above" else -1
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    if low > sign * threshold:
-        return Verdict.SUPPORTED
-    return Verdict.REFUTED if high < sign * threshold + margin else Verdict.INCONCLUSIVE
+        return Verdict.REFUTED if wider.low > threshold or wider.high < -threshold else Verdict.INCONCLUSIVE
+    is_above = question.expect == "above"
+    low, high, highest = (
+        (interval.low - threshold, interval.high - threshold, wider.high - threshold)
+        if is_above
+        else (threshold - interval.high, threshold - interval.low, threshold - wider.low)
+    )
+    if highest < margin:
+        return Verdict.REFUTED
+    return Verdict.SUPPORTED if low > 0 and high >= margin else Verdict.INCONCLUSIVE
 
 
-def _seeds(question: Question, contrast: np.ndarray, threshold: float, margin: float) -> int | None:
-    """Seeds that would decide with 80 % power, if the effect is the one that was measured."""
+def _seeds(question: Question, contrast: np.ndarray, threshold: float, margin: float, alpha: float) -> int | None:
+    """Seeds that would decide with 80 % power, if the effect is the one that was measured; alpha is of a refutation."""
     sd, mean = float(contrast.std(ddof=1)) if len(contrast) > 1 else 0.0, float(contrast.mean())
     if not sd:
         return None
     if question.expect == "within":
         distance = abs(mean)
-        return seeds_for_equivalence(sd, threshold, mean) if distance < threshold else seeds_needed(sd, distance - threshold)
+        if distance < threshold:
+            return seeds_for_equivalence(sd, threshold, mean)
+        return seeds_needed(sd, distance - threshold, alpha=alpha) if distance > threshold else None
     sign = 1 if question.expect == "above" else -1
-    distances = [sign * (mean - threshold), sign * threshold + margin - sign * mean]
-    # An effect between threshold and margin can be shown to be either; the nearer one takes more seeds.
-    reachable = [distance for distance in distances if distance > 0]
-    return seeds_needed(sd, max(reachable)) if reachable else None
+    effect = sign * (mean - threshold)
+    # An effect between 0 and the margin can be shown to be above the one or below the other.
+    reachable = [(distance, level) for distance, level in ((effect, ALPHA), (margin - effect, alpha)) if distance > 0]
+    return min((seeds_needed(sd, distance, alpha=level) for distance, level in reachable), default=None)
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:

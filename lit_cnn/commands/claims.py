@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
 from lit_cnn.claims.results import Results
+from lit_cnn.claims.standing import describe_budget, describe_next, describe_verdict, describe_warnings
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
 from lit_cnn.claims.tables import tabulate_arms
-from lit_cnn.claims.verdict import Verdict
 from lit_cnn.commands.messages import OneLineParser, quiet, refuse
 from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
@@ -87,7 +87,7 @@ def print_claims(all_results: Sequence[Results]) -> None:
     """A row for each claim: number, statement, verdict."""
     rows = []
     for results in all_results:
-        verdict = results.verdict + (" (file changed)" if results.changed else "")
+        verdict = describe_verdict(results, results.stored_verdict())
         rows.append((results.claim.number, results.claim.statement, verdict, describe_scale(results)))
     print_table(("claim", "statement", "verdict", "decided by"), rows, right=("claim",))
 
@@ -135,15 +135,13 @@ def show(results: Results) -> None:
         print()
         for answer in results.answers():
             print(describe_answer(answer))
-    print(f"\nverdict: {results.verdict}, {describe_scale(results)}")
+    verdict = results.verdict_now()
+    print(f"\nverdict: {describe_verdict(results, verdict)}, {describe_scale(results)}")
     if claim.notes:
         print(claim.notes)
-    if results.changed:
-        print("the file of this claim was changed after its first run")
-    if results.cells and results.missing():
-        print(f"{results.missing()} trainings are missing; resume with: lit-cnn claims run {claim.number}")
-    elif results.verdict == Verdict.OPEN.value:
-        print(f"run it with: lit-cnn claims run {claim.number}")
+    lines = [describe_budget(results), *describe_warnings(results), describe_next(results, verdict)]
+    for line in filter(None, lines):
+        print(line)
 
 
 def _number(text: str) -> int:

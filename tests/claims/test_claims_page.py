@@ -53,13 +53,14 @@ def test_a_claim_has_questions_arms_figure_and_provenance(study: Results):
     assert "steps to 20 % training error" in page.text
     assert "Ioffe and Szegedy 2015, Table 2." in page.text
     assert "bn: its rate 0.01 is the lowest of the grid; a lower one may be better." in page.text
-    assert "digits at 28×28, 60 training images, 1 epoch" in page.text
+    assert "digits at 28×28, 60 training and 360 test images, 1 epoch, 3 seeds" in page.text
     # The file, when it was first used, and what the trainings took: 4 of the search and 6 of the study.
     assert f"digest of the file {study.claim.digest}" in page.text
     assert "since the first run not changed" in page.text
     assert "trained on 2 × Fake CPU (AVX2), torch 2.11, commit c0ffee" in page.text
     assert "trainings 10" in page.text
-    assert "seconds of training 15" in page.text
+    assert "time planned 1 min, used 0.25 min of one thread" in page.text
+    assert "95 % intervals over seeds, for these training and test images" in page.text
 
 
 def test_a_changed_file_notes_and_diverged_trainings_are_told(study: Results, tmp_path: Path):
@@ -68,6 +69,7 @@ def test_a_changed_file_notes_and_diverged_trainings_are_told(study: Results, tm
     next(iter(changed.cells.values()))["diverged"] = True
     page = check_page(write_claims([changed]))
     assert "The file of this claim was changed after its first run." in page.text
+    assert "not yet run (its file was changed)" in page.text
     assert f"changed; its digest was {study.claim.digest}" in page.text
     assert "The reason is <not> known." in page.text
     assert "trainings 10, of which 1 diverged" in page.text
@@ -101,7 +103,7 @@ def test_an_exact_claim_has_no_figure(exact: Results):
 def test_before_the_rates_are_known_nothing_is_drawn(study: Results):
     study.cells = {key: cell for key, cell in study.cells.items() if cell["purpose"] == "tune" and cell["rate"] == 0.1}
     assert figure_of(study) is None
-    assert "trainings are missing; resume with lit-cnn claims run 14" in check_page(write_claims([study])).text
+    assert "trainings are missing; resume with: lit-cnn claims run 14" in check_page(write_claims([study])).text
 
 
 def test_sizes_of_networks_are_drawn_too(tmp_path: Path):

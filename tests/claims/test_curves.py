@@ -28,5 +28,15 @@ def test_the_largest_stable_rate_is_the_last_before_the_first_failure():
     assert largest_stable_rate(results, chance=0.1) == 0.1
     assert largest_stable_rate({0.01: 0.8, 0.1: None, 1.0: 0.9}, chance=0.1) == 0.01
     assert largest_stable_rate({0.01: math.nan, 0.1: 0.9}, chance=0.1) is None
-    assert largest_stable_rate({0.01: 0.31, 0.1: 0.25}, chance=0.1, margin=0.2) == 0.01
     assert largest_stable_rate({}, chance=0.1) is None
+
+
+def test_a_stable_rate_learns_more_than_half_of_what_the_best_one_does():
+    results = {0.01: 0.9, 0.1: 0.51, 1.0: 0.50}  # the middle between chance and the best is 0.5
+    assert largest_stable_rate(results, chance=0.1) == 0.1
+    assert largest_stable_rate({0.01: 0.3, 0.1: 0.21, 1.0: 0.19}, chance=0.1) == 0.1
+    # The lowest rate learns little in so few steps, against what the best one does.
+    assert largest_stable_rate({0.01: 0.3, 0.1: 0.9}, chance=0.1) is None
+    assert largest_stable_rate({0.01: 0.1, 0.1: 0.1}, chance=0.1) is None
+    assert largest_stable_rate({0.01: 0.05, 0.1: 0.04}, chance=0.1) is None
+    assert largest_stable_rate({0.01: math.nan, 0.1: None}, chance=0.1) is None

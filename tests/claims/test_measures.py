@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lit_cnn.claims import measures
-from lit_cnn.layers import DenseBlock
 from lit_cnn.models import build
 
 
@@ -224,84 +223,11 @@ def test_memory_grows_with_the_batch_and_leaves_the_network_as_it_was():
     assert not network.training
 
 
-class Dense(nn.Module):
-    """One dense block between pixels and logits; its last layer's outputs are the logits."""
-
-    def __init__(self, bottleneck: bool = False) -> None:
-        super().__init__()
-        self.block = DenseBlock(3, 2, 4, bottleneck)
-        self.block.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x)[:, -4:].mean((2, 3))
-
-
-@pytest.mark.parametrize("bottleneck", [False, True])
-def test_use_of_earlier_features_is_the_mean_absolute_weight_by_source(bottleneck: bool):
-    network = Dense(bottleneck)
-    last = network.block.denselayer3.conv1.weight.data
-    last[:, :2], last[:, 2:6], last[:, 6:] = 1.0, -4.0, 2.0
-    network.block.denselayer2.conv1.weight.data[:] = 3.0
-    network.block.denselayer1.conv1.weight.data[:] = 0.0
-    assert measures.use_of_earlier_features(network) == {"block": [[0.0], [1.0, 1.0], [0.25, 1.0, 0.5]]}
-
-
-def test_a_network_without_dense_blocks_has_no_features_to_reuse():
-    with pytest.raises(ValueError, match="LeNet has no dense block; take a DenseNet"):
-        measures.use_of_earlier_features(build("lenet"))
-
-
-def reading(source: int) -> tuple[Dense, Tensor, Tensor]:
-    """A block whose last layer copies the outputs of one source, which are the labels; and images with labels."""
-    network = Dense()
-    for layer in network.block:
-        nn.init.zeros_(layer.conv1.weight)
-    start = 0 if source == 0 else 2 + 4 * (source - 1)
-    for channel in range(2):
-        for layer, first in ((network.block[2], start), *([(network.block[source - 1], 0)] if source else [])):
-            layer.conv1.weight.data[channel, first + channel, 1, 1] = 1.0
-    labels = torch.arange(40) % 2
-    images = F.one_hot(labels, 2).float().view(-1, 2, 1, 1).expand(-1, -1, 6, 6).clone()
-    return network, images, labels
-
-
-@pytest.mark.parametrize("used", [0, 1, 2])
-@pytest.mark.parametrize("removed", [0, 1, 2])
-def test_accuracy_falls_without_the_source_that_is_read(used: int, removed: int):
-    network, images, labels = reading(used)
-    assert measures.accuracy(network, images, labels) == 1
-    # Sources 1 and 2 copy the block's input.
-    falls = removed in (used, 0)
-    assert measures.accuracy_without(network, images, labels, "block", removed) == (0.5 if falls else 1)
-    assert measures.accuracy(network, images, labels) == 1
-
-
-def test_the_layer_after_a_source_can_keep_it():
-    # Layer 3 reads layer 1, and layer 2 does not; or layer 3 reads layer 2, which comes right before it.
-    network, images, labels = reading(1)
-    assert measures.accuracy_without(network, images, labels, "block", 1, keep_next=True) == 0.5
-    # Layer 2 still reads the block's input.
-    network, images, labels = reading(2)
-    assert measures.accuracy_without(network, images, labels, "block", 0) == 0.5
-    assert measures.accuracy_without(network, images, labels, "block", 1, keep_next=True) == 1
-    with pytest.raises(ValueError, match="source must be from 0 to 1, got 2"):
-        measures.accuracy_without(network, images, labels, "block", 2, keep_next=True)
-
-
 def test_shifted_images_lie_in_memory_as_the_images_do():
     network = Recorder()
     images = torch.randn(2, 3, 8, 8).to(memory_format=torch.channels_last)
     measures.accuracy_when_shifted(network, images, torch.zeros(2, dtype=torch.long))
     assert all(seen.is_contiguous(memory_format=torch.channels_last) for seen in network.seen)
-
-
-@pytest.mark.parametrize("source", [-1, 3])
-def test_a_source_must_have_later_layers(source: int):
-    network, images, labels = reading(1)
-    with pytest.raises(ValueError, match=f"source must be from 0 to 2, got {source}"):
-        measures.accuracy_without(network, images, labels, "block", source)
-    with pytest.raises(ValueError, match=r"unknown dense block 'blok'; .*block"):
-        measures.accuracy_without(network, images, labels, "blok", 0)
 
 
 def test_gradient_ratio_of_a_chain_follows_from_the_chain_rule():

@@ -99,6 +99,27 @@ def test_an_mlpconv_block_is_a_convolution_and_two_of_1x1():
     assert [conv.kernel_size for conv in layers(network, nn.Conv2d)] == [(5, 5), (1, 1), (1, 1)]
 
 
+def test_a_reduced_block_narrows_before_its_kernel_as_an_inception_branch_does():
+    block = make(block="reduced", widths=[32], depths=[1], kernel_size=5, norm="batch").stages[0][0]
+    convs = [(conv.in_channels, conv.out_channels, conv.kernel_size) for conv in layers(block, nn.Conv2d)]
+    assert convs == [(1, 12, (1, 1)), (12, 32, (5, 5))]
+    assert [type(layer) for layer in block] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
+    narrow = [make(block="reduced", widths=[width], depths=[1]).stages[0][0][0].out_channels for width in (1, 20, 25)]
+    assert narrow == [1, 7, 9]
+
+
+def test_a_linear_mlpconv_block_has_the_same_convolutions_but_one_activation():
+    block = make(block="mlpconv_linear", widths=[8], depths=[1], norm="batch").stages[0][0]
+    assert [type(layer) for layer in block] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d, nn.Conv2d]
+    shapes = {
+        name: [conv.weight.shape for conv in layers(make(block=name), nn.Conv2d)] for name in ("mlpconv", "mlpconv_linear")
+    }
+    assert shapes["mlpconv"] == shapes["mlpconv_linear"]
+    x = torch.randn(2, 8, 6, 6)
+    linear = block[3:]
+    assert torch.allclose(linear(2 * x) - linear(x), linear(x) - linear(0 * x), atol=1e-5)
+
+
 def test_a_dense_network_halves_channels_between_its_blocks():
     network = make(block="dense", widths=[8, 8, 8], depths=[2, 3, 1], growth_rate=4)
     blocks = layers(network, DenseBlock)
@@ -158,7 +179,7 @@ def test_a_head_that_flattens_takes_one_size(head: str):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"block": "resnet"}, "block must be one of conv, mlpconv, inception, plain, residual, dense, got 'resnet'"),
+        ({"block": "resnet"}, "block must be one of conv, reduced, .*, residual, dense, got 'resnet'"),
         ({"activation": "gelu"}, "activation must be one of relu, tanh, sigmoid, got 'gelu'"),
         ({"norm": "layer"}, "norm must be one of none, batch, group, got 'layer'"),
         ({"pooling": "max"}, "pooling must be one of max2, max3, avg2, got 'max'"),

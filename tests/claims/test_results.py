@@ -1,4 +1,4 @@
-"""Files of results: the choice of rates, what is resumed, what decides; and those of this project."""
+"""Files of results: what is resumed, what decides; and those of this project."""
 
 from __future__ import annotations
 
@@ -8,30 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from claim_files import CONTENT, QUESTION, entry, finish, write_claim
+from claim_files import CONTENT, QUESTION, RATES, STEPS, enter, entry, finish, results_of
 from conftest import ROOT
 
-from lit_cnn.claims.describe import describe_answer, describe_scale, describe_search, describe_value
-from lit_cnn.claims.results import STUDY, TUNE, Cell, Results
+from lit_cnn.claims.describe import describe_answer, describe_scale, describe_value
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.study import RESULTS, read_claims
 from lit_cnn.claims.verdict import Verdict
 
 EXPERIMENTS = ROOT / "experiments"
-RATES = [0.01, 0.1, 1.0]
-STEPS = {"rates": RATES, "seeds": [100], "measure": "steps", "highest": False}
-
-
-def results_of(tmp_path: Path, **changes: Any) -> Results:
-    changes = {"tuning": CONTENT["tuning"] | {"rates": RATES}} | changes
-    return Results.read(tmp_path, write_claim(tmp_path, **changes))
-
-
-def enter(results: Results, scores: dict[float, float | None], arm: str = "plain", seed: int = 100, **changes: Any) -> None:
-    """Enters the search of an arm."""
-    for rate, value in scores.items():
-        cell = Cell(arm, rate, seed, TUNE)
-        key = cell.key(results.claim.study)
-        results.cells[key] = {**vars(cell), "key": key, **entry(value, **changes), "source": 0}
 
 
 # The results of this project
@@ -46,85 +31,6 @@ def test_stored_verdicts_follow_from_the_stored_values():
         assert results.digests[-1]["digest"] == results.claim.digest, f"{path.stem}: run it again, its file has changed"
 
 
-# The choice of a rate
-
-
-@pytest.mark.parametrize(
-    ("scores", "expected"),
-    [
-        ({0.01: 60, 0.1: 80, 1.0: 70}, 0.1),
-        ({0.01: 60, 0.1: 80, 1.0: None}, 0.1),
-        ({0.01: 60, 0.1: None, 1.0: 70}, 1.0),
-        ({0.01: 80, 0.1: 80, 1.0: 80}, 0.01),
-        ({0.01: 60, 0.1: 80}, None),  # not finished
-        ({0.01: None, 0.1: None, 1.0: None}, None),
-    ],
-)
-def test_the_best_rate_is_that_of_the_highest_accuracy(tmp_path: Path, scores: dict[float, Any], expected: float | None):
-    results = results_of(tmp_path)
-    enter(results, scores)
-    assert results.best_rate("plain") == expected
-    assert results.best_rate("batch") is None
-
-
-def test_the_best_rate_may_be_that_of_the_fewest_steps(tmp_path: Path):
-    results = results_of(tmp_path, tuning=STEPS)
-    enter(results, {0.01: 3, 0.1: 1, 1.0: 1})
-    assert results.best_rate("plain") == 0.1
-
-
-def test_a_rate_with_which_one_seed_diverged_is_not_chosen(tmp_path: Path):
-    results = results_of(tmp_path, tuning={"rates": RATES, "seeds": [100, 101]})
-    enter(results, {0.01: 60, 0.1: 80, 1.0: 99})
-    enter(results, {0.01: 66, 0.1: 50, 1.0: None}, seed=101)
-    assert results.best_rate("plain") == 0.1  # 65 on average, against 63
-
-
-def test_the_study_takes_the_best_rate_of_each_arm_for_all_seeds(tmp_path: Path):
-    results = results_of(tmp_path)
-    enter(results, {0.01: 60, 0.1: 80, 1.0: 70})
-    assert results.study_cells() == [Cell("plain", 0.1, seed, STUDY) for seed in (0, 1)]
-    enter(results, {0.01: 60, 0.1: 50, 1.0: 70}, "batch")
-    assert set(results.study_cells()) == {Cell("plain", 0.1, 0, STUDY), Cell("plain", 0.1, 1, STUDY)} | {
-        Cell("batch", 1.0, seed, STUDY) for seed in (0, 1)
-    }
-    assert {cell.seed for cell in results.study_cells(num_seeds=1)} == {0}
-
-
-def test_a_rate_at_an_end_of_the_grid_is_told(tmp_path: Path):
-    results = results_of(tmp_path)
-    enter(results, {0.01: 60, 0.1: 50, 1.0: 55})
-    enter(results, {0.01: 60, 0.1: 50, 1.0: 70}, "batch")
-    assert describe_search(results) == [
-        "plain: its rate 0.01 is the lowest of the grid; a lower one may be better",
-        "batch: its rate 1 is the highest of the grid; a higher one may be better",
-    ]
-    enter(results, {0.01: 60, 0.1: 90, 1.0: 55})
-    enter(results, {0.01: 60, 0.1: 90, 1.0: 55}, "batch")
-    assert describe_search(results) == []
-
-
-def test_a_threshold_that_no_rate_reaches_is_told(tmp_path: Path):
-    results = results_of(tmp_path, tuning=STEPS)
-    enter(results, dict.fromkeys(RATES, 3))
-    assert describe_search(results) == [
-        "plain: no rate of the grid reaches the threshold of steps; its rate is the lowest",
-    ]
-
-
-def test_an_arm_that_no_rate_trains_makes_the_verdict_inconclusive(tmp_path: Path):
-    results = results_of(tmp_path)
-    enter(results, dict.fromkeys(RATES))
-    enter(results, dict.fromkeys(RATES, 50), "batch")
-    finish(results, lambda cell: entry(None if cell.arm == "plain" else 50.0))
-    assert results.missing() == 0
-    assert results.decide() is Verdict.INCONCLUSIVE
-    assert [describe_answer(one) for one in results.answers()] == [
-        "BatchNorm is better: inconclusive; no rate of the grid trains plain"
-    ]
-    assert describe_search(results)[0] == "plain: no rate of the grid trains it"
-
-
 # Verdicts
 
 
@@ -136,22 +42,22 @@ def test_the_verdict_comes_from_the_pairs_of_the_study(tmp_path: Path, gain: flo
     (answer,) = results.answers()
     assert answer.interval.value == pytest.approx(gain + 1.5)
     assert answer.n == 4
-    assert describe_scale(results) == "digits, 60 training images, 1 epoch, 4 seeds"
+    assert describe_scale(results) == "digits, 60 training and 40 test images, 1 epoch, 4 seeds"
 
 
 def test_questions_that_do_not_decide_are_only_told(tmp_path: Path):
     other = QUESTION | {"text": "BatchNorm is worse", "expect": "below", "decides": False}
     results = results_of(tmp_path, questions=[QUESTION, other])
-    finish(results, lambda cell: entry(50 + (cell.arm == "batch") * 9 + cell.seed))
+    finish(results, lambda cell: entry(50 + (cell.arm == "batch") * (9 + cell.seed / 10) + cell.seed))
     assert results.decide() is Verdict.SUPPORTED
     assert describe_answer(results.answers()[1]) == (
-        "BatchNorm is worse (does not decide): refuted (difference 9.00, the same 2 times; asked: below 0.00)"
+        "BatchNorm is worse (does not decide): refuted (difference 9.05, 95 % interval 8.41 to 9.69; asked: below 0.00)"
     )
 
 
 def test_a_fact_that_does_not_hold_refutes(tmp_path: Path):
     results = results_of(tmp_path)
-    finish(results, lambda cell: entry(50 + (cell.arm == "batch") * 9 + cell.seed))
+    finish(results, lambda cell: entry(50 + (cell.arm == "batch") * (9 + cell.seed / 10) + cell.seed))
     results.facts = [{"text": "1 + 1 = 2", "holds": True}]
     assert results.decide() is Verdict.SUPPORTED
     results.facts.append({"text": "1 + 1 = 3", "holds": False})
@@ -196,12 +102,36 @@ def test_steps_to_what_is_not_reached_are_lower_bounds(tmp_path: Path):
 def test_a_sweep_gives_the_largest_stable_rate(tmp_path: Path):
     measures = CONTENT["measures"] | {"stable": {"measure": "largest_stable_rate", "of": "test_accuracy"}}
     higher = QUESTION | {"measure": "stable", "scale": "log", "threshold": 1}
-    results = results_of(tmp_path, measures=measures, questions=[higher], sweep=True)
-    assert len(results.study_cells()) == 2 * 3 * 2  # arms, rates, seeds
+    results = results_of(tmp_path, measures=measures, questions=[higher], sweep=True, seeds=[0, 1, 2, 3, 4])
+    assert len(results.study_cells()) == 2 * 3 * 5  # arms, rates, seeds
     finish(results, lambda cell: entry(None if cell.arm == "plain" and cell.rate > 0.1 else 50.0))
     (answer,) = results.answers()
     assert (answer.interval.value, answer.verdict) == (pytest.approx(10), Verdict.SUPPORTED)
-    assert (answer.num_bounds, answer.num_values) == (2, 4)  # with BatchNorm, the grid ends first
+    assert (answer.num_bounds, answer.num_values) == (5, 10)  # with BatchNorm, the grid ends first
+    assert describe_answer(answer).startswith("BatchNorm is better: supported (ratio 10.00, the same 5 times; ")
+
+
+def test_an_arm_without_a_stable_rate_is_told(tmp_path: Path):
+    measures = CONTENT["measures"] | {"stable": {"measure": "largest_stable_rate", "of": "test_accuracy"}}
+    higher = QUESTION | {"measure": "stable", "scale": "log", "threshold": 1}
+    results = results_of(tmp_path, measures=measures, questions=[higher], sweep=True)
+    finish(results, lambda cell: entry(10.0 if cell.arm == "plain" and cell.seed == 1 else 50.0))
+    assert describe_answer(results.answers()[0]) == (
+        "BatchNorm is better: inconclusive; plain has no stable rate with 1 of 2 seeds"
+    )
+
+
+def test_one_of_several_deciding_questions_refutes_with_a_wider_interval(tmp_path: Path):
+    def verdict_of(num_deciding: int) -> Verdict:
+        right = QUESTION | {"expect": "below", "margin": 0}
+        more = [right | {"decides": number < num_deciding} for number in range(1, 4)]
+        results = results_of(tmp_path, questions=[QUESTION | {"margin": 0}, *more], seeds=[0, 1, 2, 3, 4])
+        finish(results, lambda cell: entry(50 + (cell.arm == "batch") * (cell.seed - 2 - 2.2) + cell.seed))
+        return results.decide()
+
+    # The 95 % interval of the difference is -4.16 to -0.24, that of 1 - 0.05 / 3 is -4.95 to 0.55.
+    assert verdict_of(1) is Verdict.REFUTED
+    assert verdict_of(3) is Verdict.INCONCLUSIVE
 
 
 # The file

@@ -13,8 +13,9 @@ from claim_files import CONTENT, entry, in_this_process, study_of, write_claim
 from filelock import FileLock
 
 from lit_cnn.claims import run as running
+from lit_cnn.claims.cells import STUDY, TUNE, Cell
 from lit_cnn.claims.design import Study
-from lit_cnn.claims.results import STUDY, TUNE, Cell, Results
+from lit_cnn.claims.results import Results
 from lit_cnn.claims.run import check_runnable, run, run_quickly
 from lit_cnn.claims.study import Claim, find_claim
 from lit_cnn.claims.verdict import Verdict
@@ -36,7 +37,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
 
     def train(_: Study, cell: Cell, __: Path) -> dict[str, Any]:
         cells.append(cell)
-        return entry(50 + 9 * (cell.arm == "batch") + cell.seed + cell.rate)
+        return entry(50 + (9 + cell.seed / 10) * (cell.arm == "batch") + cell.seed + cell.rate)
 
     replace_training(monkeypatch, train)
     return cells
@@ -58,6 +59,22 @@ def run_claim(claim: Claim, tmp_path: Path, **arguments: Any) -> Results:
 
 
 # The order of work
+
+
+def test_what_a_training_gives_is_reported(claim: Claim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def train(_: Study, cell: Cell, __: Path) -> dict[str, Any]:
+        return entry(None, diverged=cell.rate == 0.1) if cell.arm == "batch" else entry(cell.rate)
+
+    replace_training(monkeypatch, train)
+    lines: list[str] = []
+    run(Results.read(tmp_path, claim), HERE, 1, lines.append)
+    told = {line.split(";")[0] for line in lines if "seed 100" in line}
+    assert told == {
+        "batch, rate 0.1, seed 100: diverged",
+        "batch, rate 0.01, seed 100: did not reach the training loss",
+        "plain, rate 0.1, seed 100: val_accuracy 0.1, test_accuracy 0.1, steps 0.1",
+        "plain, rate 0.01, seed 100: val_accuracy 0.01, test_accuracy 0.01, steps 0.01",
+    }
 
 
 def test_rates_are_searched_before_the_study(claim: Claim, trained: list[Cell], tmp_path: Path):

@@ -98,10 +98,10 @@ def test_settings_of_an_arm_are_the_recipe_with_its_changes(tmp_path: Path):
 
 def test_a_short_study_has_one_rate_one_seed_and_one_epoch(tmp_path: Path):
     arms = {"plain": {}, "batch": {"model.norm": "batch", "trainer.max_epochs": 30}}
-    study = write_claim(tmp_path, arms=arms, train_images=None, val_images=5000).study
+    study = write_claim(tmp_path, arms=arms, train_images=None, val_images=5000, stop_at_loss=0.1).study
     assert study is not None
     short = shorten(study)
-    assert (short.tuning.rates, short.seeds) == ([0.01], [0])
+    assert (short.tuning.rates, short.seeds, short.stop_at_loss) == ([0.01], [0], None)
     assert (short.train_images, short.val_images, short.test_images) == (500, 100, 40)
     assert [short.settings(arm, 0.1)["trainer"]["max_epochs"] for arm in arms] == [1, 1]
 

@@ -49,19 +49,20 @@ def test_all_29_claims_are_listed(lit_cnn: Command):
     assert [line.split()[0] for line in lines[1:]] == [str(claim.number) for claim in claims] == list(map(str, range(1, 30)))
     assert lines[28].startswith("28 The custom initialisation draws")
     assert lines[28].endswith("an exact check")
-    assert "CIFAR-10 as JPEG copy at 32×32, 10,000 training images, 8 epochs, 5 seeds" in lines[1]
+    assert "CIFAR-10 as JPEG copy at 32×32, 10,000 training and all test images, 8 epochs, 5 seeds" in lines[1]
 
 
 @pytest.mark.usefixtures("finished")
 def test_the_list_has_verdicts_and_tells_of_changed_files(lit_cnn: Command, experiments: Path):
     write_claim(experiments, "02_it_harms", number=2, statement="BatchNorm harms.")
-    scale = "digits, 60 training images, 1 epoch"
+    scale = "digits, 60 training and 40 test images, 1 epoch"
     assert rows(lit_cnn("claims").stdout)[1:] == [
         f"1 BatchNorm helps. supported {scale}, 3 seeds",
         f"2 BatchNorm harms. not yet run {scale}, 2 seeds",
     ]
     write_claim(experiments, seeds=[0, 1, 2], questions=[QUESTION | {"threshold": 5}])
-    assert rows(lit_cnn("claims", "list").stdout)[1] == f"1 BatchNorm helps. supported (file changed) {scale}, 3 seeds"
+    listed = rows(lit_cnn("claims", "list").stdout)[1]
+    assert listed == f"1 BatchNorm helps. not yet run (its file was changed) {scale}, 3 seeds"
 
 
 @pytest.mark.usefixtures("finished")
@@ -80,14 +81,17 @@ def test_a_claim_is_shown_with_arms_numbers_interval_and_verdict(lit_cnn: Comman
         "",
         "BatchNorm is better: supported (difference 9.10, 95 % interval 8.85 to 9.35; asked: above 0.00)",
         "",
-        "verdict: supported, digits, 60 training images, 1 epoch, 3 seeds",
+        "verdict: supported, digits, 60 training and 40 test images, 1 epoch, 3 seeds",
         "So it is.",
+        "planned 1 min, used 0.017 min of one thread",
     ]
 
 
 def test_a_changed_file_is_told(lit_cnn: Command, finished: Results, experiments: Path):
     write_claim(experiments, seeds=[0, 1, 2, 3])
     lines = rows(lit_cnn("claims", "show", "1").stdout)
+    scale = "digits, 60 training and 40 test images, 1 epoch, 3 of 4 registered seeds"
+    assert f"verdict: not yet run (its file was changed), {scale}" in lines
     assert "the file of this claim was changed after its first run" in lines
     assert lines[-1] == "2 trainings are missing; resume with: lit-cnn claims run 1"
     assert len(finished.cells) == 2 * 2 + 2 * 3
@@ -96,7 +100,7 @@ def test_a_changed_file_is_told(lit_cnn: Command, finished: Results, experiments
 def test_a_claim_without_results_says_how_to_run_it(lit_cnn: Command, finished: Results):
     finished.path.unlink()
     assert rows(lit_cnn("claims", "show", "1").stdout)[-3:] == [
-        "verdict: not yet run, digits, 60 training images, 1 epoch, 3 seeds",
+        "verdict: not yet run, digits, 60 training and 40 test images, 1 epoch, 3 seeds",
         "So it is.",
         "run it with: lit-cnn claims run 1",
     ]
