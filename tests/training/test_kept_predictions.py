@@ -18,6 +18,7 @@ from lit_cnn.data import Digits, FakeImages
 from lit_cnn.inference.trained import load_run
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.class_scores import Predictions
@@ -139,25 +140,34 @@ def test_predictions_that_cannot_be_written_end_no_training(trainer: Callable[..
     assert len(run.read_metrics()) == 1
 
 
-def test_a_failure_leaves_no_predictions_of_another_network(tmp_path: Path):
-    class Nameless(FakeImages):
-        @property
-        def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
-            raise OSError("disk is full")
+@pytest.mark.parametrize("failure", [OSError("disk is full"), MemoryError("too little memory")])
+def test_a_failure_leaves_no_predictions_of_another_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+):
+    def fail(*_: object, **__: object) -> None:
+        raise failure
 
     predictions, path = Predictions(), tmp_path / "predictions" / "val.npz"
     predictions.add(torch.eye(3), torch.arange(3))
     keep_predictions(path, predictions, None, "val", None)
     assert path.is_file()
-    data = Nameless.__new__(Nameless)
-    with pytest.warns(UserWarning, match=r"val\.npz: disk is full$"):
-        keep_predictions(path, predictions, data, "val", None)
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.warns(UserWarning, match=rf"val\.npz: {failure}$"):
+        keep_predictions(path, predictions, None, "val", None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_of_images_may_have_any_bytes(tmp_path: Path):
-    from lit_cnn.runs.predictions import RunPredictions
+def test_images_are_named_by_their_data_or_numbered(tmp_path: Path):
+    predictions, path, data = Predictions(), tmp_path / "val.npz", FakeImages(num_images=30)
+    predictions.add(torch.eye(3), torch.arange(3), torch.tensor([2, 0, 1]))
+    keep_predictions(path, predictions, None, "val", None)
+    assert RunPredictions.read(path).images == ["2", "0", "1"]
+    data.setup("validate")
+    keep_predictions(path, predictions, data, "val", None)
+    assert RunPredictions.read(path).images == [data.splits["val"].name(position) for position in (2, 0, 1)]
 
+
+def test_names_of_images_may_have_any_bytes(tmp_path: Path):
     names = ["a\udcff.png", "ü/b.png"]
     RunPredictions(names, np.arange(2), np.eye(2, dtype=np.float32), ["a", "b"]).write(tmp_path / "val.npz")
     assert RunPredictions.read(tmp_path / "val.npz").images == names
