@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,9 +68,10 @@ def test_a_validation_of_some_images_is_not_kept(lit_cnn: Command):
 class Scripted(LitLeNet):
     """Reports validation accuracies of which the second and the fifth are the best."""
 
-    def on_validation_epoch_end(self) -> None:
-        super().on_validation_epoch_end()
-        self.log("val/acc", [0.2, 0.9, 0.1, 0.5, 0.9][self.current_epoch])
+    def log_dict(self, scores: dict[str, torch.Tensor], **options: Any) -> None:
+        # Logged twice, it would be the mean of both.
+        scripted = {"val/acc": [0.2, 0.9, 0.1, 0.5, 0.9][self.current_epoch]} if "val/acc" in scores else {}
+        super().log_dict(scores | scripted, **options)
 
 
 class Validations(Callback):
@@ -108,16 +110,26 @@ def train(make: Callable[..., Trainer], run: Run, max_epochs: int, *callbacks: C
         fitting.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
 
 
-def test_predictions_are_those_of_the_best_epoch_also_after_a_resume(trainer: Callable[..., Trainer], tmp_path: Path):
+def scores(entries: dict[str, Any]) -> dict[str, float]:
+    sources = ("val/checkpoint", "val/data", "val/digest")
+    return {name: float(value) for name, value in entries.items() if name.startswith("val/") and name not in sources}
+
+
+def test_predictions_and_scores_are_those_of_the_best_epoch_also_after_a_resume(
+    trainer: Callable[..., Trainer], tmp_path: Path
+):
     run, validations = Run(tmp_path / "run"), Validations()
     train(trainer, run, 4, validations, KilledAfter(3))
     assert len(validations.logits) == 3
     np.testing.assert_array_equal(run.read_predictions("val").logits, validations[1])
     train(trainer, run, 4, validations)
     np.testing.assert_array_equal(run.read_predictions("val").logits, validations[1])
+    assert scores(run.read_results()) == scores(run.read_metrics()[1])
     train(trainer, run, 5, validations)
     np.testing.assert_array_equal(run.read_predictions("val").logits, validations[-1])
     assert (validations[-1] != validations[1]).any()
+    assert scores(run.read_results()) == scores(run.read_metrics()[4]) != scores(run.read_metrics()[1])
+    assert {"val/acc", "val/loss", "val/f1"} <= scores(run.read_results()).keys()
 
 
 def test_a_resumed_training_removes_what_is_no_longer_of_its_network(trainer: Callable[..., Trainer], tmp_path: Path):

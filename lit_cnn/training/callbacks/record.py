@@ -146,6 +146,8 @@ class Recorder(Callback):
         if self.run and trainer.is_global_zero:
             results: dict[str, Any] = dict(self.training_results(trainer))
             if "val/acc" in results:
+                best = next(callback for callback in trainer.callbacks if isinstance(callback, Best))
+                results = best.scores | results
                 data = data_of(trainer)
                 results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
                 results |= {"val/data": name_of(data), "val/digest": getattr(data, "digest", None)}
