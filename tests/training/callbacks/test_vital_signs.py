@@ -192,6 +192,7 @@ def test_a_damaged_row_is_named(tmp_path: Path, row: str):
 DIGITS = ["fit", "--model", "mlp", "--data", "FakeImages", "--data.num_images", "160", "--data.batch_size", "10"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_continues_its_file(lit_cnn: Command, tmp_path: Path):
     arguments = [*DIGITS, "--model.schedule", "constant", "--trainer.max_epochs", "1", "--name"]  # twelve steps
     assert lit_cnn(*arguments, "one", "--diagnose", "5").returncode == 0
