@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import secrets
@@ -16,6 +15,7 @@ from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
 from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
+from lit_cnn.runs.metrics import read_rows, write_rows
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.system.paths import expand
 
@@ -272,22 +272,16 @@ class Run:
         return json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Rows of ``metrics.csv``, one for each epoch."""
-        if not self.metrics.is_file():
-            return []
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """Rows of ``metrics.csv``, one for each epoch.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        return read_rows(self.metrics) if self.metrics.is_file() else []
 
     def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         """Replaces ``metrics.csv``."""
-        rows = list(rows)
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        partial = self.metrics.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(self.metrics)
+        write_rows(self.metrics, rows)
 
 
 def _check_name(name: str) -> None:
