@@ -50,9 +50,8 @@ examples:
   lit-cnn resume latest
   lit-cnn test --run latest
   lit-cnn predict --run latest --images new_photos/
-  lit-cnn report latest
   lit-cnn fit --config experiments/digits/lenet.yaml --seeds 5 --test_after_fit
-  lit-cnn compare runs/digits/lenet runs/digits/resnet
+  lit-cnn compare runs/digits/lenet runs/digits/lenet_bn
   lit-cnn report latest
   lit-cnn claims show 14
   lit-cnn summary --model resnet18 --image_size 96

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,70 @@ from lit_cnn.data.splits import Split
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks
 from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.system.json_files import read_object
+from lit_cnn.system.text import printable, shorten
 
+# More images than any dataset has.
+MAX_IMAGES = 10**12
+
+
+def _is_share(value: Any) -> bool:
+    return _is_amount(value) and value <= 1
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_number_of_images(value: Any) -> bool:
+    return _is_amount(value) and value == int(value) and value <= MAX_IMAGES
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or _is_text(value)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_text, value))
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, int) and _is_number_of_images(one) for one in value.values())
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_object, value))
+
+
+# What the values in the files of a run must be, as far as a report needs them.
+RESULTS: dict[str, Callable[[Any], bool]] = {
+    "val/acc": _is_share,
+    "test/acc": _is_share,
+    "seconds": _is_amount,
+    "train/images_per_s": _is_amount,
+    "test/images": _is_number_of_images,
+    "test/digest": _is_text_or_none,
+}
+DATA: dict[str, Callable[[Any], bool]] = {
+    "digest": _is_text,
+    "classes": _are_names,
+    "channels": _is_number_of_images,
+    "counts": _are_counts,
+}
+ENVIRONMENT: dict[str, Callable[[Any], bool]] = {
+    "dataset": _is_text_or_none,
+    "variant": _is_text_or_none,
+    "packages": _is_object,
+    "earlier": _are_objects,
+}
 NOUNS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -50,26 +114,28 @@ class RunFacts:
             ValueError: If one of them is damaged; names it.
         """
         manifest = run.path / FILE_NAME
-        try:
-            data = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
-            if manifest.is_file() and not {"digest", "classes", "channels", "counts"} <= dict(data).keys():
-                raise ValueError("it does not say what the images are")
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{manifest} is damaged ({error})") from error
-        try:
-            results = dict(run.read_results())
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{run.results} is damaged ({error}): evaluate the run again") from error
+        data = read_object(manifest) if manifest.is_file() else {}
+        results, environment = run.read_results(), run.read_environment()
+        _check(manifest, data, DATA, complete=manifest.is_file())
+        _check(run.results, results, RESULTS)
+        if "test/acc" in results and "test/images" not in results:
+            raise ValueError(f"{run.results} is damaged: it has no test/images")
+        _check(run.environment, environment, ENVIRONMENT)
         rows = [
             {name: number for name, text in row.items() if (number := _number(text)) is not None}
             for row in run.read_metrics()
         ]
-        return cls(run, read_config(run), run.read_environment(), results, rows, data)
+        return cls(run, read_config(run), environment, results, rows, data)
 
     @property
     def is_tested(self) -> bool:
         """Whether its test images were looked at, and it was not trained further since."""
         return "test/acc" in self.results
+
+    @property
+    def diverged(self) -> str | None:
+        """Why the training diverged; None if it did not."""
+        return self.run.diverged
 
     @property
     def is_finished(self) -> bool:
@@ -100,7 +166,7 @@ class RunFacts:
     @property
     def num_images(self) -> dict[Split, int]:
         """Number of images in each split, as far as it is known."""
-        counts = {split: int(number) for split, number in self.data.get("counts", {}).items() if split in NOUNS}
+        counts = {split: number for split, number in self.data.get("counts", {}).items() if split in NOUNS}
         if self.is_tested and "test/images" in self.results:
             counts.setdefault("test", round(self.results["test/images"]))
         return counts
@@ -145,14 +211,35 @@ def scored_images(facts: RunFacts) -> Scored:
     tables = {split: run.evaluation_folder(split) / "confusion_matrix.csv" for split in splits}
     for split, table in () if kept else tables.items():
         if table.is_file():
-            with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                header, *rows = csv.reader(file)
-            confusion = np.array([[int(cell) for cell in row[1:]] for row in rows], dtype=np.int64)
-            return Scored(split, tuple(header[1:]), confusion, None)
+            return Scored(split, *_read_confusion(table), None)
     split = kept[0] if kept else "val"
     predictions = run.read_predictions(split)
     names = tuple(predictions.class_names)
     return Scored(split, names, confusion_of(predictions.labels, predictions.predicted, len(names)), predictions)
+
+
+def _read_confusion(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes and the numbers of images in a ``confusion_matrix.csv``."""
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            header, *rows = csv.reader(file)
+        names = tuple(header[1:])
+        confusion = np.array([[int(cell) for cell in row[1:]] for row in rows], dtype=np.int64)
+        if not names or confusion.shape != (len(names), len(names)) or confusion.min() < 0 or not confusion.any():
+            raise ValueError("it is no table of classes")
+    except (ValueError, OverflowError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged ({error}): evaluate the run again") from error
+    return names, confusion
+
+
+def _check(path: Path, content: dict[str, Any], rules: dict[str, Callable[[Any], bool]], complete: bool = False) -> None:
+    """Raises a ValueError if a value of a file is not what it must be, or, in a complete file, is missing."""
+    for name, is_right in rules.items():
+        if name not in content:
+            if complete:
+                raise ValueError(f"{path} is damaged: it has no {name}")
+        elif not is_right(content[name]):
+            raise ValueError(f"{path} is damaged: {name} is {shorten(printable(str(content[name])), 40)}")
 
 
 def _number(value: Any) -> float | None:

@@ -134,7 +134,10 @@ class _Report:
     def curves(self) -> list[Markup]:
         if not self.facts.rows:
             raise ValueError(f"no epoch was finished yet: lit-cnn resume {self.facts.run.path} continues the training")
-        return [page.svg(figure, f"{title} by epoch") for title, figure in run_plots.draw_curves(self.facts.rows)]
+        figures = run_plots.draw_curves(self.facts.rows)
+        if not figures:
+            raise ValueError(f"{self.facts.run.metrics} has no column that can be drawn: it is damaged")
+        return [page.svg(figure, f"{title} by epoch") for title, figure in figures]
 
     def confusion(self) -> dict[str, Any]:
         confusion, names = self.scored.confusion, self.scored.class_names

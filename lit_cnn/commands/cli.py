@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import torch
-import yaml
-from jsonargparse import Namespace, get_loader, set_loader
+from jsonargparse import Namespace
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import lit_cnn.models  # noqa: F401 - makes every model known by its name
 from lit_cnn.commands import configuration
-from lit_cnn.commands.arguments import name_classes_in_configuration
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.devices import check_number_of_processes
 from lit_cnn.commands.lengths import check_lengths
-from lit_cnn.commands.messages import DEBUG, explain, refuse
 from lit_cnn.commands.options import LINKED
+from lit_cnn.commands.parser import PARSER_MODE, Parser, read_short_names
 from lit_cnn.commands.policy import refuse_addresses, restrict_imports
 from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
@@ -49,24 +47,7 @@ from lit_cnn.training.precision import AutoTrainer, choose_precision
 
 # Processes that a launcher starts for the other devices find here the precision that the first process chose.
 PRECISION = "LIT_CNN_PRECISION"
-# The way in which jsonargparse reads files and values: YAML, with names of variants and datasets for classes.
-PARSER_MODE = "lit_cnn"
 TRAINER_DEFAULTS = {"max_epochs": 10, "enable_model_summary": False, "num_sanity_val_steps": 0}
-
-
-class Parser(LightningArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if ex is not None and os.environ.get(DEBUG):
-            raise ex
-        # The parser of a class's own arguments has one group, by its name.
-        classes = list(self.groups or ())
-        refuse(explain(message, classes[0] if len(classes) == 1 else None))
-
-
-def _read_yaml(text: str) -> Any:
-    return name_classes_in_configuration(get_loader("yaml")(text))
 
 
 class CLI(LightningCLI):
@@ -84,7 +65,7 @@ class CLI(LightningCLI):
         self.run: Run | None = None
         self.trainer: Trainer | None = None
         restrict_imports()
-        set_loader(PARSER_MODE, _read_yaml, (yaml.YAMLError,))
+        read_short_names()
         super().__init__(
             LitClassifier,
             ImageDataModule,

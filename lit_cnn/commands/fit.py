@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -14,15 +15,15 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI, PRECISION
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
-from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.commands.messages import ignore_warnings, in_one_line, quiet
 from lit_cnn.commands.monitors import check_monitors
 from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
-from lit_cnn.errors import Interrupted
+from lit_cnn.errors import Interrupted, TrainingError
 from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
-from lit_cnn.runs.folder import Run
+from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, read_number, started_by_a_launcher
@@ -113,6 +114,8 @@ class Training(CLI):
 
     # Whether the same command, given again, finds the folder that it has made.
     finds_its_folder = False
+    # Whether the folder stays if the training diverges in its first epoch.
+    keeps_diverged = False
 
     def _find_folder(self) -> Run | None:
         """The folder of the run: of an earlier one, the one that a launcher names, or a new one; None for a dry run."""
@@ -231,10 +234,15 @@ class Training(CLI):
             if self.trainer.global_step == 0:
                 raise ValueError("nothing was trained: the settings of the Trainer allow no step")
         except BaseException as error:  # Interrupted is a SystemExit, Ctrl-C a KeyboardInterrupt
-            self._discard_folder()
+            has_diverged = isinstance(error, TrainingError)
+            if not (has_diverged and self.keeps_diverged):
+                self._discard_folder()
+            if has_diverged:
+                self._note_divergence(str(error))
             if isinstance(error, Interrupted) and self.started_by_peer:
                 sys.exit(0)  # the first process gives the exit status; it would take another for a crash of this one
-            if self.recorder.trained and self.trainer.is_global_zero and self.run and self.run.last.is_file():
+            can_resume = self.recorder.trained and not has_diverged and self.run and self.run.last.is_file()
+            if can_resume and self.trainer.is_global_zero:
                 self._print_how_to_resume()
             raise
         if self.recorder.trained and (averaging := averages_that_never_began(self.trainer)):
@@ -243,6 +251,12 @@ class Training(CLI):
             stopped = was_stopped_early(self.trainer)
             reason = f"{stopped} has ended the training" if stopped else self.resumed.why_finished()
             print(f"nothing left to train: {reason}")
+
+    def _note_divergence(self, reason: str) -> None:
+        """Enters into ``results.json`` that the training diverged, if the folder stays."""
+        if self.run and self.run.config.is_file():
+            with contextlib.suppress(OSError):  # a full disk: the reason is printed all the same
+                self.run.add_results({DIVERGED: in_one_line(reason)})
 
     def _print_how_to_resume(self) -> None:
         options = self.resumed.options() if self.resumed else ""

@@ -78,6 +78,8 @@ def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:
                 f"{run.path}), or start a new run from these weights (--model.weights {run.path})"
             )
         match = _checkpoint_to_resume(run)
+        if reason := run.diverged:
+            warn(f"the training of {run.path} diverged earlier, and may diverge again: {reason}")
     else:
         files = {"best": run.best, "last": run.last}
         match = run.checkpoint if name is None else files[name] if files[name].is_file() else None

@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
             str(run.path),
             summary.dataset or "-",
             summary.variant or "-",
-            str(summary.epochs),
+            f"{summary.epochs} (diverged)" if summary.diverged else str(summary.epochs),
             _share(summary.val_acc),
             _share(summary.test_acc),
             str(summary.looks),

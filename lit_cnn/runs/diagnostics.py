@@ -67,12 +67,22 @@ def keep_signs_before(path: Path, step: int) -> None:
 
 
 def read_signs(path: Path) -> list[Sign]:
-    """The rows of a file; one that was cut off when its process was killed is left out."""
+    """The rows of a file; one that was cut off when its process was killed is left out.
+
+    Raises:
+        ValueError: If another row is damaged; names it.
+    """
+    # A row is whole if its line has ended: a number that was cut off is a number too.
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
     signs = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.reader(file):
-            if len(row) != len(COLUMNS) or row[0] == COLUMNS[0]:
-                continue
-            measures = (float(cell) if cell else None for cell in row[3:])
-            signs.append(Sign(int(row[0]), row[1], row[2], *measures))
+    for number, row in enumerate(csv.reader(whole), 1):
+        if row == list(COLUMNS):
+            continue
+        try:
+            step, layer, class_name, *measures = row
+            numbers = {name: float(cell) for name, cell in zip(MEASURES, measures, strict=True) if cell}
+            signs.append(Sign(int(step), layer, class_name, **numbers))
+        except ValueError as error:  # no number, or too few or too many cells
+            raise ValueError(f"line {number} of {path} is damaged") from error
     return signs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import secrets
@@ -16,6 +15,8 @@ from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
 from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
+from lit_cnn.runs.metrics import read_rows, write_rows
+from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.system.paths import expand
 
 if TYPE_CHECKING:
@@ -29,9 +30,13 @@ DEPTH = 3
 LEVELS = ("variant", "dataset")
 # Runs that differ in the seed alone have one more folder, their study, and these names in it.
 SEED_NAME = re.compile(r"seed-[0-9]+")
+# File of a study, see lit_cnn.runs.study.
+STUDY = "study.json"
 
 # Key in results.json of the scores on other data than those of the run, by the name of the data.
 OTHER_DATA = "other_data"
+# Key in results.json of the reason why a training diverged.
+DIVERGED = "diverged"
 
 
 class Run:
@@ -157,6 +162,9 @@ class Run:
         if self.metrics.exists() or any(self.checkpoints.glob("*.ckpt")):
             return
         shutil.rmtree(self.path)
+        study = self.path.parent / STUDY
+        if self._is_of_study and list(self.path.parent.iterdir()) == [study]:
+            study.unlink()
         for folder in list(self.path.parents)[: DEPTH + self._is_of_study]:
             if folder == Path() or any(folder.iterdir()):
                 break
@@ -177,10 +185,21 @@ class Run:
     def add_results(self, results: dict[str, Any], without: tuple[str, ...] = ()) -> None:
         """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with one of ``without``."""
         kept = {key: value for key, value in self.read_results().items() if not key.startswith(without)}
-        _write(self.results, json.dumps(kept | results, indent=2) + "\n")
+        write_object(self.results, kept | results)
 
     def read_results(self) -> dict[str, Any]:
-        return json.loads(self.results.read_text(encoding="utf-8")) if self.results.is_file() else {}
+        """The content of ``results.json``; empty without the file.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        return read_object(self.results) if self.results.is_file() else {}
+
+    @property
+    def diverged(self) -> str | None:
+        """Why the training diverged; None if it did not."""
+        reason = self.read_results().get(DIVERGED)
+        return None if reason is None else str(reason)
 
     def read_predictions(self, split: str) -> RunPredictions:
         """What the network answered for the images of ``val`` or ``test``.
@@ -239,7 +258,7 @@ class Run:
         earlier = before.pop("earlier", []) + ([before] if before else [])
         environment = {"id": identity, **describe_environment(device, precision, world_size)}
         environment |= {"dataset": dataset, "variant": variant, "changes": changes, "earlier": earlier}
-        _write(self.environment, json.dumps(environment, indent=2) + "\n")
+        write_object(self.environment, environment)
 
     def add_changes(self, step: int, changes: Iterable[Change]) -> None:
         """Enters into ``environment.json`` what a resumed run does otherwise from a step on."""
@@ -247,34 +266,22 @@ class Run:
         for change in changes:
             entry = {"time": environment["time"], "step": step, "setting": change.setting}
             environment["changes"].append(entry | {"from": change.own, "to": change.given})
-        _write(self.environment, json.dumps(environment, indent=2) + "\n")
+        write_object(self.environment, environment)
 
     def read_environment(self) -> dict[str, Any]:
         return json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Rows of ``metrics.csv``, one for each epoch."""
-        if not self.metrics.is_file():
-            return []
-        with self.metrics.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+        """Rows of ``metrics.csv``, one for each epoch.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
+        return read_rows(self.metrics) if self.metrics.is_file() else []
 
     def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         """Replaces ``metrics.csv``."""
-        rows = list(rows)
-        columns = list(dict.fromkeys(column for row in rows for column in row))
-        partial = self.metrics.with_suffix(".partial")
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(self.metrics)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+        write_rows(self.metrics, rows)
 
 
 def _check_name(name: str) -> None:

@@ -104,7 +104,7 @@ def count_looks(images: ImageSet, of_run: Ledger, of_all: Ledger) -> Looks:
     own = [look for look in of_run.entries() if images.are_in(look) or look.get("data") is None]
     looks = [look for look in of_all.entries() if images.are_in(look)]
     looks += [look for look in own if look not in looks]  # of a run that was made elsewhere
-    runs = {look.get("run") or look.get("path") for look in looks}
+    runs = {str(look.get("run") or look.get("path")) for look in looks}
     current = Path.cwd()
     shown = of_all.path.relative_to(current) if of_all.path.is_relative_to(current) else of_all.path
     return Looks(len(own), len(looks), len(runs), shown)

@@ -27,6 +27,7 @@ class RunSummary:
         looks: Number of looks at its own test set.
         num_bytes: Size of all files in the folder.
         date: When it was started or resumed last, with the time zone.
+        diverged: Why its training diverged; None if it did not.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class RunSummary:
     looks: int
     num_bytes: int
     date: datetime | None
+    diverged: str | None = None
 
 
 def summarise(run: Run) -> RunSummary:
@@ -58,6 +60,7 @@ def summarise(run: Run) -> RunSummary:
         looks=_read(lambda: count_looks(images, run.ledger, run.ledger).by_run, 0),
         num_bytes=_num_bytes(run.path),
         date=_read(lambda: datetime.fromisoformat(environment["time"]), None),
+        diverged=_read(lambda: run.diverged, None),
     )
 
 

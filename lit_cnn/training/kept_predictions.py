@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,6 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.training.class_scores import Predictions, names_of_classes
-
-# A full disk, too little memory, or names that data of a user's own do not have.
-FAILURES = (OSError, MemoryError, ValueError, LookupError, TypeError, AttributeError)
 
 
 def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str, checkpoint: str | None) -> None:
@@ -25,18 +23,17 @@ def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str
         split: ``val`` or ``test``.
         checkpoint: The evaluated checkpoint, relative to the run's folder.
     """
+    kept = RunPredictions(
+        images=names_of_images(data, split, predictions.positions.tolist()),
+        labels=predictions.labels,
+        logits=predictions.logits,
+        class_names=names_of_classes(data, predictions.logits.shape[1]),
+        digest=getattr(data, "test_digest" if split == "test" else "digest", None),
+        checkpoint=checkpoint,
+    )
     try:
-        images = getattr(data, "splits", {}).get(split)
-        name = str if images is None else images.name
-        RunPredictions(
-            images=[name(position) for position in predictions.positions.tolist()],
-            labels=predictions.labels,
-            logits=predictions.logits,
-            class_names=names_of_classes(data, predictions.logits.shape[1]),
-            digest=getattr(data, "test_digest" if split == "test" else "digest", None),
-            checkpoint=checkpoint,
-        ).write(path)
-    except FAILURES as error:
+        kept.write(path)
+    except (OSError, MemoryError) as error:
         remove_predictions(path)
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         rank_zero_warn(f"the predictions are not written to {path}: {reason}")
@@ -47,6 +44,13 @@ def remove_predictions(path: Path) -> None:
     with contextlib.suppress(OSError):  # no such file, a folder that is not empty, a disk that cannot be written
         path.unlink(missing_ok=True)
         path.parent.rmdir()
+
+
+def names_of_images(data: Any, split: str, positions: Sequence[int]) -> list[str]:
+    """File or number of some images of a split; their positions if the data module does not name them."""
+    images = getattr(data, "splits", {}).get(split)
+    name = str if images is None else images.name
+    return [name(position) for position in positions]
 
 
 def number_of_images(data: Any, split: str) -> int | None:

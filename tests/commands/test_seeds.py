@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from lit_cnn.data import digits
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import find_run, list_runs
+from lit_cnn.system.processors import OTHER_PROGRAMS
 from lit_cnn.training.callbacks.record import Recorder
 
 FIT = ["fit", "--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--data.batch_size", "256"]
@@ -142,7 +146,7 @@ def test_each_seed_trains_as_it_does_alone(lit_cnn: Command, tmp_path: Path, mon
 
 def test_other_settings_have_another_folder_or_are_refused(lit_cnn: Command, tmp_path: Path):
     assert lit_cnn(*ONE_EPOCH, "--seeds", "1", "--name", "a").returncode == 0
-    (run,) = tmp_path.glob("runs/digits/lenet/a/*")
+    (run,) = tmp_path.glob("runs/digits/lenet/a/seed-*")
     one = Run(run).read_results()
     for option, message in (
         (["--model.lr", "0.3"], "model.lr of {run} is 0.01 and cannot become 0.3: choose another --name"),
@@ -166,6 +170,7 @@ def test_a_run_is_no_folder_of_runs(lit_cnn: Command, tmp_path: Path):
     assert done.stderr.endswith("lenet/a is a run, and no folder of several: choose another --name\n")
 
 
+@pytest.mark.slow
 def test_a_stopped_study_is_resumed_by_the_same_command(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     study = [*ONE_EPOCH, "--seeds", "2", "--name", "my study"]
     on_train_batch_end = Recorder.on_train_batch_end
@@ -193,42 +198,129 @@ def test_a_stopped_study_is_resumed_by_the_same_command(lit_cnn: Command, tmp_pa
     assert all(len(run.ledger) == 1 for run in list_runs("runs") if run.path.name.startswith("seed-"))
 
 
-def test_a_diverged_seed_is_named_and_the_others_are_trained(
-    lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def diverges(monkeypatch: pytest.MonkeyPatch, seed: str, epoch: int = 0) -> None:
+    """Makes trainings with a seed diverge in an epoch."""
     training_loss = LitLeNet.training_loss
 
     def diverge(self: LitLeNet, *arguments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits, loss = training_loss(self, *arguments)
-        return logits, loss * (float("nan") if os.environ["PL_GLOBAL_SEED"] == "0" else 1)
+        is_meant = os.environ["PL_GLOBAL_SEED"] == seed and self.current_epoch == epoch
+        return logits, loss * (float("nan") if is_meant else 1)
 
     monkeypatch.setattr(LitLeNet, "training_loss", diverge)
-    done = lit_cnn(*ONE_EPOCH, "--seeds", "2")
+
+
+def test_a_diverged_seed_stays_and_is_named_each_time(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    diverges(monkeypatch, "0")
+    done = lit_cnn(*ONE_EPOCH, "--seeds", "2", "--name", "a")
     assert done.returncode == 1
     first, last = done.stderr.splitlines()
     assert first.startswith("lit-cnn: warning: seed 0: the training loss is nan in epoch 0, batch 0")
     assert last == "lit-cnn: warning: 1 of 2 seeds diverged: 0"
-    assert [run.path.name for run in list_runs("runs")] == ["seed-1"]
-    assert "one seed, 95 % interval over 144 images" in done.stdout
-    # Its folder may be left from a killed process.
-    (study,) = tmp_path.glob("runs/digits/lenet/*")
-    (study / "seed-0").mkdir()
-    monkeypatch.setattr(LitLeNet, "training_loss", training_loss)
-    assert lit_cnn(*ONE_EPOCH, "--seeds", "2").returncode == 0
-
-
-@pytest.mark.slow
-def test_a_study_is_of_the_same_images(lit_cnn: Command, tmp_path: Path):
-    write_photos(tmp_path / "photos", ("ant", "bee"), 10)
-    fit = ["fit", "--model", "LitLeNet", "--data", "photos", "--data.image_size", "28", "--trainer.max_epochs", "1"]
-    fit += ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--name", "a", "--seeds"]
-    assert lit_cnn(*fit, "1").returncode == 0
-    Image.new("RGB", (40, 40), "red").save(tmp_path / "photos" / "ant" / "new.png")
-    done = lit_cnn(*fit, "2")
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == (
-        "lit-cnn: error: the images are not those of runs/photos/lenet/a/seed-0: choose another --name for a new study"
+    study = tmp_path / "runs/digits/lenet/a"
+    assert sorted(run.path.name for run in list_runs("runs")) == ["seed-0", "seed-1"]
+    run = Run(study / "seed-0")
+    assert first.endswith(run.diverged)
+    assert json.loads((study / "study.json").read_text()) == {"seeds": [0, 1]}
+    table = done.stdout[done.stdout.index("seed  validation") :]
+    assert re.search(r"^ +0 +diverged$", table, re.MULTILINE)
+    assert re.search(
+        r"^validation accuracy .*\(one seed, 95 % interval over 144 images .*\); of 2 seeds, 1 diverged$", table, re.M
     )
+    # The same command does not train it again.
+    again = lit_cnn(*ONE_EPOCH, "--seeds", "2", "--name", "a")
+    assert again.returncode == 1
+    assert again.stdout.endswith(table)
+    assert "seed 0 (1 of 2): diverged earlier, runs/digits/lenet/a/seed-0" in again.stdout
+    assert f"{run.diverged}; to train it again, remove runs/digits/lenet/a/seed-0" in again.stderr
+    # Other commands name it too.
+    assert "0 (diverged)" in lit_cnn("runs").stdout
+    shutil.rmtree(study / "seed-1")
+    alone = lit_cnn(*ONE_EPOCH, "--seeds", "1", "--name", "a")
+    assert alone.returncode == 1
+    assert re.search(r"^ +0 +diverged$", alone.stdout, re.MULTILINE)
+    assert json.loads((study / "study.json").read_text()) == {"seeds": [0, 1]}
+
+
+def test_a_run_that_diverges_keeps_the_reason_until_it_is_trained_further(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patched:
+        diverges(patched, "0", epoch=1)
+        done = lit_cnn(*FIT, "--trainer.max_epochs", "2", "--name", "a")
+        assert done.returncode == 1
+        assert "resume with" not in done.stdout
+    run = find_run("latest")
+    reason = run.diverged
+    assert reason.startswith("the training loss is nan in epoch 1, batch 0")
+    assert "1 (diverged)" in lit_cnn("runs").stdout
+    resumed = lit_cnn("resume", "latest")
+    assert resumed.returncode == 0
+    told = f"the training of {run.path} diverged earlier, and may diverge again: {reason}"
+    assert resumed.stderr == f"lit-cnn: warning: {told}\n"
+    assert run.diverged is None
+    assert "val/loss" in run.read_results()
+
+
+def test_a_run_that_diverges_before_an_epoch_leaves_nothing(
+    lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    diverges(monkeypatch, "0")
+    assert lit_cnn(*ONE_EPOCH, "--name", "a").returncode == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_study_that_never_began_leaves_nothing(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "on_train_batch_end", stop)
+    done = lit_cnn(*ONE_EPOCH, "--seeds", "2")
+    assert done.returncode != 0
+    assert "stopped; resume with: lit-cnn fit" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_seeds_have_the_threads_of_the_first(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    busy, threads = iter([1.1, 0.0, 0.0]), torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(OTHER_PROGRAMS, "busy_processors", lambda: next(busy))
+    for module in ("lit_cnn.commands.threads", "lit_cnn.system.processors"):
+        monkeypatch.setattr(f"{module}.usable_processors", lambda: 2)
+    try:
+        done = lit_cnn(*ONE_EPOCH, "--seeds", "2", "--name", "a")
+        assert done.returncode == 0
+        assert done.stderr.count("other programs keep 1.1 of 2 processors busy: fit uses 1 of 2 threads") == 1
+        assert len(done.stderr.splitlines()) == 1
+        done = lit_cnn(*ONE_EPOCH, "--seeds", "3", "--name", "a")
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        torch.set_num_threads(threads)
+    runs = list_runs("runs")
+    assert [run.read_environment()["threads"] for run in runs] == [1, 1, 1]
+    assert json.loads((runs[0].path.parent / "study.json").read_text()) == {"seeds": [0, 1, 2]}
+
+
+@pytest.mark.parametrize("split", ["any", pytest.param("test", marks=pytest.mark.slow)])
+def test_a_study_is_of_the_same_images(lit_cnn: Command, tmp_path: Path, split: str):
+    folder = tmp_path / "photos"
+    if split == "test":
+        for name in ("train", "test"):
+            write_photos(folder / name, ("ant", "bee"), 10)
+    else:
+        write_photos(folder, ("ant", "bee"), 20)
+    fit = ["fit", "--model", "LitLeNet", "--data", "photos", "--data.image_size", "28", "--trainer.max_epochs", "1"]
+    fit += ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--name", "a"]
+    fit += ["--data.cache_dir", "null", "--seeds"]
+    assert lit_cnn(*fit, "1").returncode == 0
+    for number in range(10):
+        place = folder / "test" / "ant" if split == "test" else folder / "ant"
+        Image.new("RGB", (40, 40), (255, number, 0)).save(place / f"new{number}.png")
+    # Also if nothing is left to train.
+    for seeds in ("1", "2"):
+        done = lit_cnn(*fit, seeds)
+        assert done.returncode == 2
+        assert done.stderr == (
+            "lit-cnn: error: the images are not those of runs/photos/lenet/a/seed-0: choose another --name for a new study\n"
+        )
     assert [run.path.name for run in list_runs("runs")] == ["seed-0"]
 
 

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from lit_cnn.data import Digits, FakeImages
 from lit_cnn.inference.trained import load_run
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.class_scores import Predictions
@@ -66,9 +68,10 @@ def test_a_validation_of_some_images_is_not_kept(lit_cnn: Command):
 class Scripted(LitLeNet):
     """Reports validation accuracies of which the second and the fifth are the best."""
 
-    def on_validation_epoch_end(self) -> None:
-        super().on_validation_epoch_end()
-        self.log("val/acc", [0.2, 0.9, 0.1, 0.5, 0.9][self.current_epoch])
+    def log_dict(self, scores: dict[str, torch.Tensor], **options: Any) -> None:
+        # Logged twice, it would be the mean of both.
+        scripted = {"val/acc": [0.2, 0.9, 0.1, 0.5, 0.9][self.current_epoch]} if "val/acc" in scores else {}
+        super().log_dict(scores | scripted, **options)
 
 
 class Validations(Callback):
@@ -107,16 +110,26 @@ def train(make: Callable[..., Trainer], run: Run, max_epochs: int, *callbacks: C
         fitting.fit(model, datamodule=data, ckpt_path=path, weights_only=True)
 
 
-def test_predictions_are_those_of_the_best_epoch_also_after_a_resume(trainer: Callable[..., Trainer], tmp_path: Path):
+def scores(entries: dict[str, Any]) -> dict[str, float]:
+    sources = ("val/checkpoint", "val/data", "val/digest")
+    return {name: float(value) for name, value in entries.items() if name.startswith("val/") and name not in sources}
+
+
+def test_predictions_and_scores_are_those_of_the_best_epoch_also_after_a_resume(
+    trainer: Callable[..., Trainer], tmp_path: Path
+):
     run, validations = Run(tmp_path / "run"), Validations()
     train(trainer, run, 4, validations, KilledAfter(3))
     assert len(validations.logits) == 3
     np.testing.assert_array_equal(run.read_predictions("val").logits, validations[1])
     train(trainer, run, 4, validations)
     np.testing.assert_array_equal(run.read_predictions("val").logits, validations[1])
+    assert scores(run.read_results()) == scores(run.read_metrics()[1])
     train(trainer, run, 5, validations)
     np.testing.assert_array_equal(run.read_predictions("val").logits, validations[-1])
     assert (validations[-1] != validations[1]).any()
+    assert scores(run.read_results()) == scores(run.read_metrics()[4]) != scores(run.read_metrics()[1])
+    assert {"val/acc", "val/loss", "val/f1"} <= scores(run.read_results()).keys()
 
 
 def test_a_resumed_training_removes_what_is_no_longer_of_its_network(trainer: Callable[..., Trainer], tmp_path: Path):
@@ -139,25 +152,34 @@ def test_predictions_that_cannot_be_written_end_no_training(trainer: Callable[..
     assert len(run.read_metrics()) == 1
 
 
-def test_a_failure_leaves_no_predictions_of_another_network(tmp_path: Path):
-    class Nameless(FakeImages):
-        @property
-        def class_names(self) -> tuple[str, ...]:  # type: ignore[override]
-            raise OSError("disk is full")
+@pytest.mark.parametrize("failure", [OSError("disk is full"), MemoryError("too little memory")])
+def test_a_failure_leaves_no_predictions_of_another_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+):
+    def fail(*_: object, **__: object) -> None:
+        raise failure
 
     predictions, path = Predictions(), tmp_path / "predictions" / "val.npz"
     predictions.add(torch.eye(3), torch.arange(3))
     keep_predictions(path, predictions, None, "val", None)
     assert path.is_file()
-    data = Nameless.__new__(Nameless)
-    with pytest.warns(UserWarning, match=r"val\.npz: disk is full$"):
-        keep_predictions(path, predictions, data, "val", None)
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.warns(UserWarning, match=rf"val\.npz: {failure}$"):
+        keep_predictions(path, predictions, None, "val", None)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_names_of_images_may_have_any_bytes(tmp_path: Path):
-    from lit_cnn.runs.predictions import RunPredictions
+def test_images_are_named_by_their_data_or_numbered(tmp_path: Path):
+    predictions, path, data = Predictions(), tmp_path / "val.npz", FakeImages(num_images=30)
+    predictions.add(torch.eye(3), torch.arange(3), torch.tensor([2, 0, 1]))
+    keep_predictions(path, predictions, None, "val", None)
+    assert RunPredictions.read(path).images == ["2", "0", "1"]
+    data.setup("validate")
+    keep_predictions(path, predictions, data, "val", None)
+    assert RunPredictions.read(path).images == [data.splits["val"].name(position) for position in (2, 0, 1)]
 
+
+def test_names_of_images_may_have_any_bytes(tmp_path: Path):
     names = ["a\udcff.png", "ü/b.png"]
     RunPredictions(names, np.arange(2), np.eye(2, dtype=np.float32), ["a", "b"]).write(tmp_path / "val.npz")
     assert RunPredictions.read(tmp_path / "val.npz").images == names

@@ -62,6 +62,7 @@ class Best(ModelCheckpoint):
         self.run = run
         # Absolute, as Lightning writes it: it removes the previous file if its name differs from the new one.
         self.path = str(Path(self.dirpath) / run.best.name)
+        self.scores: dict[str, float] = {}  # all val/ metrics of the validation that best.ckpt is of
         self._saving = False
         self._resumed = True  # whether the loaded checkpoint is one of this run, whose best checkpoint is there
 
@@ -87,6 +88,8 @@ class Best(ModelCheckpoint):
             super()._save_checkpoint(trainer, filepath)
         finally:
             self._saving = False
+        values = trainer.callback_metrics.items()
+        self.scores = {name: float(value) for name, value in values if name.startswith("val/")}
         self._keep_predictions(trainer)
 
     def _keep_predictions(self, trainer: pl.Trainer) -> None:
@@ -109,12 +112,16 @@ class Best(ModelCheckpoint):
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._resumed = trainer.strategy.broadcast(is_saved_by(self.run, checkpoint) and self.run.best.is_file())
 
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"scores": self.scores}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes the best accuracy from a checkpoint, if the network that has it is in this run's folder.
 
         The paths are those of this run: its folder may have been renamed.
         """
         score = state_dict["best_model_score"] if self._resumed else None
+        self.scores = {} if score is None else state_dict.get("scores", {})
         own = {"dirpath": self.dirpath, "last_model_path": "", "best_model_score": score}
         # No path is taken from the checkpoint: Lightning would remove that file for a better one.
         if score is None:

@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from lit_cnn.runs.folder import OTHER_DATA, Run
+from lit_cnn.runs.folder import DIVERGED, OTHER_DATA, Run
 from lit_cnn.runs.format import RUN_KEY
 from lit_cnn.runs.identity import Change
 from lit_cnn.training.callbacks.checkpointing import Best, is_saved_by
@@ -82,8 +82,9 @@ class Recorder(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if not self.trained and self.run and trainer.is_global_zero and self.run.results.is_file():
-            # Earlier test scores belong to a network that was trained less; the ledger keeps them.
-            self.run.add_results({}, without=("test/", OTHER_DATA))
+            # Earlier test scores belong to a network that was trained less; the ledger keeps them. If the training diverges
+            # again, that is entered again.
+            self.run.add_results({}, without=("test/", OTHER_DATA, DIVERGED))
             for folder in self.run.evaluations.values():
                 for evaluation in (folder, *folder.glob("*/")):
                     remove_evaluation(evaluation)
@@ -146,6 +147,8 @@ class Recorder(Callback):
         if self.run and trainer.is_global_zero:
             results: dict[str, Any] = dict(self.training_results(trainer))
             if "val/acc" in results:
+                best = next(callback for callback in trainer.callbacks if isinstance(callback, Best))
+                results = best.scores | results
                 data = data_of(trainer)
                 results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
                 results |= {"val/data": name_of(data), "val/digest": getattr(data, "digest", None)}

@@ -21,6 +21,10 @@ from lit_cnn.training.start_faults import find_start_faults
 EVERY = 50
 # Layers in one chart of TensorBoard, spread from the first to the last. Each has a file of its own there.
 NUM_SERIES = 8
+# A full disk; a file of rows that somebody has damaged.
+FAILURES_OF_FILES = (OSError, ValueError)
+# Too little memory; a font that FreeType cannot read.
+FAILURES_OF_PICTURES = (*FAILURES_OF_FILES, MemoryError, RuntimeError)
 
 
 class VitalSigns(Callback):
@@ -96,15 +100,15 @@ class VitalSigns(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.run and trainer.is_global_zero and self.run.diagnostics.is_file():
-            self._try_to_write(_write_picture)
+            self._try_to_write(_write_picture, FAILURES_OF_PICTURES)
 
-    def _try_to_write(self, write: Callable[[Run], None]) -> None:
+    def _try_to_write(self, write: Callable[[Run], None], failures: tuple[type[Exception], ...] = FAILURES_OF_FILES) -> None:
         """Warns, once, of what cannot be written."""
         if self.run is None or self._has_failed:
             return
         try:
             write(self.run)
-        except (OSError, MemoryError, RuntimeError, ValueError) as error:  # a full disk, or what matplotlib raises
+        except failures as error:
             self._has_failed = True
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             rank_zero_warn(f"the diagnostics of {self.run.path} are incomplete, the training is not affected: {reason}")

@@ -169,9 +169,30 @@ def test_rows_are_read_as_they_were_written_and_half_ones_are_left_out(tmp_path:
     assert not (tmp_path / "none.csv").exists()
 
 
+def test_a_last_row_is_left_out_wherever_it_was_cut_off(tmp_path: Path):
+    path = tmp_path / "diagnostics.csv"
+    rows = [Sign(0, "fc", "Linear", 0.5, 1.25, None, 0.125, 0.5), Sign(50, "fc", "Linear", 0.5, 1.25, None, 0.125, 0.75)]
+    append_signs(path, rows)
+    content = path.read_bytes()
+    start = content.rindex(b"\n", 0, -1) + 1
+    for end in range(start, len(content)):
+        path.write_bytes(content[:end])
+        assert read_signs(path) == rows[:1]
+
+
+@pytest.mark.parametrize("row", ["50,fc,Linear,high,,,,", "50,fc,Linear,1", "x,fc,Linear,,,,,"])
+def test_a_damaged_row_is_named(tmp_path: Path, row: str):
+    path = tmp_path / "diagnostics.csv"
+    append_signs(path, [Sign(0, "fc", "Linear")])
+    path.write_text(path.read_text() + row + "\n")
+    with pytest.raises(ValueError, match=rf"^line 3 of {path} is damaged$"):
+        read_signs(path)
+
+
 DIGITS = ["fit", "--model", "mlp", "--data", "FakeImages", "--data.num_images", "160", "--data.batch_size", "10"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_continues_its_file(lit_cnn: Command, tmp_path: Path):
     arguments = [*DIGITS, "--model.schedule", "constant", "--trainer.max_epochs", "1", "--name"]  # twelve steps
     assert lit_cnn(*arguments, "one", "--diagnose", "5").returncode == 0
