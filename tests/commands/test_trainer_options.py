@@ -115,7 +115,8 @@ def names(group: str) -> set[str]:
     return {
         cls.__name__
         for cls in found
-        if cls.__module__.startswith(packages) and not any(part in cls.__module__ for part in ("test", "benchmark", "claims"))
+        if cls.__module__.startswith(packages)
+        and not any(part in cls.__module__ for part in ("test", "benchmark", "claims"))
     }
 
 
