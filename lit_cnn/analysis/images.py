@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lit_cnn.analysis.arms import Arm, ArmRun
-from lit_cnn.analysis.statistics import Interval, mcnemar, mcnemar_over_seeds, mean_interval
+from lit_cnn.analysis.mcnemar import mcnemar, mcnemar_over_seeds
+from lit_cnn.analysis.statistics import Interval, mean_interval
 
 # An accuracy of predictions may differ from the one that was measured by rounding.
 ROUNDING = 1e-5

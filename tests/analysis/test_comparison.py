@@ -14,8 +14,8 @@ from scipy import stats
 
 from lit_cnn.analysis.arms import Seed, read_arms
 from lit_cnn.analysis.comparison import Comparison, compare
+from lit_cnn.analysis.mcnemar import mcnemar
 from lit_cnn.analysis.pairs import adjust, compare_seeds
-from lit_cnn.analysis.statistics import mcnemar
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.class_scores import wilson
 
