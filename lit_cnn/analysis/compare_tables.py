@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lit_cnn.analysis.comparison import Comparison
+from lit_cnn.analysis.conclusions import show_seeds
 from lit_cnn.analysis.pairs import Measure, PairSummary
 from lit_cnn.analysis.statistics import Interval
 from lit_cnn.analysis.table import Table
@@ -41,13 +42,13 @@ def tabulate_pairs(comparison: Comparison, names: Names) -> Table:
     rows = [
         (
             name_pair(pair, names),
-            len(pair.seeds),
+            _describe_seeds(pair, comparison),
             measure.show_difference(pair.difference.value) if pair.difference else "-",
             _ends(pair.difference, measure, sign=True) if pair.difference else "-",
             _probability(pair.p),
             _probability(pair.p_adjusted),
             _probability(pair.equivalence_p),
-            pair.seeds_to_decide or "-",
+            show_seeds(pair.seeds_to_decide) if pair.seeds_to_decide else "-",
         )
         for pair in comparison.pairs
     ]
@@ -84,7 +85,7 @@ def tabulate_budgets(comparison: Comparison, names: Names) -> Table:
             "-" if budget.images is None else f"{budget.images:,.0f}",
             "-" if budget.multiply_adds is None else f"{budget.multiply_adds:.3g}",
             "-" if budget.seconds is None else f"{budget.seconds:,.1f}",
-            budget.rates,
+            f"at least {budget.rates}",
             budget.device,
         )
         for budget in comparison.fairness.budgets
@@ -95,6 +96,14 @@ def tabulate_budgets(comparison: Comparison, names: Names) -> Table:
 def name_pair(pair: PairSummary, names: Names) -> str:
     """What a difference is called."""
     return f"{names[pair.second]} − {names[pair.first]}"
+
+
+def _describe_seeds(pair: PairSummary, comparison: Comparison) -> str:
+    """Number of pairs; of runs of both arms, if they are not paired."""
+    if pair.seeds or pair.difference is None:
+        return str(len(pair.seeds))
+    numbers = {arm.name: len(arm.values) for arm in comparison.arms}
+    return f"{numbers[pair.first]} and {numbers[pair.second]}"
 
 
 def _ends(interval: Interval, measure: Measure, sign: bool = False) -> str:

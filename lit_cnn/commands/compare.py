@@ -33,7 +33,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=("test", "val"), help="default: test if all runs were tested, else val")
     parser.add_argument("--metric", choices=("acc", "f1", "loss"), default="acc", help="default: %(default)s")
     parser.add_argument(
-        "--margin", type=float, help="the smallest difference that matters (default: 0.5 points; none for the loss)"
+        "--margin",
+        type=float,
+        help="the smallest difference that matters: in points (default: 0.5); of a loss in its own unit (default: none)",
     )
     parser.add_argument(
         "--all_pairs", "--all-pairs", action="store_true", help="compare each pair, not only with the baseline"
@@ -94,4 +96,4 @@ def print_comparison(comparison: Comparison) -> None:
         print(printable(f"note: {note}"))
     print()
     for pair in comparison.pairs:
-        print(printable(f"{pair.verdict}."))
+        print(printable(pair.sentence))

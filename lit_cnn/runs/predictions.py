@@ -82,7 +82,7 @@ class RunPredictions:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(
+                read = cls(
                     images=arrays["images"].tolist(),
                     labels=arrays["labels"],
                     logits=arrays["logits"],
@@ -90,5 +90,16 @@ class RunPredictions:
                     digest=str(arrays["digest"]) or None,
                     checkpoint=str(arrays["checkpoint"]) or None,
                 )
+            read._check()
+            return read
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is damaged: evaluate the run again") from error
+
+    def _check(self) -> None:
+        """Raises a ValueError if the parts are not of the same images and classes."""
+        num_images, num_classes = len(self.images), len(self.class_names)
+        if self.labels.shape != (num_images,) or self.logits.shape != (num_images, num_classes):
+            raise ValueError("other numbers of images or classes")
+        labels_are_classes = np.issubdtype(self.labels.dtype, np.integer) and np.isin(self.labels, range(num_classes)).all()
+        if not labels_are_classes or not np.issubdtype(self.logits.dtype, np.floating):
+            raise ValueError("labels that are no classes, or logits that are no numbers")
