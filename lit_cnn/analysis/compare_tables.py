@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lit_cnn.analysis.comparison import Comparison
 from lit_cnn.analysis.conclusions import show_seeds
 from lit_cnn.analysis.pairs import Measure, PairSummary
 from lit_cnn.analysis.statistics import Interval
 from lit_cnn.analysis.table import Table
+from lit_cnn.system.text import printable, shorten, shorten_all, width
 
+# Columns of a setting with which its name and value are told.
+LEAST_WIDTH = 10
 # What an arm is called in a table.
 Names = Mapping[str, str]
 
@@ -91,6 +94,28 @@ def tabulate_budgets(comparison: Comparison, names: Names) -> Table:
         for budget in comparison.fairness.budgets
     ]
     return Table(columns, rows, columns[1:-1])
+
+
+def name_arms(names: Sequence[str], limit: int) -> Names:
+    """What each arm is called in few columns. A name that is made of settings keeps a part of each of them.
+
+    Args:
+        names: Of the arms.
+        limit: Columns that each takes at most.
+    """
+    texts = [printable(name) for name in names]
+    shown = shorten_all([_shorten_settings(text, limit) for text in texts], limit)
+    if len(set(shown)) < len(set(texts)):
+        shown = shorten_all(texts, limit)
+    return dict(zip(names, shown, strict=True))
+
+
+def _shorten_settings(text: str, limit: int) -> str:
+    parts = text.split(", ")
+    room = limit // len(parts) - len(", ")
+    if width(text) <= limit or len(parts) == 1 or room < LEAST_WIDTH:
+        return text
+    return ", ".join(shorten(part, room) for part in parts)
 
 
 def name_pair(pair: PairSummary, names: Names) -> str:

@@ -11,7 +11,7 @@ from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
-from lit_cnn.system.text import printable, shorten_all
+from lit_cnn.system.text import printable
 
 if TYPE_CHECKING:
     from lit_cnn.analysis.comparison import Comparison
@@ -73,10 +73,10 @@ def main(arguments: list[str]) -> int:
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints tables of arms, pairs, budgets and settings, and what may be concluded."""
-    from lit_cnn.analysis.compare_tables import TABLES
+    from lit_cnn.analysis.compare_tables import TABLES, name_arms
 
     full = [arm.name for arm in comparison.arms]
-    names = dict(zip(full, shorten_all(full, NAME_WIDTH), strict=True))
+    names = name_arms(full, NAME_WIDTH)
     images = "test" if comparison.split == "test" else "validation"
     print(f"{comparison.measure.title} on the {images} images\n")
     for tabulate in TABLES:
