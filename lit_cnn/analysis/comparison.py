@@ -111,7 +111,7 @@ def compare(
     pairs = list(combinations(arms, 2)) if all_pairs else [(arms[0], arm) for arm in arms[1:]]
     notes = check_comparable(arms, split)
     if split == "val":
-        notes.append(_describe_selection(arms, measure))
+        notes += [note] if (note := _describe_selection(arms, measure)) else []
     summaries = [compare_seeds(one.name, other.name, values, margin) for one, other in pairs]
     notes += [note for pair in summaries if (note := describe_left_out(pair, values))]
     if metric == "acc":
@@ -151,9 +151,14 @@ def _value(run: ArmRun, split: str, metric: str) -> float:
 
 
 def _describe_selection(arms: Sequence[Arm], measure: Measure) -> str:
-    """A validation chose the epoch of the checkpoint: its accuracy is too high, and more so the more epochs there were."""
+    """A validation chose the epoch of the checkpoint: its accuracy is too high, and more so the more epochs there were.
+
+    Empty for a single epoch.
+    """
     numbers = [len(run.metrics) for arm in arms for run in arm.runs]
     low, high = min(numbers), max(numbers)
+    if high == 1:
+        return ""
     epochs = f"{high} epochs" if low == high else f"{low} to {high} epochs"
     if measure.name == "acc":
         return f"validation accuracies are the best of {epochs}, chosen on these images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,12 @@ class RunPredictions:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @cached_property
     def predicted(self) -> np.ndarray:
         """The likeliest class of each image, (N,) int64."""
         return self.logits.argmax(axis=1)
 
-    @property
+    @cached_property
     def correct(self) -> np.ndarray:
         """Whether each image was recognised, (N,) bool."""
         return self.predicted == self.labels
