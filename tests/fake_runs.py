@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +65,20 @@ def write_run(
     return run
 
 
-def write_predictions(run: Run, correct: np.ndarray, split: str = "test", images: list[str] | None = None) -> None:
+def write_predictions(
+    run: Run,
+    correct: np.ndarray,
+    split: str = "test",
+    images: list[str] | None = None,
+    digest: str = "e2" * 16,
+    checkpoint: str = "checkpoints/last.ckpt",
+) -> None:
     """Predictions that recognise these images, (N,) bool; the accuracy of the run follows them."""
     labels = np.arange(len(correct)) % 2
     logits = np.zeros((len(correct), 2), dtype=np.float32)
     logits[np.arange(len(correct)), np.where(correct, labels, 1 - labels)] = 1
     names = images or [f"#{number}" for number in range(len(correct))]
-    RunPredictions(names, labels, logits, CLASSES).write(run.predictions[split])
+    RunPredictions(names, labels, logits, CLASSES, digest, checkpoint).write(run.predictions[split])
     run.add_results({f"{split}/acc": float(correct.mean())})
 
 
@@ -81,3 +88,15 @@ def write_arm(folder: Path, accuracies: Mapping[int, float] | list[float], **opt
     for seed, accuracy in by_seed.items():
         write_run(folder / f"seed-{seed}", seed, accuracy, **options)
     return folder
+
+
+def write_arm_with_predictions(folder: Path, correct: Sequence[np.ndarray]) -> Path:
+    """A folder of runs with predictions of the test images, one for each seed: see :func:`write_predictions`."""
+    for seed, of_seed in enumerate(correct):
+        write_predictions(write_run(folder / str(seed), seed), of_seed)
+    return folder
+
+
+def all_but(*wrong: int, num_images: int = 40) -> np.ndarray:
+    """Which images are recognised: all but some."""
+    return ~np.isin(np.arange(num_images), wrong)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import yaml
-
+from lit_cnn.analysis.arm_runs import ArmRun, read_run
+from lit_cnn.analysis.seeds import SEED_SETTINGS, Seed, describe_pattern
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Change, Rule, find_changes
-from lit_cnn.runs.lock import LOCK, RunLock
-from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.runs.search import find_run, list_runs
+from lit_cnn.runs.study import wanted_seeds
 from lit_cnn.system.paths import expand
 from lit_cnn.system.text import shorten
 
-# The settings that are seeds. Runs of an arm may differ in them.
-SEED_SETTINGS = ("seed_everything", "data.seed", "data.augmentation_seed", "data.split_seed")
 # What a run is called if nobody named it: by time, by a digest of its settings, by its seed.
 AUTOMATIC_NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}|seeds-[0-9a-f]{8}|seed-\d+")
 # Settings whose values need no name beside them.
@@ -32,74 +27,6 @@ SELF_EXPLAINING = ("model", "data", "model.variant")
 MAX_WIDTH = 40
 # With more differing settings, an arm without a name of its own is called by its folder.
 MAX_SETTINGS_IN_NAME = 2
-
-
-class Seed(NamedTuple):
-    """The seeds of a run, each as it took effect."""
-
-    initialisation: int
-    order: int
-    augmentation: int
-    split: int
-
-    def __str__(self) -> str:
-        return str(self.order) if len(set(self)) == 1 else "/".join(map(str, self))
-
-
-@dataclass(frozen=True, eq=False)
-class ArmRun:
-    """A finished run and what its files contain.
-
-    Args:
-        run: Its folder.
-        settings: Content of ``config.yaml``.
-        results: Content of ``results.json``.
-        metrics: Rows of ``metrics.csv``.
-        environment: Content of ``environment.json``.
-        data: Content of ``data.json`` without the list of files.
-    """
-
-    run: Run
-    settings: Mapping[str, Any]
-    results: Mapping[str, Any]
-    metrics: Sequence[Mapping[str, Any]]
-    environment: Mapping[str, Any]
-    data: Mapping[str, Any]
-
-    @property
-    def path(self) -> Path:
-        return self.run.path
-
-    @cached_property
-    def seed(self) -> Seed:
-        first = self.settings.get("seed_everything")
-        first = 0 if first is None else int(first)
-        order = self._data_setting("seed", first)
-        return Seed(first, order, self._data_setting("augmentation_seed", order), self._data_setting("split_seed", order))
-
-    def _data_setting(self, name: str, default: int) -> int:
-        value = ((self.settings.get("data") or {}).get("init_args") or {}).get(name)
-        return default if value is None else int(value)
-
-    def value(self, split: str, metric: str) -> float | None:
-        """A metric of the best checkpoint, such as ``acc`` on ``test``; None if it was not measured."""
-        name = f"{split}/{metric}"
-        if name in self.results:
-            return float(self.results[name])
-        rows = [row for row in self.metrics if row.get(name) and row.get("val/acc")]
-        if split != "val" or not rows:
-            return None
-        return float(max(rows, key=lambda row: float(row["val/acc"]))[name])
-
-    def predictions(self, split: str) -> RunPredictions:
-        """The predictions of the best checkpoint; see :meth:`Run.read_predictions`."""
-        if split not in self._predictions:
-            self._predictions[split] = self.run.read_predictions(split)
-        return self._predictions[split]
-
-    @cached_property
-    def _predictions(self) -> dict[str, RunPredictions]:
-        return {}
 
 
 @dataclass(frozen=True)
@@ -151,7 +78,7 @@ def read_arm(path: str | Path) -> Arm:
     folder = expand(path)
     if str(path) == "latest" or (folder / "config.yaml").is_file() or folder.name == "config.yaml":
         run = find_run(path)
-        return Arm(run.path.name, run.path, (_read_run(run),))
+        return Arm(run.path.name, run.path, (read_run(run),))
     if not folder.is_dir():
         problem = "it is a file" if folder.exists() else "it does not exist"
         raise ValueError(f"{path} is neither a run nor a folder of runs: {problem}; lit-cnn runs lists the runs")
@@ -159,7 +86,7 @@ def read_arm(path: str | Path) -> Arm:
     if not found:
         raise ValueError(f"{path} holds no run: name a run, or a folder of runs; lit-cnn runs lists them")
     _check_nothing_is_missing(found)
-    runs = sorted((_read_run(run) for run in found), key=lambda run: (run.seed, str(run.path)))
+    runs = sorted((read_run(run) for run in found), key=lambda run: (run.seed, str(run.path)))
     _check_seeds_alone_differ(folder, runs)
     return Arm(folder.resolve().name, folder, tuple(runs))
 
@@ -170,18 +97,6 @@ def changed_settings(one: ArmRun, other: ArmRun) -> list[Change]:
     return [change for change in changes if change.rule is not Rule.FREE and change.setting not in SEED_SETTINGS]
 
 
-def read_settings(run: Run) -> dict[str, Any]:
-    """Content of ``config.yaml``.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    try:
-        return dict(yaml.safe_load(run.config.read_text(encoding="utf-8")) or {})
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise ValueError(f"{run.config} is damaged: remove the run, or train it again") from error
-
-
 def _check_nothing_is_missing(found: Sequence[Run]) -> None:
     """Raises a ValueError if beside the runs there is one that cannot be read: a seed must not be left out in silence."""
     known = {run.path for run in found}
@@ -190,6 +105,9 @@ def _check_nothing_is_missing(found: Sequence[Run]) -> None:
             if folder not in known and (folder / "config.yaml").is_file():
                 Run.open(folder)  # names what is wrong with it
                 raise ValueError(f"{folder / 'environment.json'} is damaged: remove the run, or train it again")
+        wanted = [Run(parent / f"seed-{seed}").path for seed in wanted_seeds(parent)]
+        if missing := [folder.name for folder in wanted if folder not in known]:
+            raise ValueError(f"{parent} lacks {missing[0]} of its study: repeat the fit command that began it")
 
 
 def _check_seeds_alone_differ(folder: Path, runs: Sequence[ArmRun]) -> None:
@@ -223,36 +141,6 @@ def _folder_of(group: Sequence[ArmRun], runs: Sequence[ArmRun], folder: Path) ->
     return str(group[0].path)
 
 
-def _read_run(run: Run) -> ArmRun:
-    run = Run.open(run.path)
-    if (run.path / LOCK).exists():
-        RunLock(run.path).release()  # refuses a run that is being trained
-    settings = read_settings(run)
-    rows = run.read_metrics()
-    missing = _unfinished(settings, rows) if run.results.is_file() else "it has no results.json"
-    if missing:
-        raise ValueError(f"{run.path} is unfinished: {missing}; lit-cnn resume {run.path} completes it")
-    manifest = run.path / "data.json"
-    try:
-        data = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
-        results = run.read_results()
-    except ValueError as error:
-        raise ValueError(f"{run.path} has a damaged results.json or data.json: train it again") from error
-    data = {key: data.get(key) for key in ("dataset", "digest", "classes", "channels", "counts")}
-    return ArmRun(run, settings, results, rows, run.read_environment(), data)
-
-
-def _unfinished(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """How far a training went that something else than its settings ended: ``it has 3 of 10 epochs``; else empty."""
-    trainer = settings.get("trainer") or {}
-    max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps")
-    ends_itself = trainer.get("max_time") or "EarlyStopping" in str(trainer.get("callbacks"))
-    reached = max_steps not in (None, -1) and rows and int(rows[-1]["step"]) >= max_steps
-    if ends_itself or reached or max_epochs in (None, -1) or len(rows) >= max_epochs:
-        return ""
-    return f"it has {len(rows)} of {max_epochs} epochs"
-
-
 # Names
 
 
@@ -261,7 +149,16 @@ def _differing_settings(arms: Sequence[Arm]) -> list[dict[str, Any]]:
     first = arms[0].runs[0]
     changes = [{change.setting: change for change in changed_settings(first, arm.runs[0])} for arm in arms]
     own = {change.setting: change.own for of_arm in changes for change in of_arm.values()}
-    return [own | {setting: change.given for setting, change in of_arm.items()} for of_arm in changes]
+    patterns = [describe_pattern([run.settings for run in arm.runs]) for arm in arms]
+    seeds = [setting for setting in patterns[0] if len({pattern[setting] for pattern in patterns}) > 1]
+    return [
+        {
+            **own,
+            **{setting: change.given for setting, change in of_arm.items()},
+            **{setting: pattern[setting] for setting in seeds},
+        }
+        for of_arm, pattern in zip(changes, patterns, strict=True)
+    ]
 
 
 def _names(arms: Sequence[Arm]) -> list[str]:

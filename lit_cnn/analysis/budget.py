@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lit_cnn.analysis.arms import SEED_SETTINGS, Arm, ArmRun, read_settings, show_value
+from lit_cnn.analysis.arm_runs import ArmRun, arguments_of, read_settings
+from lit_cnn.analysis.arms import Arm, show_value
+from lit_cnn.analysis.seeds import SEED_SETTINGS
 from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.runs.identity import Rule, find_changes, rule_of
 from lit_cnn.runs.search import list_runs
 
 # Budgets that differ by a smaller share are the same.
 TOLERANCE = 0.05
+# Reads the settings of all runs below a folder.
+ReadSettings = Callable[[Path], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Budget:
         images: Images seen in training, with repetitions.
         multiply_adds: Of the forward passes of these images.
         seconds: Duration of the training.
-        rates: Number of learning rates that were tried, of all runs that are alike but for the rate.
+        rates: Number of learning rates that were tried at least, of all runs there that are alike but for the rate.
         device: That computed, with its number of threads on a CPU.
         num_parameters: Of the network.
         image_multiply_adds: Of one forward pass of one image.
@@ -99,7 +105,8 @@ def judge_fairness(arms: Sequence[Arm], differ: Sequence[str] = ()) -> Fairness:
         )
         for name in settings
     )
-    budgets = tuple(_budget(arm) for arm in arms)
+    settings_of = cache(_settings_of)  # several arms have the same folder
+    budgets = tuple(_budget(arm, settings_of) for arm in arms)
     unequal = _warn_of_budgets(budgets)
     warnings = [unequal, _warn_of_settings(differences, bool(differ)), *_warn_of_changes(arms)]
     return Fairness(budgets, differences, not unequal, tuple(filter(None, warnings)))
@@ -143,7 +150,7 @@ def _describe_device(environment: Mapping[str, Any]) -> str:
     return f"{environment.get('device')}, {threads} thread{'' if threads == 1 else 's'}"
 
 
-def _budget(arm: Arm) -> Budget:
+def _budget(arm: Arm, settings_of: ReadSettings) -> Budget:
     images = [_images_seen(run) for run in arm.runs]
     seen = float(np.mean([number for number in images if number is not None])) if None not in images else None
     num_parameters, per_image = _size_of_network(arm.runs[0])
@@ -155,7 +162,7 @@ def _budget(arm: Arm) -> Budget:
         images=seen,
         multiply_adds=None if seen is None or per_image is None else seen * per_image,
         seconds=float(np.mean(seconds)) if seconds else None,
-        rates=_count_rates(arm.runs[0]),
+        rates=_count_rates(arm.runs[0], settings_of),
         device=" and ".join(sorted(devices)),
         num_parameters=num_parameters,
         image_multiply_adds=per_image,
@@ -164,7 +171,7 @@ def _budget(arm: Arm) -> Budget:
 
 def _images_seen(run: ArmRun) -> float | None:
     """Steps times the images of a step."""
-    batch_size = _arguments(run.settings, "data").get("batch_size")
+    batch_size = arguments_of(run.settings, "data").get("batch_size")
     if not run.metrics or not batch_size:
         return None
     accumulated = (run.settings.get("trainer") or {}).get("accumulate_grad_batches") or 1
@@ -177,7 +184,7 @@ def _size_of_network(run: ArmRun) -> tuple[int | None, int | None]:
     None for what cannot be counted, because the network cannot be built or the size is not known.
     """
     variant, channels, classes = run.environment.get("variant"), run.data["channels"], run.data["classes"]
-    size = _arguments(run.settings, "data").get("image_size") or _size_in_checkpoint(run)
+    size = arguments_of(run.settings, "data").get("image_size") or _size_in_checkpoint(run)
     entry = read_catalogue().get(str(variant))
     if entry is None or not (channels and classes and size):
         return None, None
@@ -204,19 +211,22 @@ def _size_in_checkpoint(run: ArmRun) -> int | None:
     return size
 
 
-def _count_rates(run: ArmRun) -> int:
+def _count_rates(run: ArmRun, settings_of: ReadSettings) -> int:
     """Learning rates of all runs of the same data and network that are alike in all other settings."""
-    rates = {_arguments(run.settings, "model").get("lr")}
+    rates = {arguments_of(run.settings, "model").get("lr")}
     root, path = run.run.root.absolute(), run.path.absolute()
     dataset_and_variant = path.relative_to(root).parts[:-1][:2]
-    for other in list_runs(root.joinpath(*dataset_and_variant)):
-        with contextlib.suppress(ValueError):  # a damaged run tried nothing
-            settings = read_settings(other)
-            changes = find_changes(run.settings, settings)
-            if {change.setting for change in changes if change.rule is not Rule.FREE} <= {*SEED_SETTINGS, "model.lr"}:
-                rates.add(_arguments(settings, "model").get("lr"))
+    for settings in settings_of(root.joinpath(*dataset_and_variant)):
+        changes = find_changes(run.settings, settings)
+        if {change.setting for change in changes if change.rule is not Rule.FREE} <= {*SEED_SETTINGS, "model.lr"}:
+            rates.add(arguments_of(settings, "model").get("lr"))
     return len(rates)
 
 
-def _arguments(settings: Mapping[str, Any], group: str) -> Mapping[str, Any]:
-    return (settings.get(group) or {}).get("init_args") or {}
+def _settings_of(folder: Path) -> list[dict[str, Any]]:
+    """Settings of all runs below a folder; without damaged ones, which tried nothing."""
+    settings = []
+    for run in list_runs(folder):
+        with contextlib.suppress(ValueError):
+            settings.append(read_settings(run))
+    return settings

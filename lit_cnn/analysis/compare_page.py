@@ -21,7 +21,6 @@ from lit_cnn.analysis.run_images import images_of
 from lit_cnn.analysis.table import Table
 from lit_cnn.data.loader import Images
 from lit_cnn.data.splits import Split
-from lit_cnn.system.text import printable, shorten_all
 
 # Columns of the name of an arm in figures and tables.
 NAME_WIDTH = 26
@@ -56,7 +55,7 @@ def write_comparison(arms: Sequence[Arm], comparison: Comparison) -> str:
         comparison: What :func:`lit_cnn.analysis.comparison.compare` found.
     """
     full = [arm.name for arm in comparison.arms]
-    names = dict(zip(full, shorten_all([printable(name) for name in full], NAME_WIDTH), strict=True))
+    names = tables.name_arms(full, NAME_WIDTH)
     split: Split = "test" if comparison.split == "test" else "val"
     noun, dataset = NOUNS[split], arms[0].runs[0].environment.get("dataset")
     pictured = _Images(arms, split)

@@ -87,7 +87,7 @@ def draw_arms(comparison: Comparison, names: Names) -> Figure:
     rows = [
         (
             names[arm.name],
-            _scaled(arm.interval, scale) if arm.interval else None,
+            _scaled(_clipped(arm.interval, comparison), scale) if arm.interval else None,
             [scale * value for value in arm.values],
         )
         for arm in comparison.arms
@@ -115,7 +115,8 @@ def draw_costs(comparison: Comparison, names: Names) -> list[tuple[str, Figure]]
         for place, (arm, cost) in enumerate(zip(comparison.arms, costs, strict=True)):
             colour = f"C{place % NUM_COLOURS}"
             if arm.interval:
-                axes.plot([cost] * 2, [scale * arm.interval.low, scale * arm.interval.high], color=colour, linewidth=1.4)
+                shown = _scaled(_clipped(arm.interval, comparison), scale)
+                axes.plot([cost] * 2, [shown.low, shown.high], color=colour, linewidth=1.4)
             face = colour if place in front else "white"
             axes.plot(
                 cost,
@@ -188,3 +189,8 @@ def _scale(comparison: Comparison) -> float:
 
 def _scaled(interval: Interval, scale: float) -> Interval:
     return Interval(scale * interval.value, scale * interval.low, scale * interval.high)
+
+
+def _clipped(interval: Interval, comparison: Comparison) -> Interval:
+    clip = comparison.measure.clip
+    return Interval(interval.value, clip(interval.low), clip(interval.high))

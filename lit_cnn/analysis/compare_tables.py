@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lit_cnn.analysis.comparison import Comparison
+from lit_cnn.analysis.conclusions import show_seeds
 from lit_cnn.analysis.pairs import Measure, PairSummary
 from lit_cnn.analysis.statistics import Interval
 from lit_cnn.analysis.table import Table
+from lit_cnn.system.text import printable, shorten, shorten_all, width
 
+# Columns of a setting with which its name and value are told.
+LEAST_WIDTH = 10
 # What an arm is called in a table.
 Names = Mapping[str, str]
 
@@ -41,13 +45,13 @@ def tabulate_pairs(comparison: Comparison, names: Names) -> Table:
     rows = [
         (
             name_pair(pair, names),
-            len(pair.seeds),
+            _describe_seeds(pair, comparison),
             measure.show_difference(pair.difference.value) if pair.difference else "-",
             _ends(pair.difference, measure, sign=True) if pair.difference else "-",
             _probability(pair.p),
             _probability(pair.p_adjusted),
             _probability(pair.equivalence_p),
-            pair.seeds_to_decide or "-",
+            show_seeds(pair.seeds_to_decide) if pair.seeds_to_decide else "-",
         )
         for pair in comparison.pairs
     ]
@@ -84,7 +88,7 @@ def tabulate_budgets(comparison: Comparison, names: Names) -> Table:
             "-" if budget.images is None else f"{budget.images:,.0f}",
             "-" if budget.multiply_adds is None else f"{budget.multiply_adds:.3g}",
             "-" if budget.seconds is None else f"{budget.seconds:,.1f}",
-            budget.rates,
+            f"at least {budget.rates}",
             budget.device,
         )
         for budget in comparison.fairness.budgets
@@ -92,9 +96,39 @@ def tabulate_budgets(comparison: Comparison, names: Names) -> Table:
     return Table(columns, rows, columns[1:-1])
 
 
+def name_arms(names: Sequence[str], limit: int) -> Names:
+    """What each arm is called in few columns. A name that is made of settings keeps a part of each of them.
+
+    Args:
+        names: Of the arms.
+        limit: Columns that each takes at most.
+    """
+    texts = [printable(name) for name in names]
+    shown = shorten_all([_shorten_settings(text, limit) for text in texts], limit)
+    if len(set(shown)) < len(set(texts)):
+        shown = shorten_all(texts, limit)
+    return dict(zip(names, shown, strict=True))
+
+
+def _shorten_settings(text: str, limit: int) -> str:
+    parts = text.split(", ")
+    room = limit // len(parts) - len(", ")
+    if width(text) <= limit or len(parts) == 1 or room < LEAST_WIDTH:
+        return text
+    return ", ".join(shorten(part, room) for part in parts)
+
+
 def name_pair(pair: PairSummary, names: Names) -> str:
     """What a difference is called."""
     return f"{names[pair.second]} − {names[pair.first]}"
+
+
+def _describe_seeds(pair: PairSummary, comparison: Comparison) -> str:
+    """Number of pairs; of runs of both arms, if they are not paired."""
+    if pair.seeds or pair.difference is None:
+        return str(len(pair.seeds))
+    numbers = {arm.name: len(arm.values) for arm in comparison.arms}
+    return f"{numbers[pair.first]} and {numbers[pair.second]}"
 
 
 def _ends(interval: Interval, measure: Measure, sign: bool = False) -> str:

@@ -9,11 +9,14 @@ from itertools import combinations
 
 import numpy as np
 
-from lit_cnn.analysis.arms import Arm, ArmRun, Seed
+from lit_cnn.analysis.arm_runs import ArmRun
+from lit_cnn.analysis.arms import Arm
 from lit_cnn.analysis.budget import Fairness, judge_fairness
 from lit_cnn.analysis.comparability import check_comparable
-from lit_cnn.analysis.images import pair_images
-from lit_cnn.analysis.pairs import MEASURES, Measure, PairSummary, adjust, compare_seeds, decide
+from lit_cnn.analysis.conclusions import decide
+from lit_cnn.analysis.images import accuracy_interval, find_problem, pair_images
+from lit_cnn.analysis.pairs import MEASURES, Measure, PairSummary, adjust, compare_seeds, describe_left_out
+from lit_cnn.analysis.seeds import Seed, vary_together
 from lit_cnn.analysis.statistics import Interval, mean_interval
 
 # Differences of shares that are smaller do not matter, in points.
@@ -30,7 +33,7 @@ class ArmSummary:
         seeds: Of each run.
         values: Of each run.
         mean: Of the values.
-        sd: Standard deviation over seeds; None for one seed.
+        sd: Standard deviation over seeds; None for one seed, and for seeds that vary apart.
         interval: 95 % interval of the mean; None if there is none.
         interval_over: ``seeds``, or ``images`` for a single run.
         spread: Standard deviation by its source, where runs differ in one of the four seeds alone.
@@ -106,14 +109,18 @@ def compare(
     split = split or _common_split(arms, metric)
     values = {arm.name: {run.seed: _value(run, split, metric) for run in arm.runs} for arm in arms}
     pairs = list(combinations(arms, 2)) if all_pairs else [(arms[0], arm) for arm in arms[1:]]
-    check_comparable(arms, split)
-    notes: dict[str, None] = {}
+    notes = check_comparable(arms, split)
+    if split == "val":
+        notes += [note] if (note := _describe_selection(arms, measure)) else []
     summaries = [compare_seeds(one.name, other.name, values, margin) for one, other in pairs]
+    notes += [note for pair in summaries if (note := describe_left_out(pair, values))]
     if metric == "acc":
         for index, (one, other) in enumerate(pairs):
             images, note = pair_images(one, other, split)
             summaries[index] = replace(summaries[index], images=images)
-            notes |= {note: None} if note else {}
+            notes += [note] if note else []
+    if len(pairs) > 1:
+        notes.append(f"p values are corrected for {len(pairs)} pairs; intervals are not")
     summaries = adjust(summaries)
     summaries = [decide(pair, values, margin, measure, len(pairs)) for pair in summaries]
     return Comparison(
@@ -123,7 +130,7 @@ def compare(
         tuple(_summarise(arm, values[arm.name], split, metric) for arm in arms),
         tuple(summaries),
         judge_fairness(arms, differ),
-        tuple(notes),
+        tuple(dict.fromkeys(notes)),
     )
 
 
@@ -135,8 +142,7 @@ def _common_split(arms: Sequence[Arm], metric: str) -> str:
 def _value(run: ArmRun, split: str, metric: str) -> float:
     value = run.value(split, metric)
     if value is None:
-        command = "test" if split == "test" else "validate"
-        raise ValueError(f"{run.path} has no {split}/{metric}: measure it with lit-cnn {command} --run {run.path}")
+        raise ValueError(f"{run.path} has no {split}/{metric}: measure it with {run.evaluation(split)}")
     if not math.isfinite(value):
         raise ValueError(
             f"{run.path} has a {split}/{metric} of {value}: its training diverged; leave it out, or train it again"
@@ -144,34 +150,41 @@ def _value(run: ArmRun, split: str, metric: str) -> float:
     return value
 
 
+def _describe_selection(arms: Sequence[Arm], measure: Measure) -> str:
+    """A validation chose the epoch of the checkpoint: its accuracy is too high, and more so the more epochs there were.
+
+    Empty for a single epoch.
+    """
+    numbers = [len(run.metrics) for arm in arms for run in arm.runs]
+    low, high = min(numbers), max(numbers)
+    if high == 1:
+        return ""
+    epochs = f"{high} epochs" if low == high else f"{low} to {high} epochs"
+    if measure.name == "acc":
+        return f"validation accuracies are the best of {epochs}, chosen on these images"
+    return f"the epochs are those with the best validation accuracy of {epochs}, chosen on these images"
+
+
 # Arms
 
 
 def _summarise(arm: Arm, by_seed: Mapping[Seed, float], split: str, metric: str) -> ArmSummary:
     values = tuple(by_seed.values())
-    several = len(values) > 1
+    over_seeds = len(values) > 1 and vary_together(by_seed)
+    interval = mean_interval(values) if over_seeds else None
+    if len(values) == 1 and metric == "acc" and not find_problem(arm.runs[0], split):
+        interval = accuracy_interval(arm.runs[0].predictions(split))
     return ArmSummary(
         name=arm.name,
         folder=str(arm.path),
         seeds=tuple(map(str, by_seed)),
         values=values,
         mean=float(np.mean(values)),
-        sd=float(np.std(values, ddof=1)) if several else None,
-        interval=mean_interval(values) if several else _over_images(arm.runs[0], split, metric, values[0]),
-        interval_over="seeds" if several else "images",
+        sd=float(np.std(values, ddof=1)) if over_seeds else None,
+        interval=interval,
+        interval_over="seeds" if len(values) > 1 else "images",
         spread=_spread(by_seed),
     )
-
-
-def _over_images(run: ArmRun, split: str, metric: str, accuracy: float) -> Interval | None:
-    """Wilson's interval of the accuracy of one network; None for other metrics."""
-    number = run.results.get("test/images") if split == "test" else (run.data["counts"] or {}).get("val")
-    if metric != "acc" or not number:
-        return None
-    from lit_cnn.training.class_scores import wilson  # imports torch
-
-    low, high = wilson(np.array([round(accuracy * number)]), np.array([int(number)]))
-    return Interval(accuracy, float(low[0]), float(high[0]))
 
 
 def _spread(by_seed: Mapping[Seed, float]) -> dict[str, float]:

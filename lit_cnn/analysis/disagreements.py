@@ -10,7 +10,7 @@ from pathlib import PurePath
 import numpy as np
 
 from lit_cnn.analysis.arms import Arm
-from lit_cnn.analysis.images import pair_images
+from lit_cnn.analysis.images import pair_runs
 from lit_cnn.analysis.page import EXACT_SIZE, picture
 from lit_cnn.analysis.pictures import pixels_at
 from lit_cnn.data.loader import Images
@@ -77,7 +77,7 @@ def find_disagreements(one: Arm, other: Arm, split: str) -> tuple[list[Disagreem
     Raises:
         ValueError: If there are no predictions for the same images; names the command that writes them.
     """
-    _, reason = pair_images(one, other, split)
+    _, reason = pair_runs(one, other, split)
     if reason:
         raise ValueError(reason)
     first = one.runs[0].predictions(split)

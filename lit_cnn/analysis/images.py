@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lit_cnn.analysis.arms import Arm, ArmRun
-from lit_cnn.analysis.statistics import Interval, mcnemar, mcnemar_over_seeds, mean_interval
+from lit_cnn.analysis.arm_runs import ArmRun
+from lit_cnn.analysis.arms import Arm
+from lit_cnn.analysis.mcnemar import mcnemar, mcnemar_over_seeds
+from lit_cnn.analysis.statistics import Interval, mean_interval
+from lit_cnn.runs.predictions import RunPredictions
 
 # An accuracy of predictions may differ from the one that was measured by rounding.
 ROUNDING = 1e-5
@@ -44,6 +47,22 @@ class ImagePairs:
 def pair_images(one: Arm, other: Arm, split: str) -> tuple[ImagePairs | None, str]:
     """Compares the predictions of two arms for the same images, seed by seed.
 
+    Returns:
+        The comparison, or None and the reason why there is none.
+
+    Raises:
+        ValueError: See :func:`pair_runs`.
+    """
+    pairs, reason = pair_runs(one, other, split)
+    if reason:
+        return None, reason
+    found = _count(pairs, split)
+    return found, "" if found else f"{one.name} and {other.name} are not compared by image: they have one image"
+
+
+def pair_runs(one: Arm, other: Arm, split: str) -> tuple[list[tuple[ArmRun, ArmRun]], str]:
+    """Runs of two arms whose predictions are for the same images, by seed.
+
     Two single runs are compared also if their seeds differ, unless they have other validation images.
 
     Args:
@@ -52,7 +71,7 @@ def pair_images(one: Arm, other: Arm, split: str) -> tuple[ImagePairs | None, st
         split: ``test`` or ``val``.
 
     Returns:
-        The comparison, or None and the reason why there is none.
+        The pairs; none, and the reason, if predictions are missing.
 
     Raises:
         ValueError: If predictions of the same seed are for other images.
@@ -65,26 +84,48 @@ def pair_images(one: Arm, other: Arm, split: str) -> tuple[ImagePairs | None, st
         problem = "they share no seed"
     elif split == "val" and any(first.seed.split != second.seed.split for first, second in pairs):
         problem = "their seeds have other validation images"
+    else:
+        runs = dict.fromkeys(run for pair in pairs for run in pair)
+        problems = [problem for run in runs if (problem := find_problem(run, split))]
+        if problems:
+            problem = problems[0] + (f", likewise for all {len(problems)} such runs" if len(problems) > 1 else "")
     if problem:
-        return None, f"{one.name} and {other.name} are not compared by image: {problem}"
-    problems = [problem for run in dict.fromkeys(run for pair in pairs for run in pair) if (problem := _problem(run, split))]
-    if problems:
-        of_all = f", likewise for all {len(problems)} such runs" if len(problems) > 1 else ""
-        return None, f"{one.name} and {other.name} are not compared by image: {problems[0]}{of_all}"
-    return _count(pairs, split), ""
+        return [], f"{one.name} and {other.name} are not compared by image: {problem}"
+    for pair in pairs:
+        check_same_images(*pair, split)
+    return pairs, ""
 
 
-def _problem(run: ArmRun, split: str) -> str:
+def find_problem(run: ArmRun, split: str) -> str:
     """Why a run has no predictions that can be used, and the command that writes them; empty if it has."""
     try:
         predictions = run.predictions(split)
     except ValueError as error:  # missing or damaged
         return str(error)
+    pairs = [
+        (predictions.checkpoint, run.results.get(f"{split}/checkpoint")),
+        (predictions.digest, run.results.get(f"{split}/digest")),
+    ]
     accuracy = run.value(split, "acc")
-    if accuracy is None or abs(float(predictions.correct.mean()) - accuracy) <= ROUNDING:
+    is_same = all(own == measured for own, measured in pairs if own and measured)
+    if is_same and len(predictions) and (accuracy is None or abs(_accuracy(predictions) - accuracy) <= ROUNDING):
         return ""
-    command = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {run.path}"
-    return f"the {split} predictions of {run.path} are of another evaluation than its results: write them with {command}"
+    return (
+        f"the {split} predictions of {run.path} are of another evaluation than its results: "
+        f"write them with {run.evaluation(split)}"
+    )
+
+
+def accuracy_interval(predictions: RunPredictions) -> Interval:
+    """Accuracy of one network with Wilson's 95 % interval over images, (N,) with N of at least 1."""
+    from lit_cnn.training.class_scores import wilson  # imports torch
+
+    low, high = wilson(predictions.correct.sum(), np.array(len(predictions)))
+    return Interval(_accuracy(predictions), float(low), float(high))
+
+
+def _accuracy(predictions: RunPredictions) -> float:
+    return float(predictions.correct.mean())
 
 
 def check_same_images(one: ArmRun, other: ArmRun, split: str) -> None:
@@ -97,18 +138,20 @@ def check_same_images(one: ArmRun, other: ArmRun, split: str) -> None:
     raise ValueError(f"{one.path} and {other.path} cannot be compared: their {split} predictions are for {reason}")
 
 
-def _count(pairs: list[tuple[ArmRun, ArmRun]], split: str) -> ImagePairs:
+def _count(pairs: list[tuple[ArmRun, ArmRun]], split: str) -> ImagePairs | None:
+    """None for a single image, which has no spread."""
     wins: list[tuple[int, int]] = []
     net: dict[str, int] = {}  # by image: seeds may have other validation images
     seen: dict[str, int] = {}
     for one, other in pairs:
-        check_same_images(one, other, split)
         first, second = one.predictions(split), other.predictions(split)
         difference = second.correct.astype(np.int64) - first.correct
         wins.append((int((difference < 0).sum()), int((difference > 0).sum())))
         for image, value in zip(first.images, difference.tolist(), strict=True):
             net[image] = net.get(image, 0) + value
             seen[image] = seen.get(image, 0) + 1
+    if len(net) < 2:
+        return None
     sums, counts = np.array(list(net.values())), np.array(list(seen.values()))
     # Of a ratio of two sums over images: its value in all, and the deviation of each image from it.
     ratio = sums.sum() / counts.sum()

@@ -1,4 +1,4 @@
-"""Pairs of arms: differences by seed, Holm's method, and what may be concluded."""
+"""Pairs of arms: differences by seed, and Holm's method."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lit_cnn.analysis.arms import Seed
 from lit_cnn.analysis.images import ImagePairs
+from lit_cnn.analysis.seeds import Seed, vary_together
 from lit_cnn.analysis.statistics import (
     Interval,
     equivalence_p,
     holm,
     paired_difference,
     paired_p,
-    seeds_for_equivalence,
-    seeds_needed,
     unpaired_difference,
+    unpaired_equivalence_p,
     unpaired_p,
 )
 
@@ -42,7 +41,11 @@ class Measure:
     higher_is_better: bool = True
 
     def show(self, value: float) -> str:
-        return f"{100 * value:.2f} %" if self.is_share else f"{value:.4f}"
+        return f"{100 * self.clip(value):.2f} %" if self.is_share else f"{value:.4f}"
+
+    def clip(self, value: float) -> float:
+        """A share between 0 and 1: the interval of a mean may end outside."""
+        return min(max(value, 0.0), 1.0) if self.is_share else value
 
     def show_difference(self, value: float, sign: bool = True) -> str:
         digits = 2 if self.is_share else 4
@@ -68,27 +71,38 @@ class PairSummary:
     Args:
         first: Name of the baseline.
         second: Name of the other arm.
-        seeds: Seeds of both arms, by which their values are paired; empty if they share none.
+        seeds: Seeds of both arms, by which their values are paired; empty if they are not.
         difference: Mean difference with its 95 % interval over seeds; None if seeds give none.
-        p: Of the paired t test; of Welch's, if no seed is shared.
-        p_adjusted: By Holm's method over all pairs.
+        equivalence: The same with its 90 % interval, to which two one-sided tests at 5 % correspond; None without a margin.
+        p: Of the paired t test; of Welch's, if values are not paired.
+        p_adjusted: By Holm's method over all differences and equivalences.
         equivalence_p: Of two one-sided t tests with the margin, likewise adjusted; None if seeds or margin give none.
+        better: Name of the arm that is better; None if that is not decided.
+        is_equivalent: Whether the difference is within the margin.
         seeds_to_decide: Number of seeds that would decide in 80 % of studies, if the true difference and spread are those
             that were measured; None if it is decided or cannot be computed.
         images: Differences by image; None without predictions.
-        verdict: What may be concluded, in one sentence.
+        verdict: What may be concluded, in one sentence without its full stop.
     """
 
     first: str
     second: str
     seeds: tuple[str, ...]
     difference: Interval | None = None
+    equivalence: Interval | None = None
     p: float | None = None
     p_adjusted: float | None = None
     equivalence_p: float | None = None
+    better: str | None = None
+    is_equivalent: bool = False
     seeds_to_decide: int | None = None
     images: ImagePairs | None = None
     verdict: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The verdict with its full stop, unless it is a question."""
+        return self.verdict if self.verdict.endswith("?") else f"{self.verdict}."
 
 
 # Values of each arm by seed.
@@ -98,6 +112,9 @@ Values = Mapping[str, Mapping[Seed, float]]
 def compare_seeds(one: str, other: str, values: Values, margin: float | None) -> PairSummary:
     """Compares two arms over seeds: paired by common seeds, else by Welch's method.
 
+    Values are paired if at least two seeds, and half of those of the smaller arm, are in both. Runs whose seeds vary apart
+    are not independent, and give no interval.
+
     Args:
         one: Name of the first arm.
         other: Name of the second.
@@ -105,134 +122,61 @@ def compare_seeds(one: str, other: str, values: Values, margin: float | None) ->
         margin: The smallest difference that matters; None for no equivalence test.
     """
     first, second = values[one], values[other]
-    common = [seed for seed in first if seed in second]
-    pair = PairSummary(one, other, tuple(map(str, common)))
-    a, b = [first[seed] for seed in common], [second[seed] for seed in common]
-    equivalent = None
-    if len(common) > 1:
-        difference, p = paired_difference(a, b), paired_p(a, b)
-        equivalent = equivalence_p(np.subtract(b, a), margin) if margin else None
-    elif not common and min(len(first), len(second)) > 1:
-        a, b = list(first.values()), list(second.values())
-        difference, p = unpaired_difference(a, b), unpaired_p(a, b)
-    else:
-        return pair
+    if not (vary_together(first) and vary_together(second)):
+        return PairSummary(one, other, ())
+    common, smaller = [seed for seed in first if seed in second], min(len(first), len(second))
+    if smaller < 2:
+        return PairSummary(one, other, tuple(map(str, common)))
+    is_paired = len(common) > 1 and 2 * len(common) >= smaller
+    a, b = list(first.values()), list(second.values())
+    if is_paired:
+        a, b = [first[seed] for seed in common], [second[seed] for seed in common]
+    intervals, test = (paired_difference, paired_p) if is_paired else (unpaired_difference, unpaired_p)
+    pair = PairSummary(one, other, tuple(map(str, common)) if is_paired else ())
+    difference = intervals(a, b)
     if difference.low == difference.high:
         return pair  # without spread over seeds, nothing can be computed
-    return replace(pair, difference=difference, p=p, equivalence_p=equivalent)
+    pair = replace(pair, difference=difference, p=test(a, b))
+    if margin is None:
+        return pair
+    equivalent = equivalence_p(np.subtract(b, a), margin) if is_paired else unpaired_equivalence_p(a, b, margin)
+    return replace(pair, equivalence=intervals(a, b, confidence=1 - 2 * LEVEL), equivalence_p=equivalent)
+
+
+def describe_left_out(pair: PairSummary, values: Values) -> str:
+    """Which runs have no partner, in one sentence; empty if all have one, or nothing is compared over seeds."""
+    first, second = len(values[pair.first]), len(values[pair.second])
+    both = f"{pair.first} and {pair.second}"
+    if pair.seeds and min(first, second) > 1 and (left := first + second - 2 * len(pair.seeds)):
+        others = f"{left} other run{'s are' if left > 1 else ' is'} left out"
+        return f"{both} are compared by their {len(pair.seeds)} common seeds; {others}"
+    common = sum(seed in values[pair.second] for seed in values[pair.first])
+    if pair.difference and not pair.seeds and common:
+        only = f"only {common} of their seeds {'is' if common == 1 else 'are'} common"
+        return f"{both} are compared without pairs: {only}, and {first + second - 2 * common} runs have no partner"
+    return ""
 
 
 def adjust(pairs: Sequence[PairSummary]) -> list[PairSummary]:
-    """The same pairs with p values adjusted by Holm's method: of each test over the pairs that have it."""
-    differences = _holm_of([pair.p for pair in pairs])
-    equivalences = _holm_of([pair.equivalence_p for pair in pairs])
+    """The same pairs with p values adjusted by Holm's method.
+
+    Differences and equivalences are one family: "no difference" and "a difference of the margin or more" exclude each other,
+    so that of both tests of a pair at most one can err. Tests of images are a family of their own.
+    """
+    tests = [pair.p for pair in pairs] + [pair.equivalence_p for pair in pairs]
+    adjusted = _holm_of(tests, most_true=sum(pair.p is not None for pair in pairs))
     images = _holm_of([pair.images.p if pair.images else None for pair in pairs])
     return [
         replace(
             pair,
-            p_adjusted=differences[index],
-            equivalence_p=equivalences[index],
+            p_adjusted=adjusted[index],
+            equivalence_p=adjusted[len(pairs) + index],
             images=pair.images and replace(pair.images, p_adjusted=images[index]),
         )
         for index, pair in enumerate(pairs)
     ]
 
 
-def _holm_of(p_values: Sequence[float | None]) -> list[float | None]:
-    adjusted = iter(holm([p for p in p_values if p is not None]).tolist())
+def _holm_of(p_values: Sequence[float | None], most_true: int | None = None) -> list[float | None]:
+    adjusted = iter(holm([p for p in p_values if p is not None], most_true).tolist())
     return [None if p is None else next(adjusted) for p in p_values]
-
-
-# Verdicts
-
-
-def decide(pair: PairSummary, values: Values, margin: float | None, measure: Measure, num_pairs: int) -> PairSummary:
-    """The same pair with its verdict, and the number of seeds that would decide if it is undecided.
-
-    Args:
-        pair: With adjusted p values.
-        values: See :func:`compare_seeds`.
-        margin: Likewise.
-        measure: What is compared.
-        num_pairs: Number of compared pairs.
-    """
-    if pair.difference is None or pair.p_adjusted is None:
-        return replace(pair, verdict=_without_spread(pair, values, measure))
-    first, second, seeds = pair.first, pair.second, _describe_seeds(pair, values)
-    is_equivalent = pair.equivalence_p is not None and pair.equivalence_p < LEVEL
-    within = f"±{measure.show_difference(margin, sign=False)}{measure.unit}" if margin else ""
-    if pair.p_adjusted < LEVEL:
-        difference = pair.difference
-        if (difference.value > 0) != measure.higher_is_better:
-            first, second = second, first
-        ends = sorted((abs(difference.low), abs(difference.high)))
-        size, low, high = (measure.show_difference(end, sign=False) for end in (abs(difference.value), *ends))
-        verdict = f"{second} is better than {first} by {size}{measure.unit} (95 % interval {low} to {high}, {seeds})"
-        verdict += f"; yet they are equivalent within {within}" if is_equivalent else ""
-        if pair.images and pair.images.p_adjusted is not None and pair.images.p_adjusted >= LEVEL:
-            verdict += f"; other images could decide otherwise (exact McNemar p = {pair.images.p_adjusted:.2g})"
-        return replace(pair, verdict=verdict)
-    interval = describe_interval(pair.difference, measure)
-    if is_equivalent:
-        verdict = f"{first} and {second} are equivalent within {within} (difference {interval}, {seeds})"
-        return replace(pair, verdict=verdict)
-    needed = _seeds_to_decide(pair, values, margin, num_pairs)
-    corrected = f", p = {pair.p_adjusted:.2g} by Holm's method for {num_pairs} pairs" if pair.p and pair.p < LEVEL else ""
-    verdict = f"{first} and {second} cannot be decided with {seeds} (difference {interval}{corrected})"
-    verdict += f"; about {needed:,} would" if needed else ""
-    return replace(pair, verdict=verdict, seeds_to_decide=needed)
-
-
-def describe_interval(interval: Interval, measure: Measure) -> str:
-    """A difference in words: ``+0.61 points, 95 % interval +0.35 to +0.87``."""
-    value, low, high = (measure.show_difference(end) for end in (interval.value, interval.low, interval.high))
-    return f"{value}{measure.unit}, 95 % interval {low} to {high}"
-
-
-def _describe_seeds(pair: PairSummary, values: Values) -> str:
-    if pair.seeds:
-        return f"{len(pair.seeds)} seeds"
-    return f"{len(values[pair.first])} and {len(values[pair.second])} seeds, none in common"
-
-
-def _without_spread(pair: PairSummary, values: Values, measure: Measure) -> str:
-    """What may be concluded where seeds give no interval."""
-    first, second = values[pair.first], values[pair.second]
-    if len(pair.seeds) > 1:
-        seed = next(seed for seed in first if seed in second)
-        difference = second[seed] - first[seed]
-        with_each = f"with each of {len(pair.seeds)} seeds"
-        if not difference:
-            return f"{pair.first} and {pair.second} have the same {measure.title} {with_each}: do they differ at all?"
-        return (
-            f"{pair.second} and {pair.first} differ by {measure.show_difference(difference)}{measure.unit} {with_each}: "
-            f"without spread, nothing can be decided; train more seeds"
-        )
-    number = "one seed" if pair.seeds or min(len(first), len(second)) == 1 else "no common seed"
-    if pair.images is None:
-        return f"{pair.first} and {pair.second} cannot be decided with {number}; train more seeds"
-    interval, images = describe_interval(pair.images.difference, measure), f"{pair.images.num_images:,} images"
-    return (
-        f"the networks of {pair.first} and {pair.second} differ by {interval} over {images} "
-        f"(exact McNemar p = {pair.images.p:.2g}); "
-        f"one seed does not decide whether {pair.second} is better than {pair.first}: train more seeds"
-    )
-
-
-def _seeds_to_decide(pair: PairSummary, values: Values, margin: float | None, num_pairs: int) -> int | None:
-    """The smaller of two numbers of seeds: with one a difference is found, with the other equivalence is shown.
-
-    True difference and spread are taken to be the measured ones. The level is divided by the number of pairs, as for the
-    smallest p value in Holm's method.
-    """
-    first, second = values[pair.first], values[pair.second]
-    common = [seed for seed in first if seed in second]
-    if common:
-        sd = float(np.std([second[seed] - first[seed] for seed in common], ddof=1))
-    else:  # of the difference of two independent seeds
-        sd = float(np.sqrt(sum(np.var(list(arm.values()), ddof=1) for arm in (first, second))))
-    difference, level = pair.difference.value if pair.difference else 0.0, LEVEL / num_pairs
-    numbers = [seeds_needed(sd, difference, alpha=level)] if difference else []
-    if margin and abs(difference) < margin and common:
-        numbers.append(seeds_for_equivalence(sd, margin, difference, alpha=level))
-    return max(min(numbers), len(common) + 1) if numbers else None

@@ -1,8 +1,9 @@
 """Intervals, tests and numbers of seeds. Pure functions on arrays; scipy computes where it can.
 
-Tests of seeds ask what other seeds would give on the same images. Tests of images ask what other images would give with the
-same networks. Neither answers the other's question: Dietterich 1998, "Approximate statistical tests for comparing supervised
-classification learning algorithms", Neural Computation 10; Bouthillier et al. 2021, arXiv:2103.03098.
+Tests of seeds ask what other seeds would give on the same images. Tests of images, in :mod:`lit_cnn.analysis.mcnemar`, ask
+what other images would give with the same networks. Neither answers the other's question: Dietterich 1998, "Approximate
+statistical tests for comparing supervised classification learning algorithms", Neural Computation 10; Bouthillier et al.
+2021, arXiv:2103.03098.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from scipy import stats
 # Into so many equally likely parts the distribution of a standard deviation is cut.
 _PARTS = 400
 # Degrees of freedom with which a t distribution is a normal one.
-MANY = 100_000
+_MANY = 100_000
+# No larger number of seeds is computed.
+MOST_SEEDS = 10**12
+# A larger noncentrality of t has the same power.
+_LARGEST_CENTRE = 1e8
 # Differences of equal numbers differ by rounding: 0.6 - 0.5 is not 0.5 - 0.4.
 _ROUNDING = 1e-12
 
@@ -124,68 +129,47 @@ def equivalence_p(differences: ArrayLike, margin: float) -> float:
         ValueError: If there are fewer than two differences.
     """
     array = _at_least_two(differences)
-    if not _standard_error(array):
-        return float(abs(array[0]) >= margin)
-    nearer = margin - abs(float(array.mean()))  # of both ends, the one whose test has the larger p
-    return float(stats.t.sf(nearer / _standard_error(array), len(array) - 1))
+    return _larger_one_sided_p(float(array.mean()), _standard_error(array), len(array) - 1, margin)
 
 
-def holm(p_values: ArrayLike) -> np.ndarray:
+def unpaired_equivalence_p(a: ArrayLike, b: ArrayLike, margin: float) -> float:
+    """:func:`equivalence_p` with Welch's t tests, for arms without common seeds and of unequal spread.
+
+    Raises:
+        ValueError: If an arm has fewer than two values.
+    """
+    first, second = _at_least_two(a), _at_least_two(b)
+    squares = np.array([_standard_error(first) ** 2, _standard_error(second) ** 2])
+    degrees = squares.sum() ** 2 / (squares**2 / [len(first) - 1, len(second) - 1]).sum() if squares.any() else 1.0
+    return _larger_one_sided_p(float(second.mean() - first.mean()), math.sqrt(squares.sum()), degrees, margin)
+
+
+def _larger_one_sided_p(mean: float, error: float, degrees: float, margin: float) -> float:
+    nearer = margin - abs(mean)  # of both ends, the one whose test has the larger p
+    return float(stats.t.sf(nearer / error, degrees)) if error else float(nearer <= 0)
+
+
+def holm(p_values: ArrayLike, most_true: int | None = None) -> np.ndarray:
     """p values adjusted for their number: rejecting those below 0.05 errs anywhere in at most 5 % of studies.
 
-    The i-th smallest of k is multiplied by k − i + 1; none becomes smaller than one before it, or larger than 1.
+    The i-th smallest of k is multiplied by k − i + 1; none becomes smaller than one before it, or larger than 1. If some
+    hypotheses exclude each other, no factor need be larger than the number of those that can be true together.
 
-    Source: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 65–70.
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6, 65–70; for
+    hypotheses that exclude each other, Shaffer 1986, J. Am. Statist. Assoc. 81, 826–831.
 
+    Args:
+        p_values: Of k tests.
+        most_true: Number of tested hypotheses that can be true together; k if not given.
     Shape:
         Input and output (k,), in the same order.
     """
     p = np.asarray(p_values, dtype=np.float64)
+    factors = np.minimum(np.arange(len(p), 0, -1), len(p) if most_true is None else most_true)
     order = np.argsort(p)
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * factors))
     return adjusted
-
-
-# Images
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p of McNemar's test: whether two networks recognise equally many images of the same kind.
-
-    Each image that one network alone recognised is a throw of a fair coin: a binomial test.
-
-    Source: McNemar 1947, Psychometrika 12, 153–157; :func:`scipy.stats.binomtest`.
-
-    Args:
-        only_first: Images that the first network alone recognised.
-        only_second: Images that the second alone recognised.
-    """
-    number = only_first + only_second
-    return float(stats.binomtest(only_first, number).pvalue) if number else 1.0
-
-
-def mcnemar_over_seeds(net: ArrayLike) -> float:
-    """Exact two-sided p of McNemar's test of images that the networks of several seeds classified.
-
-    Answers of several seeds for one image are not independent, so an image counts once, with its net number of wins. If
-    the arms are alike, each sign is as likely as the other: the p value is the share of all signs that give a sum as far
-    from 0. For one seed, this is :func:`mcnemar`.
-
-    Source: Durkalski et al. 2003, "The analysis of clustered matched-pair data", Statistics in Medicine 22, 2417–2428, whose
-    statistic is the normal approximation; Pitman 1937, J. R. Statist. Soc. Suppl. 4, 119–130, for the exact distribution.
-
-    Args:
-        net: For each image, number of seeds of the second arm that recognised it minus that of the first, (N,) int.
-    """
-    wins = np.asarray(net, dtype=np.int64)
-    distribution = np.ones(1)  # of the sum of the positive numbers
-    for size, count in zip(*np.unique(np.abs(wins[wins != 0]), return_counts=True), strict=True):
-        part = np.zeros(size * count + 1)
-        part[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-        distribution = np.convolve(distribution, part)
-    positive = int(wins[wins > 0].sum())
-    return float(min(1, 2 * min(distribution[: positive + 1].sum(), distribution[positive:].sum())))
 
 
 # Numbers of seeds
@@ -204,27 +188,30 @@ def paired_power(sd: float, effect: float, seeds: int, alpha: float = 0.05) -> f
         seeds: Number of pairs n, at least 2.
         alpha: Level of the test.
     """
-    critical, centre = _t(1 - alpha, seeds - 1), math.sqrt(seeds) * abs(effect) / sd
-    return float(stats.nct.sf(critical, seeds - 1, centre) + stats.nct.cdf(-critical, seeds - 1, centre))
+    degrees = min(seeds - 1, _MANY)
+    critical, centre = _t(1 - alpha, degrees), min(math.sqrt(seeds) * (abs(effect) / sd), _LARGEST_CENTRE)
+    lower = float(stats.nct.cdf(-critical, degrees, centre))  # NaN where it is too small to be computed
+    return float(stats.nct.sf(critical, degrees, centre)) + (0.0 if math.isnan(lower) else lower)
 
 
 def seeds_needed(sd: float, effect: float, power: float = 0.8, alpha: float = 0.05) -> int:
     """Smallest number of pairs of seeds with which a paired t test finds an effect; see :func:`paired_power`.
+
+    At most :data:`MOST_SEEDS`.
 
     Raises:
         ValueError: If the effect is 0.
     """
     if not effect:
         raise ValueError("no number of seeds shows an effect of 0")
-    normal = (stats.norm.isf(alpha / 2) + stats.norm.isf(1 - power)) * sd / abs(effect)
-    return _smallest(normal, lambda seeds: paired_power(sd, effect, seeds, alpha) >= power) if sd else 2
+    return _smallest(lambda seeds: paired_power(sd, effect, seeds, alpha) >= power) if sd else 2
 
 
 def seeds_for_equivalence(sd: float, margin: float, difference: float = 0.0, power: float = 0.8, alpha: float = 0.05) -> int:
     """Smallest number of pairs of seeds with which :func:`equivalence_p` falls below alpha with this power.
 
     Given the standard deviation s of the study, the mean is normal, and both tests reject if it lies within
-    ±(margin − t · s / √n). This share is averaged over the distribution of s.
+    ±(margin − t · s / √n). This share is averaged over the distribution of s. At most :data:`MOST_SEEDS`.
 
     Source: Phillips 1990, "Power of the two one-sided tests procedure in bioequivalence", J. Pharmacokinet. Biopharm. 18.
 
@@ -242,27 +229,28 @@ def seeds_for_equivalence(sd: float, margin: float, difference: float = 0.0, pow
     quantiles = (np.arange(_PARTS) + 0.5) / _PARTS
 
     def suffices(seeds: int) -> bool:
-        degrees, error = seeds - 1, sd / math.sqrt(seeds)
+        degrees, error = min(seeds - 1, _MANY), sd / math.sqrt(seeds)
         half = margin - _t(1 - 2 * alpha, degrees) * error * np.sqrt(stats.chi2.ppf(quantiles, degrees) / degrees)
         share = stats.norm.cdf((half - difference) / error) - stats.norm.cdf((-half - difference) / error)
         return bool(np.maximum(share, 0).mean() >= power)
 
-    # Not above the number that is needed: as if the nearer end of the margin were the only one.
-    normal = (stats.norm.isf(alpha) + stats.norm.isf(1 - power)) * sd / (margin - abs(difference))
-    return _smallest(normal, suffices) if sd else 2
+    return _smallest(suffices) if sd else 2
 
 
-def _smallest(normal: float, suffices: Callable[[int], bool]) -> int:
-    """The smallest sufficient number, at least 2, upwards from the square of that for normal distributions."""
-    seeds = max(2, math.ceil(normal**2))
-    if seeds > MANY:  # there, t is normal
-        return seeds
-    while not suffices(seeds):
-        seeds += 1
-    return seeds
+def _smallest(suffices: Callable[[int], bool]) -> int:
+    """The smallest sufficient number, at least 2, by bisection."""
+    too_few, enough = 1, 2
+    while not suffices(enough):
+        if enough >= MOST_SEEDS:
+            return MOST_SEEDS
+        too_few, enough = enough, min(2 * enough, MOST_SEEDS)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        too_few, enough = (too_few, middle) if suffices(middle) else (middle, enough)
+    return enough
 
 
-def _t(confidence: float, degrees: int) -> float:
+def _t(confidence: float, degrees: float) -> float:
     return float(stats.t.isf((1 - confidence) / 2, degrees))
 
 

@@ -11,7 +11,7 @@ from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
-from lit_cnn.system.text import printable, shorten_all
+from lit_cnn.system.text import printable
 
 if TYPE_CHECKING:
     from lit_cnn.analysis.comparison import Comparison
@@ -33,7 +33,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--split", choices=("test", "val"), help="default: test if all runs were tested, else val")
     parser.add_argument("--metric", choices=("acc", "f1", "loss"), default="acc", help="default: %(default)s")
     parser.add_argument(
-        "--margin", type=float, help="the smallest difference that matters (default: 0.5 points; none for the loss)"
+        "--margin",
+        type=float,
+        help="the smallest difference that matters: in points (default: 0.5); of a loss in its own unit (default: none)",
     )
     parser.add_argument(
         "--all_pairs", "--all-pairs", action="store_true", help="compare each pair, not only with the baseline"
@@ -71,10 +73,10 @@ def main(arguments: list[str]) -> int:
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints tables of arms, pairs, budgets and settings, and what may be concluded."""
-    from lit_cnn.analysis.compare_tables import TABLES
+    from lit_cnn.analysis.compare_tables import TABLES, name_arms
 
     full = [arm.name for arm in comparison.arms]
-    names = dict(zip(full, shorten_all(full, NAME_WIDTH), strict=True))
+    names = name_arms(full, NAME_WIDTH)
     images = "test" if comparison.split == "test" else "validation"
     print(f"{comparison.measure.title} on the {images} images\n")
     for tabulate in TABLES:
@@ -94,4 +96,4 @@ def print_comparison(comparison: Comparison) -> None:
         print(printable(f"note: {note}"))
     print()
     for pair in comparison.pairs:
-        print(printable(f"{pair.verdict}."))
+        print(printable(pair.sentence))

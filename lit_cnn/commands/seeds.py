@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lit_cnn.analysis.images import accuracy_interval
 from lit_cnn.analysis.statistics import mean_interval
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.messages import FAILED, in_one_line, quiet
@@ -20,7 +21,6 @@ from lit_cnn.data.sharing import sharing_images
 from lit_cnn.errors import Interrupted, TrainingError
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
-from lit_cnn.training.class_scores import wilson
 
 TITLES = {"val": "validation accuracy", "test": "test accuracy"}
 
@@ -112,8 +112,8 @@ def describe_accuracies(runs: Sequence[Run], split: str) -> str:
         return f"{interval.value:.2%} ± {np.std(accuracies, ddof=1):.2%} (mean ± sd of {len(known)} seeds, {ends})"
     ((accuracy, run),) = known
     try:
-        number = len(run.read_predictions(split))
+        predictions = run.read_predictions(split)
     except ValueError:  # a validation of some images, or a full disk
         return f"{accuracy:.2%} (one seed)"
-    low, high = wilson(np.array(round(accuracy * number)), np.array(number))
-    return f"{accuracy:.2%} (one seed, 95 % interval over {number:,} images {float(low):.2%} to {float(high):.2%})"
+    interval, images = accuracy_interval(predictions), f"{len(predictions):,} images"
+    return f"{accuracy:.2%} (one seed, 95 % interval over {images} {interval.low:.2%} to {interval.high:.2%})"

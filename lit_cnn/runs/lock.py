@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ HOLDER = ".lock.json"
 
 
 class RunLock:
-    """Keeps other trainings out of a run's folder. Reading needs no lock.
+    """Keeps other trainings out of a run's folder. Reading needs no lock; see :func:`is_locked`.
 
     Args:
         folder: The run's folder.
@@ -33,7 +34,7 @@ class RunLock:
         try:
             self._lock.acquire()
         except Timeout:
-            raise ValueError(f"{folder} is being trained{self._describe_holder()}: wait until it has ended") from None
+            raise ValueError(describe_training(folder)) from None
         holder = {"host": socket.gethostname(), "process": os.getpid(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
         partial = self._holder.with_name(f"{HOLDER}.partial")
         partial.write_text(json.dumps(holder) + "\n", encoding="utf-8")
@@ -48,8 +49,42 @@ class RunLock:
                 self._lock_file.unlink()
             self._lock.release()
 
-    def _describe_holder(self) -> str:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            holder = json.loads(self._holder.read_text(encoding="utf-8"))
-            return f" by process {holder['process']} on {holder['host']} since {holder['since']}"
-        return " by another process"  # which has not yet written who it is
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process trains in a run's folder. Writes nothing, so that it also works where nothing can be written.
+
+    Args:
+        folder: The run's folder.
+    """
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        _try_lock(descriptor)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)  # which releases it
+    return False
+
+
+def describe_training(folder: Path) -> str:
+    """A message that a folder is locked: by which process, on which host, since when."""
+    holder = "another process"  # which has not yet written who it is
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
+        holder = f"process {content['process']} on {content['host']} since {content['since']}"
+    return f"{folder} is being trained by {holder}: wait until it has ended"
+
+
+def _try_lock(descriptor: int) -> None:
+    """Raises an OSError if another process has locked the file."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

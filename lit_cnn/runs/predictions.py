@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,12 @@ class RunPredictions:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @cached_property
     def predicted(self) -> np.ndarray:
         """The likeliest class of each image, (N,) int64."""
         return self.logits.argmax(axis=1)
 
-    @property
+    @cached_property
     def correct(self) -> np.ndarray:
         """Whether each image was recognised, (N,) bool."""
         return self.predicted == self.labels
@@ -82,7 +83,7 @@ class RunPredictions:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(
+                read = cls(
                     images=arrays["images"].tolist(),
                     labels=arrays["labels"],
                     logits=arrays["logits"],
@@ -90,5 +91,16 @@ class RunPredictions:
                     digest=str(arrays["digest"]) or None,
                     checkpoint=str(arrays["checkpoint"]) or None,
                 )
+            read._check()
+            return read
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is damaged: evaluate the run again") from error
+
+    def _check(self) -> None:
+        """Raises a ValueError if the parts are not of the same images and classes."""
+        num_images, num_classes = len(self.images), len(self.class_names)
+        if self.labels.shape != (num_images,) or self.logits.shape != (num_images, num_classes):
+            raise ValueError("other numbers of images or classes")
+        labels_are_classes = np.issubdtype(self.labels.dtype, np.integer) and np.isin(self.labels, range(num_classes)).all()
+        if not labels_are_classes or not np.issubdtype(self.logits.dtype, np.floating):
+            raise ValueError("labels that are no classes, or logits that are no numbers")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from fake_runs import write_arm, write_run
 
-from lit_cnn.analysis.arms import Seed, read_arm, read_arms
+from lit_cnn.analysis.arms import read_arm, read_arms
+from lit_cnn.runs.folder import Run
 from lit_cnn.runs.lock import RunLock
 
 
@@ -29,17 +30,6 @@ def test_an_arm_is_a_run_or_a_folder_of_runs(tmp_path: Path):
         assert [run.path for run in read_arm(one).runs] == [folder / "seed-1"]
     # The folder of a recipe, above that of its study.
     assert [run.path for run in read_arm(tmp_path).runs] == [run.path for run in arm.runs]
-
-
-def test_seeds_are_those_that_took_effect(tmp_path: Path):
-    def seed(name: str, **settings: Any) -> Seed:
-        settings = {f"data.{key}": value for key, value in settings.items()}
-        return read_arm(write_run(tmp_path / name, 3, settings=settings).path).runs[0].seed
-
-    assert seed("a") == (3, 3, 3, 3)
-    assert seed("b", seed=5) == (3, 5, 5, 5)
-    assert seed("c", seed=5, augmentation_seed=0, split_seed=1) == (3, 5, 0, 1)
-    assert str(seed("d", split_seed=1)) == "3/3/3/1"
 
 
 def test_runs_of_other_settings_are_no_arm(tmp_path: Path):
@@ -134,3 +124,61 @@ def test_arms_whose_folders_nobody_named_are_called_by_what_differs(tmp_path: Pa
     assert [dict(arm.settings) for arm in read_arms(folders)] == [{"model.lr": lr} for lr in (0.02, 0.1, 0.5)]
     bn = write_arm(tmp_path / "vgg" / "seeds-0a1b2c3d", [0.5], settings={"model.variant": "lenet_bn", "model.lr": 0.02})
     assert [arm.name for arm in read_arms([folders[0], bn])] == ["lenet", "lenet_bn"]
+
+
+# Files of a run
+
+
+def test_a_study_without_all_of_its_seeds_is_refused(tmp_path: Path):
+    folder = write_arm(tmp_path / "lenet" / "study", [0.5, 0.6])
+    study = folder / "study.json"
+    study.write_text('{"seeds": [0, 1]}', encoding="utf-8")
+    assert len(read_arm(folder).runs) == 2
+    study.write_text('{"seeds": [0, 1, 2]}', encoding="utf-8")
+    assert refusal(tmp_path) == f"{folder} lacks seed-2 of its study: repeat the fit command that began it"
+    study.write_text("{", encoding="utf-8")
+    assert f"{study} is damaged" in refusal(folder)
+
+
+def test_a_run_that_diverged_has_no_mean(tmp_path: Path):
+    folder = write_arm(tmp_path / "lenet", [0.5, 0.6])
+    run = Run(folder / "seed-1")
+    run.add_results({"diverged": "the loss is nan in step 3"})
+    assert refusal(folder) == (
+        f"{run.path} diverged (the loss is nan in step 3): an arm with such a run has no mean; lower its rate"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("results.json", '{"val/acc": "x"}'),
+        ("results.json", "[]"),
+        ("data.json", '{"classes": 3}'),
+        ("metrics.csv", "epoch,step,val/acc\n0,10,0.5\n1,20"),
+        ("metrics.csv", "epoch,step,val/acc\n0,10,high\n"),
+        ("metrics.csv", "a\n1\n"),
+        ("metrics.csv", "epoch,step,val/acc\n0,10,0.5,7\n"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, name: str, text: str):
+    run = write_run(tmp_path / "a")
+    (run.path / name).write_text(text, encoding="utf-8")
+    assert refusal(run.path) == f"{run.path / name} is damaged: train the run again"
+
+
+def test_values_are_those_of_the_best_validation(tmp_path: Path):
+    run = write_run(tmp_path / "a")
+    rows = [(0.5, 3.0), (0.7, 2.0), (0.7, 1.0), (0.6, 0.5)]
+    run.write_metrics({"epoch": n, "step": n + 1, "val/acc": acc, "val/loss": loss} for n, (acc, loss) in enumerate(rows))
+    assert read_arm(run.path).runs[0].value("val", "loss") == 1.0
+    run.add_results({"val/loss": 1.5})
+    assert read_arm(run.path).runs[0].value("val", "loss") == 1.5
+
+
+def test_reading_writes_nothing(tmp_path: Path):
+    run = write_run(tmp_path / "a")
+    (run.path / ".lock").touch()
+    before = {path: path.stat().st_mtime_ns for path in (run.path, *run.path.iterdir())}
+    assert read_arm(run.path).runs
+    assert {path: path.stat().st_mtime_ns for path in (run.path, *run.path.iterdir())} == before

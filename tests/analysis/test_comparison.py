@@ -1,23 +1,19 @@
-"""What a comparison finds, refuses and says."""
+"""Differences of arms over seeds, and what is concluded from them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_runs import write_arm, write_predictions, write_run
+from fake_runs import write_arm, write_run
 from scipy import stats
 
-from lit_cnn.analysis.arms import Seed, read_arms
+from lit_cnn.analysis.arms import read_arms
 from lit_cnn.analysis.comparison import Comparison, compare
-from lit_cnn.analysis.pairs import adjust, compare_seeds
-from lit_cnn.analysis.statistics import mcnemar
-from lit_cnn.runs.folder import Run
-from lit_cnn.training.class_scores import wilson
+from lit_cnn.analysis.pairs import MEASURES
 
 PLAIN = [0.890, 0.886, 0.893, 0.888, 0.891]
 BETTER = [0.897, 0.891, 0.899, 0.895, 0.898]
@@ -30,9 +26,6 @@ def of(tmp_path: Path, arms: Mapping[str, Any], **options: Any) -> Comparison:
         for number, (name, accuracies) in enumerate(arms.items())
     ]
     return compare(read_arms(folders), **options)
-
-
-# Over seeds
 
 
 def test_arms_and_their_paired_difference(tmp_path: Path):
@@ -72,7 +65,7 @@ def test_small_differences_are_equivalent(tmp_path: Path):
     assert pair.difference.value < 0  # and is not shown as -0.00
     assert pair.equivalence_p < 0.001
     assert pair.verdict.startswith(
-        "plain and same are equivalent within ±0.50 points (difference +0.00 points, 95 % interval"
+        "plain and same are equivalent within ±0.50 points (difference +0.00 points, 90 % interval"
     )
 
 
@@ -80,7 +73,7 @@ def test_a_difference_can_be_certain_and_too_small_to_matter(tmp_path: Path):
     noise = np.array([0.001, 0.0012, 0.0011, 0.0009, 0.001])
     (pair,) = of(tmp_path, {"plain": PLAIN, "more": list(PLAIN + noise)}).pairs
     assert pair.verdict.startswith("more is better than plain by 0.10 points")
-    assert pair.verdict.endswith("; yet they are equivalent within ±0.50 points")
+    assert pair.verdict.endswith("; yet they are equivalent within ±0.50 points (90 % interval +0.09 to +0.11)")
 
 
 def test_what_is_undecided_takes_more_seeds(tmp_path: Path):
@@ -140,226 +133,69 @@ def test_spread_is_split_where_seeds_were_varied_apart(tmp_path: Path):
     assert of_other == {}
 
 
-@pytest.mark.parametrize("num_studies", [300, pytest.param(4000, marks=pytest.mark.slow)])
-def test_the_whole_procedure_errs_in_at_most_5_percent_of_studies(num_studies: int):
-    random = np.random.default_rng(0)
-    names, seeds = "abc", [Seed(*[number] * 4) for number in range(5)]
-    errors = 0
-    for accuracies in 0.9 + 0.003 * random.normal(size=(num_studies, 3, 5)):  # no arm is better
-        values = {name: dict(zip(seeds, row, strict=True)) for name, row in zip(names, accuracies, strict=True)}
-        pairs = adjust([compare_seeds(*pair, values, None) for pair in ("ab", "ac", "bc")])
-        errors += any(pair.p_adjusted < 0.05 for pair in pairs)
-    assert 0.02 <= errors / num_studies <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / num_studies)
-
-
-# Over images
-
-
-def write_arm_with_predictions(folder: Path, correct: list[np.ndarray], **options: Any) -> Path:
-    for seed, of_seed in enumerate(correct):
-        write_predictions(write_run(folder / str(seed), seed), of_seed, **options)
-    return folder
-
-
-def answers(*wrong: int, num_images: int = 40) -> np.ndarray:
-    return ~np.isin(np.arange(num_images), wrong)
-
-
-def test_one_seed_has_an_interval_over_images_only(tmp_path: Path):
-    a = write_arm_with_predictions(tmp_path / "a", [answers(*range(12))])
-    b = write_arm_with_predictions(tmp_path / "b", [answers(0, 1, 20)])
-    comparison = compare(read_arms([a, b]))
-    low, high = wilson(np.array([28]), np.array([40]))
-    first = comparison.arms[0]
-    assert (first.sd, first.interval_over) == (None, "images")
-    assert (first.interval.low, first.interval.high) == pytest.approx((low[0], high[0]))
+def test_few_common_seeds_throw_no_run_away(tmp_path: Path):
+    comparison = of(tmp_path, {"plain": PLAIN, "bn": dict(zip(range(4, 9), BETTER, strict=True))})
     (pair,) = comparison.pairs
-    assert (pair.p, pair.equivalence_p) == (None, None)
-    assert (pair.images.only_first, pair.images.only_second) == ((1,), (10,))
-    assert pair.images.p == pair.images.p_by_seed[0] == pytest.approx(mcnemar(1, 10))
-    assert pair.images.difference.value == pytest.approx(9 / 40)
-    assert pair.verdict.startswith("the networks of a and b differ by +22.50 points, 95 % interval ")
-    assert pair.verdict.endswith("one seed does not decide whether b is better than a: train more seeds")
-
-
-def test_seeds_do_not_multiply_images(tmp_path: Path):
-    wrong = [answers(*range(12)), answers(*range(11)), answers(*range(12))]
-    a = write_arm_with_predictions(tmp_path / "a", wrong)
-    b = write_arm_with_predictions(tmp_path / "b", [answers(0, 1, 20), answers(0, 1, 20), answers(0, 21)])
-    images = compare(read_arms([a, b])).pairs[0].images
-    assert (images.num_images, images.seeds) == (40, ("0", "1", "2"))
-    assert (images.only_first, images.only_second) == ((1, 1, 1), (10, 9, 11))
-    assert images.difference.value == pytest.approx((9 + 8 + 10) / 120)
-    assert images.p_by_seed[0] / 5 < images.p < images.p_by_seed[1]
-
-
-def test_images_may_contradict_seeds(tmp_path: Path):
-    a = write_arm_with_predictions(tmp_path / "a", [answers(1, 2, seed + 9) for seed in range(4)])
-    b = write_arm_with_predictions(tmp_path / "b", [answers(seed + 9, *[3] * (seed == 3)) for seed in range(4)])
-    (pair,) = compare(read_arms([a, b])).pairs
-    assert pair.p < 0.05 < pair.images.p
-    assert pair.verdict.endswith("; other images could decide otherwise (exact McNemar p = 0.5)")
-
-
-def test_validation_images_of_each_seed_are_known_by_their_names(tmp_path: Path):
-    for arm, wrong in (("a", (0, 1)), ("b", (1, 2))):
-        for seed in range(2):
-            run = write_run(tmp_path / arm / str(seed), seed)
-            names = [f"#{number + 20 * seed}" for number in range(40)]  # half of them are those of the other seed
-            write_predictions(run, answers(*wrong), "val", names)
-    images = compare(read_arms([tmp_path / "a", tmp_path / "b"]), split="val").pairs[0].images
-    assert images.num_images == 60
-    assert images.difference.value == pytest.approx(0)
-    assert images.p == 1
-
-
-def test_single_runs_of_other_seeds_are_paired_on_the_same_images_only(tmp_path: Path):
-    runs = [write_run(tmp_path / name, seed) for seed, name in enumerate("ab")]
-    for seed, run in enumerate(runs):
-        write_predictions(run, answers(seed))
-        write_predictions(run, answers(seed), "val", [f"#{number + seed}" for number in range(40)])
-    arms = read_arms(run.path for run in runs)
-    assert compare(arms).pairs[0].images.seeds == ("0 and 1",)
-    comparison = compare(arms, split="val")
-    assert comparison.pairs[0].images is None
-    assert comparison.notes == ("a and b are not compared by image: their seeds have other validation images",)
-    assert comparison.pairs[0].verdict == "a and b cannot be decided with one seed; train more seeds"
-
-
-def test_missing_predictions_name_the_command_and_seeds_still_decide(tmp_path: Path):
-    comparison = of(tmp_path, {"plain": PLAIN, "bn": BETTER})
-    assert comparison.pairs[0].p < 0.05
-    run = tmp_path / "lenet" / "plain" / "seed-0"
-    assert comparison.notes == (
-        f"plain and bn are not compared by image: {run} has no test predictions: write them with lit-cnn test --run {run}, "
-        f"likewise for all 10 such runs",
+    assert pair.seeds == ()
+    assert pair.p == pytest.approx(stats.ttest_ind(PLAIN, BETTER, equal_var=False).pvalue)
+    assert "5 and 5 seeds, 1 in common" in pair.verdict
+    assert comparison.notes[0] == (
+        "plain and bn are compared without pairs: only 1 of their seeds is common, and 8 runs have no partner"
     )
 
 
-def test_predictions_of_another_evaluation_are_not_used(tmp_path: Path):
-    folders = [write_arm_with_predictions(tmp_path / name, [answers(1), answers(2)]) for name in "ab"]
-    Run(folders[0] / "0").add_results({"test/acc": 0.5})
-    comparison = compare(read_arms(folders))
-    assert comparison.pairs[0].images is None
-    assert "are of another evaluation than its results" in comparison.notes[0]
+def test_runs_that_are_left_out_are_counted(tmp_path: Path):
+    comparison = of(tmp_path, {"plain": PLAIN, "bn": BETTER[:3]})
+    assert comparison.pairs[0].seeds == ("0", "1", "2")
+    assert comparison.notes[0] == "plain and bn are compared by their 3 common seeds; 2 other runs are left out"
 
 
-# What cannot be compared
-
-
-def refusal(*folders: Path, **options: Any) -> str:
-    with pytest.raises(ValueError, match=r".") as refused:
-        compare(read_arms(folders), **options)
-    message = str(refused.value)
-    assert len(message.splitlines()) == 1
-    return message
-
-
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        ({"data": {"digest": "f" * 32}}, "their images or their labels differ (digits and digits; digests d1d1d1d1 and "),
-        ({"results": {"test/digest": "f" * 32}}, "their test images or their labels differ"),
-        ({"data": {"classes": ["bee", "ant"]}}, "their classes are in another order"),
-        ({"data": {"classes": ["ant", "cat", "dog"]}}, "their classes differ (2 and 3 classes; only one has 'bee')"),
-    ],
-)
-def test_other_data_are_refused(tmp_path: Path, other: dict[str, Any], message: str):
-    paths = [write_run(tmp_path / "a").path, write_run(tmp_path / "b", **other).path]
-    assert f"{paths[0]} and {paths[1]} cannot be compared: {message}" in refusal(*paths)
-
-
-def test_another_split_is_refused(tmp_path: Path):
-    a = write_run(tmp_path / "a")
-    b = write_run(tmp_path / "b", settings={"data.val_fraction": 0.2})
-    assert "the arms have other validation images, because data.val_fraction differs" in refusal(a.path, b.path, split="val")
-    assert compare(read_arms([a.path, b.path])).split == "test"
-    c = write_run(tmp_path / "c")
-    write_predictions(a, answers(1), "val")
-    write_predictions(c, answers(1), "val", [f"other {number}" for number in range(40)])
-    assert "their val predictions are for other images" in refusal(a.path, c.path, split="val")
-
-
-def test_what_was_not_measured_names_the_command(tmp_path: Path):
-    a, b = write_run(tmp_path / "a"), write_run(tmp_path / "b", accuracy=0.6)
-    b.results.write_text('{"val/acc": 0.6}', encoding="utf-8")
-    assert compare(read_arms([a.path, b.path])).split == "val"
-    message = refusal(a.path, b.path, split="test")
-    assert message == f"{b.path} has no test/acc: measure it with lit-cnn test --run {b.path}"
-    assert "has no val/f1" in refusal(a.path, b.path, split="val", metric="f1")
-    assert compare(read_arms([a.path, b.path]), metric="loss").arms[0].values == (1.0,)
-
-
-def test_a_run_that_diverged_is_named(tmp_path: Path):
-    a, b = write_run(tmp_path / "a", results={"test/loss": 0.5}), write_run(tmp_path / "b", results={"test/loss": np.nan})
-    message = refusal(a.path, b.path, metric="loss")
-    assert message == f"{b.path} has a test/loss of nan: its training diverged; leave it out, or train it again"
-
-
-def test_arguments_out_of_range_are_refused(tmp_path: Path):
-    a, b = write_run(tmp_path / "a").path, write_run(tmp_path / "b").path
-    assert refusal(a) == "a comparison needs at least two arms, got 1"
-    assert refusal(a, b, margin=0) == "margin must be positive, got 0"
-    assert refusal(a, b, differ=["model.lr"]) == "the arms do not differ in model.lr; they differ in no setting"
-
-
-# Fairness
-
-
-def test_equal_budgets_and_one_difference_are_fair(tmp_path: Path):
-    fairness = of(tmp_path / "runs" / "digits", {"a": [0.5], "b": [0.5]}).fairness
-    assert fairness.same_budget
-    assert fairness.warnings == ()
-    assert [(one.setting, one.values, one.is_meant) for one in fairness.differences] == [
-        ("model.lr", ("0.01", "0.02"), True)
-    ]
-    budget = fairness.budgets[0]
-    # Two epochs of ten steps of ten images. With ten classes, LeNet takes 416,520 multiply-adds for an image.
-    assert (budget.epochs, budget.images, budget.seconds) == (2, 200, 3)
-    assert budget.image_multiply_adds == 416520 - 8 * 84
-    assert budget.multiply_adds == 200 * budget.image_multiply_adds
-    assert budget.num_parameters == 61706 - 8 * 85
-
-
-def test_unequal_budgets_are_named(tmp_path: Path):
-    folder = tmp_path / "runs" / "digits" / "lenet"
-    arms = [write_run(folder / "a"), write_run(folder / "b", epochs=4, settings={"trainer.max_epochs": 4, "model.lr": 0.1})]
-    write_run(folder / "tuned", settings={"model.lr": 0.5})
-    write_run(folder / "of_another_network", settings={"model.lr": 0.7, "model.variant": "lenet_bn"})
-    for run in (*arms, Run(folder / "tuned")):
-        run.write_environment("cpu", "32-true", 1, "digits", "lenet")
-    fairness = compare(read_arms(run.path for run in arms)).fairness
-    assert [budget.rates for budget in fairness.budgets] == [2, 1]
-    budgets, settings = fairness.warnings
-    assert budgets == (
-        "the budgets differ: epochs (by a factor of 2.0), images seen (by a factor of 2.0), "
-        "multiply-adds (by a factor of 2.0), tried rates (by a factor of 2.0)"
+def test_arms_without_common_seeds_may_be_equivalent(tmp_path: Path):
+    (pair,) = of(tmp_path, {"plain": PLAIN, "same": dict(zip(range(10, 15), PLAIN, strict=True))}, margin=1).pairs
+    assert pair.is_equivalent
+    assert pair.verdict.startswith(
+        "plain and same are equivalent within ±1.00 points (difference +0.00 points, 90 % interval"
     )
-    assert settings == "the arms differ in trainer.max_epochs, model.lr: what makes the difference cannot be told apart"
 
 
-def test_the_difference_that_is_meant_can_be_named(tmp_path: Path):
-    a = write_run(tmp_path / "a").path
-    b = write_run(tmp_path / "b", settings={"model.variant": "lenet_bn", "model.lr": 0.1}).path
-    fairness = compare(read_arms([a, b]), differ=["model.variant"]).fairness
-    assert [(one.setting, one.is_meant) for one in fairness.differences] == [("model.variant", True), ("model.lr", False)]
-    assert "the arms also differ in model.lr: what makes the difference cannot be told apart" in fairness.warnings
-    both = compare(read_arms([a, b]), differ=["model.variant", "model.lr"]).fairness
-    assert not [warning for warning in both.warnings if "differ in" in warning]
+def test_a_seed_that_is_fixed_limits_the_conclusion(tmp_path: Path):
+    for name, values in (("plain", PLAIN), ("bn", BETTER)):
+        write_arm(tmp_path / name, values, settings={"data.seed": 0, "data.split_seed": 0})
+    arms = read_arms([tmp_path / "plain", tmp_path / "bn"])
+    assert compare(arms).pairs[0].verdict.endswith("5 seeds); for this order, augmentation and split alone")
 
 
-def test_a_run_that_was_resumed_with_other_settings_is_named(tmp_path: Path):
-    a, b = write_run(tmp_path / "a"), write_run(tmp_path / "b")
-    content = b.read_environment() | {"changes": [{"setting": "trainer.max_epochs"}, {"setting": "threads"}]}
-    b.environment.write_text(json.dumps(content), encoding="utf-8")
-    fairness = compare(read_arms([a.path, b.path])).fairness
-    assert fairness.warnings == (f"{b.path} was resumed with another trainer.max_epochs",)
-    assert fairness.same_budget
+def test_seeds_that_vary_apart_give_no_verdict(tmp_path: Path):
+    seeds = ((0, 0, 0.5), (1, 0, 0.6), (2, 0, 0.7), (0, 1, 0.54))
+    for initialisation, order, accuracy in seeds:
+        settings = {"data.seed": order, "data.augmentation_seed": 0, "data.split_seed": 0}
+        write_run(tmp_path / "apart" / f"{initialisation}{order}", initialisation, accuracy, settings=settings)
+    comparison = compare(read_arms([write_arm(tmp_path / "plain", PLAIN), tmp_path / "apart"]))
+    (pair,) = comparison.pairs
+    assert (pair.difference, pair.p, pair.p_adjusted, pair.equivalence_p, pair.better) == (None,) * 5
+    assert (comparison.arms[1].sd, comparison.arms[1].interval) == (None, None)
+    assert set(comparison.arms[1].spread) == {"initialisation", "order"}
+    assert pair.verdict.startswith("plain and apart are not decided: apart varied seeds apart")
 
 
-def test_other_image_sizes_cost_more(tmp_path: Path):
-    arms = [
-        write_run(tmp_path / f"{size}", settings={"model.variant": "resnet20", "data.image_size": size}) for size in (32, 64)
-    ]
-    small, large = compare(read_arms(run.path for run in arms)).fairness.budgets
-    assert 3.9 < large.multiply_adds / small.multiply_adds <= 4
+def test_validation_accuracies_are_told_to_be_chosen(tmp_path: Path):
+    comparison = of(tmp_path, {"plain": PLAIN, "bn": BETTER}, split="val")
+    assert "validation accuracies are the best of 2 epochs, chosen on these images" in comparison.notes
+    assert "p values are corrected for 1 pairs; intervals are not" not in comparison.notes
+
+
+def test_intervals_of_several_pairs_are_told_not_to_be_corrected(tmp_path: Path):
+    assert "p values are corrected for 2 pairs; intervals are not" in of(tmp_path, dict.fromkeys("abc", PLAIN)).notes
+
+
+def test_shares_are_shown_between_0_and_100_percent():
+    accuracy, loss = MEASURES["acc"], MEASURES["loss"]
+    assert [accuracy.show(value) for value in (-0.1, 0.5, 1.01)] == ["0.00 %", "50.00 %", "100.00 %"]
+    assert loss.show(1.5) == "1.5000"
+    assert accuracy.show_difference(-0.1) == "-10.00"
+
+
+def test_a_question_has_no_full_stop(tmp_path: Path):
+    same, better = of(tmp_path, {"plain": PLAIN, "same": PLAIN, "bn": BETTER}).pairs
+    assert same.sentence.endswith("do they differ at all?")
+    assert better.sentence == f"{better.verdict}."

@@ -13,6 +13,8 @@ from conftest import ROOT, Command
 from fake_runs import write_arm, write_predictions, write_run
 from html_pages import check_page
 
+from lit_cnn.analysis.compare_tables import name_arms
+
 
 @pytest.fixture
 def arms(tmp_path: Path) -> list[Path]:
@@ -123,3 +125,11 @@ assert "torch" not in sys.modules
             content = json.loads(path.read_text(encoding="utf-8"))
             path.write_text(json.dumps(content | {"classes": list("0123456789")}), encoding="utf-8")
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+
+def test_names_of_settings_keep_a_part_of_each():
+    long, other = "optimizer_args={'momentum': 0.95}, lr=0.1", "optimizer_args={'momentum': 0.95}, lr=0.2"
+    shown = name_arms([long, other, "plain"], 28)
+    assert [name[-8:] for name in shown.values()] == [", lr=0.1", ", lr=0.2", "plain"]
+    assert all(len(name) <= 28 for name in shown.values())
+    assert len(set(name_arms([long, long.replace("95", "90")], 28).values())) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lit_cnn.runs.lock import RunLock
+from lit_cnn.runs.lock import RunLock, is_locked
 
 HOLD = """
 import sys
@@ -32,6 +32,17 @@ def test_a_second_training_is_refused_and_told_about_the_first(tmp_path: Path):
     lock.release()
     lock.release()
     RunLock(tmp_path).release()
+
+
+def test_whether_a_folder_is_locked_is_known_without_writing(tmp_path: Path):
+    assert not is_locked(tmp_path)
+    assert not list(tmp_path.iterdir())
+    lock = RunLock(tmp_path)
+    assert is_locked(tmp_path)
+    lock.release()
+    (tmp_path / ".lock").touch()  # of a process that was killed
+    assert not is_locked(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_the_lock_of_a_killed_process_does_not_hold(tmp_path: Path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,22 @@ def test_missing_and_damaged_predictions_name_the_command_that_writes_them(tmp_p
     run.predictions[split].write_bytes(run.predictions[split].read_bytes()[:200])
     with pytest.raises(ValueError, match=f"is damaged.*{command}"):
         run.read_predictions(split)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"labels": np.array([0, 1])},
+        {"labels": np.array([0, 1, 2])},
+        {"logits": np.zeros((3, 3))},
+        {"logits": np.zeros(3)},
+        {"images": ["a", "b"]},
+        {"class_names": ["a"]},
+    ],
+    ids=str,
+)
+def test_parts_that_do_not_fit_are_damage(tmp_path, changed):
+    path = tmp_path / "val.npz"
+    replace(make(), **changed).write(path)
+    with pytest.raises(ValueError, match=r"val\.npz is damaged"):
+        RunPredictions.read(path)
