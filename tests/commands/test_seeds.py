@@ -279,6 +279,7 @@ def test_a_study_that_never_began_leaves_nothing(lit_cnn: Command, tmp_path: Pat
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_all_seeds_have_the_threads_of_the_first(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
     busy, threads = iter([1.1, 0.0, 0.0]), torch.get_num_threads()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)

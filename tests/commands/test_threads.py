@@ -63,6 +63,7 @@ def test_a_quiet_machine_is_used_as_a_whole(monkeypatch: pytest.MonkeyPatch, lit
     assert recorded(tmp_path) == (2, 2)
 
 
+@pytest.mark.slow
 def test_threads_can_be_given_and_changed_in_a_resumed_run(
     monkeypatch: pytest.MonkeyPatch, lit_cnn: Command, tmp_path: Path
 ):
