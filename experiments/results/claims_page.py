@@ -32,9 +32,10 @@ lit-cnn claims run 14 --quick             # tries it in seconds; decides nothing
 ```
 
 **How a claim is decided.** Its file in `experiments/claims/` was written before the first run; where it was changed
-later, the section tells so. It has the arms, a grid of learning rates, seeds, and the rule for the verdict. The rate of each arm is chosen on validation images,
-with seeds that are not used again. Then each arm is trained with the same seeds. The differences between arms with the same
-seed give a 95 % interval (Student's t). Intervals are over seeds, for these training and test images.
+later, the section tells so. It has the arms, a grid of learning rates, seeds, and the rule for the verdict. The rate of
+each arm is chosen on validation images, with seeds that are not used again. Then each arm is trained with the same seeds.
+The differences between arms with the same seed give a 95 % interval (Student's t). Intervals are over seeds, for these
+training and test images.
 
 - **refuted**: the interval excludes an effect as large as the margin, even if it shows a smaller one. Without a margin, it
   lies on the other side. For "no difference", it lies outside of what counts as none.
