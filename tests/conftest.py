@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import torch
 from _pytest.mark import ParameterSet
 from PIL import Image
 from pytorch_lightning import Trainer
+from torch import nn
 
 from lit_cnn.__main__ import main
 from lit_cnn.models import ARCHITECTURES, build, list_variants
@@ -59,6 +60,27 @@ def variants(names: list[str] | None = None) -> list[ParameterSet]:
     """Names of networks as parameters of tests, the large ones marked as slow, but for each architecture's default."""
     slow = {name for name in names or list_variants() if name not in DEFAULTS and is_large(name)}
     return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names or list_variants()]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For networks so small that several threads would only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def network_with_all_states(num_classes: int, in_channels: int) -> nn.Sequential:
+    """A small network for 28×28 images with all that has a state of its own: dropout and BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 4, 5, stride=2),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(4 * 12 * 12, num_classes),
+    )
 
 
 @pytest.fixture

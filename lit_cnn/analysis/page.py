@@ -138,8 +138,8 @@ def svg(figure: Figure, title: str = "") -> Markup:
     buffer = io.BytesIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": "lit_cnn", "text.parse_math": False}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # The browser has other fonts than matplotlib.
-        warnings.filterwarnings("ignore", r"Glyph \d+ \(.*\) missing from font\(s\) .*")
+        # The text stays text: the browser draws it, with fonts of its own.
+        warnings.filterwarnings("ignore", r"Glyph \d+ \(.+\) missing from font\(s\) [^.]+\.$", UserWarning)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     image = buffer.getvalue().decode()
     image = re.sub(r"<(metadata|defs)>\s*(<style.*?</style>)?\s*</\1>|<metadata>.*?</metadata>", "", image, flags=re.DOTALL)

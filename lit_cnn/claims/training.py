@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import logging
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -194,9 +193,6 @@ def _quiet() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"The number of training batches \(\d+\) is smaller than the logging interval")
-            warnings.filterwarnings("ignore", r"The '\w+_dataloader' does not have many workers")
-            yield
+        yield
     finally:
         logger.setLevel(level)

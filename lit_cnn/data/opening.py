@@ -79,7 +79,7 @@ def despite_metadata(read: Callable[[Path | IO[bytes]], Result], file: Path | IO
     """
     try:
         return read(file)
-    except Exception:
+    except Exception:  # any decoder's error, as above; it is raised unless the rest of the file can be read
         stripped = without_metadata(_bytes_of(file))
         if stripped is None:
             raise

@@ -20,8 +20,9 @@ from lit_cnn.analysis.comparison import compare
 from lit_cnn.analysis.report import write_report
 from lit_cnn.claims.page import write_claims
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason=f"needs one of {', '.join(BROWSERS)}")]
 
 # Measures the page in a frame of its own, because a browser without a screen has no window as narrow as a telephone.
 MEASURE = """

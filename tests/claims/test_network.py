@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,14 +13,7 @@ from lit_cnn.claims.network import ACTIVATIONS, BLOCKS, HEADS, INITIALISATIONS, 
 from lit_cnn.layers import DenseBlock
 from lit_cnn.network.counting import count_parameters
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The networks are so small that several threads would only wait for one another."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def layers(network: nn.Module, *kinds: type[nn.Module]) -> list[nn.Module]:

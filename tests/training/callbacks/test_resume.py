@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import network_with_all_states
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, GradientAccumulationScheduler
-from torch import nn
 
 from lit_cnn.data import FakeImages
 from lit_cnn.errors import Interrupted
@@ -32,14 +32,7 @@ class WithDropout(LitClassifier):
     """Small, with all that has a state of its own: dropout, BatchNorm, momentum, a schedule by steps."""
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, schedule: str = "one_cycle", **kwargs: Any) -> None:
-        network = nn.Sequential(
-            nn.Conv2d(in_channels, 4, 5, stride=2),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(4 * 12 * 12, num_classes),
-        )
+        network = network_with_all_states(num_classes, in_channels)
         super().__init__(network, num_classes, in_channels, lr=0.05, schedule=schedule, **kwargs)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Command, run_process
+from conftest import Command, network_with_all_states, run_process
 from PIL import Image
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
@@ -32,14 +32,7 @@ class Small(LitClassifier):
     """With all that has a state of its own: dropout and BatchNorm."""
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1, bias: float = 0.0, **kwargs: Any) -> None:
-        network = nn.Sequential(
-            nn.Conv2d(in_channels, 4, 5, stride=2),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(4 * 12 * 12, num_classes),
-        )
+        network = network_with_all_states(num_classes, in_channels)
         nn.init.constant_(network[1].bias, bias)
         super().__init__(network, num_classes, in_channels, **kwargs)
 
