@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lit_cnn.analysis.seeds import Seed, seed_of
-from lit_cnn.runs.folder import Run
+from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import describe_training, is_locked
 from lit_cnn.runs.predictions import RunPredictions
 
@@ -25,7 +25,7 @@ _TYPES_OF_RESULTS: dict[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
     **dict.fromkeys([f"{split}/{name}" for split in ("test", "val") for name in ("acc", "f1", "loss")], (int, float)),
     **dict.fromkeys([f"{split}/{name}" for split in ("test", "val") for name in ("checkpoint", "digest")], str),
-    "diverged": str,
+    DIVERGED: str,
 }
 _TYPES_OF_DATA: dict[str, type | tuple[type, ...]] = {
     "dataset": str,
@@ -89,12 +89,8 @@ class ArmRun:
         if split == "test" and measured and usual and self.path / measured != usual:
             raise ValueError(
                 f"the test scores of {self.path} are of {measured}, not of {usual.relative_to(self.path).as_posix()}: "
-                f"test that one with {self.evaluation('test')}"
+                f"test that one with {self.run.evaluation_command('test')}"
             )
-
-    def evaluation(self, split: str) -> str:
-        """The command that evaluates the best checkpoint on ``test`` or ``val``."""
-        return f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}"
 
     def predictions(self, split: str) -> RunPredictions:
         """The predictions of the best checkpoint; see :meth:`Run.read_predictions`."""
@@ -135,7 +131,7 @@ def read_run(run: Run) -> ArmRun:
         raise ValueError(describe_training(run.path))
     settings = read_settings(run)
     results = _read_json(run.results, _TYPES_OF_RESULTS)
-    if diverged := results.get("diverged"):
+    if diverged := results.get(DIVERGED):
         raise ValueError(f"{run.path} diverged ({diverged}): an arm with such a run has no mean; lower its rate")
     rows = _read_metrics(run)
     missing = _unfinished(settings, rows) if run.results.is_file() else "it has no results.json"

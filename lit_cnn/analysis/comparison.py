@@ -142,7 +142,7 @@ def _common_split(arms: Sequence[Arm], metric: str) -> str:
 def _value(run: ArmRun, split: str, metric: str) -> float:
     value = run.value(split, metric)
     if value is None:
-        raise ValueError(f"{run.path} has no {split}/{metric}: measure it with {run.evaluation(split)}")
+        raise ValueError(f"{run.path} has no {split}/{metric}: measure it with {run.run.evaluation_command(split)}")
     if not math.isfinite(value):
         raise ValueError(
             f"{run.path} has a {split}/{metric} of {value}: its training diverged; leave it out, or train it again"

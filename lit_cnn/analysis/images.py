@@ -21,7 +21,7 @@ class ImagePairs:
     """How two arms differ on the same images, with the networks that there are.
 
     Several networks of an arm do not make more images: each image counts once, with the net number of seeds of which the
-    second arm recognised it and the first did not. See :func:`~lit_cnn.analysis.statistics.mcnemar_over_seeds`.
+    second arm recognised it and the first did not. See :func:`~lit_cnn.analysis.mcnemar.mcnemar_over_seeds`.
 
     Args:
         num_images: Different images.
@@ -112,7 +112,7 @@ def find_problem(run: ArmRun, split: str) -> str:
         return ""
     return (
         f"the {split} predictions of {run.path} are of another evaluation than its results: "
-        f"write them with {run.evaluation(split)}"
+        f"write them with {run.run.evaluation_command(split)}"
     )
 
 

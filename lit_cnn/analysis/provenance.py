@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from lit_cnn.runs.environment import source_commit
+from lit_cnn.system.json_files import write_object
 from lit_cnn.training.precision import computes_in_bfloat16
 
 # Takes a line about each measurement when it is done.
@@ -61,6 +61,4 @@ def save(output: str | None, **measured: Any) -> None:
     if output:
         content = {"environment": describe_machine(), "command": ["lit-cnn", *sys.argv[1:]], **measured}
         # A killed benchmark leaves the old file or the new one, since the recipes resume from it.
-        partial = Path(f"{output}.partial")
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        partial.replace(output)
+        write_object(Path(output), content)

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lit_cnn.layers.checks import require_positive
-
 
 def steps_to(values: Sequence[float], threshold: float, window: int = 20, below: bool = True) -> int | None:
     """Number of steps after which the running mean first passes a threshold; None if it never does.
@@ -22,7 +20,8 @@ def steps_to(values: Sequence[float], threshold: float, window: int = 20, below:
     Raises:
         ValueError: If ``window`` is below 1.
     """
-    require_positive(window=window)
+    if window < 1:
+        raise ValueError(f"window must be at least 1, got {window}")
     if len(values) < window:
         return None
     means = np.lib.stride_tricks.sliding_window_view(np.asarray(values, dtype=float), window).mean(axis=1)

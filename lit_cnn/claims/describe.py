@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping
+from typing import Any
 
-from lit_cnn.analysis.statistics import mean_interval
 from lit_cnn.claims.design import Question, Study
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.tuning import final_losses, is_unreached
 from lit_cnn.claims.verdict import Answer, Verdict
 
-# What a dataset of the studies is called; the first is a lossy copy.
-DATASETS = {
-    "ImageFolder": "CIFAR-10 as JPEG copy",
+# What a dataset is called, by its class; a folder of images by its path.
+NAMES = {
+    "cifar10-jpeg.tar.xz": "CIFAR-10 as JPEG copy",
     "FashionMNIST": "Fashion-MNIST",
     "MNIST": "MNIST",
     "Digits": "digits",
@@ -27,7 +28,7 @@ def describe_scale(results: Results) -> str:
     if study is None:
         return "an exact check"
     data = study.recipe["data"]
-    name = DATASETS.get(str(data["class_path"]).rpartition(".")[2], str(data["class_path"]))
+    name = _name_of(data)
     size = data.get("init_args", {}).get("image_size")
     entries = results.of(results.study_cells()).values()
     num_tested = study.test_images or next((entry.get("num_tested") for entry in entries), None)
@@ -116,31 +117,26 @@ def describe_search(results: Results) -> list[str]:
     return lines
 
 
+def _name_of(data: Mapping[str, Any]) -> str:
+    cls = str(data["class_path"]).rpartition(".")[2]
+    path = str((data.get("init_args") or {}).get("data_dir", cls)) if cls == "ImageFolder" else cls
+    return NAMES.get(path, path)
+
+
 def describe_value(results: Results, arm: str, measure: str) -> str:
     """Mean and standard deviation of a measure in an arm."""
-    question = Question("", measure, {arm: 1.0}, "above", 0.0)
-    values = list(results.values(question)[arm].values())
-    known = [value for value in values if value is not None]
-    if not known:
+    values = known_values(results, arm, measure)
+    if not values:
         return "-"
-    if len(known) == 1 or len(set(known)) == 1:
-        return _number(known[0])
-    return f"{_number(sum(known) / len(known))} ± {_number(_sd(known))}"
+    if len(set(values)) == 1:
+        return _number(values[0])
+    return f"{_number(statistics.mean(values))} ± {_number(statistics.stdev(values))}"
 
 
-def interval_of(results: Results, arm: str, measure: str) -> tuple[Sequence[float], tuple[float, float] | None]:
-    """The values of a measure in an arm, and the 95 % interval of their mean."""
-    values = list(results.values(Question("", measure, {arm: 1.0}, "above", 0.0))[arm].values())
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return known, None
-    interval = mean_interval(known)
-    return known, (interval.low, interval.high)
-
-
-def _sd(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return (sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5
+def known_values(results: Results, arm: str, measure: str) -> list[float]:
+    """The values of a measure in an arm, without the missing ones."""
+    values = results.values(Question("", measure, {arm: 1.0}, "above", 0.0))[arm]
+    return [value for value in values.values() if value is not None]
 
 
 def _number(value: float) -> str:

@@ -218,13 +218,3 @@ def measure_arms(
         for name, speeds in zip(networks, rounds, strict=True):
             values[name]["images_per_s"] = [round(speed, 1) for speed in speeds]
     return values
-
-
-def measure_sweep(accuracies: Mapping[float, float | None], num_classes: int) -> float | None:
-    """Largest rate of a grid with which, as with all lower ones, an arm learned half of what it can learn with a seed.
-
-    Args:
-        accuracies: For each rate, in percent; None if the training diverged.
-        num_classes: Guessing is right once in so many images.
-    """
-    return curves.largest_stable_rate(accuracies, 100 / num_classes)

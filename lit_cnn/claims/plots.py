@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,8 @@ from matplotlib.ticker import FuncFormatter
 
 from lit_cnn.analysis.drawing import NAME_WIDTH, WIDE, draw_bands, draw_rows, height_of_rows, make_figure, plain, show_count
 from lit_cnn.analysis.statistics import Interval, mean_interval
-from lit_cnn.claims.describe import interval_of
+from lit_cnn.claims.describe import known_values
+from lit_cnn.claims.measured import OF_CELLS
 from lit_cnn.claims.results import Results
 from lit_cnn.system.text import shorten_all
 
@@ -39,7 +41,6 @@ TITLES = {
     "images_per_s": "training images per second of one thread",
     "largest_stable_rate": "largest stable learning rate",
 }
-DEFAULTS = {"split": "test", "when": "start"}
 MAX_PANELS = 3
 CURVES_HEIGHT = 2.5  # inches
 
@@ -87,8 +88,11 @@ def title_of(name: str, measure: Mapping[str, Any]) -> str:
         name: As the claim calls it.
         measure: Its kind, as ``measure``, and arguments.
     """
-    title = TITLES.get(str(measure["measure"]), name.replace("_", " "))
-    return title.format(**DEFAULTS | dict(measure), percent=f"{100 * measure.get('error', 0):g}")
+    kind = str(measure["measure"])
+    parameters = inspect.signature(OF_CELLS[kind]).parameters if kind in OF_CELLS else {}
+    arguments = {argument: parameter.default for argument, parameter in parameters.items()} | dict(measure)
+    title = TITLES.get(kind, name.replace("_", " "))
+    return title.format(**arguments, percent=f"{100 * measure.get('error', 0):g}")
 
 
 def curves_of(results: Results) -> dict[str, list[np.ndarray]]:
@@ -111,7 +115,7 @@ def _panels(results: Results) -> dict[str, dict[str, Sequence[float]]]:
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for measure in dict.fromkeys(question.measure for question in questions):
         asked = {arm for question in questions if question.measure == measure for arm in question.contrast}
-        found = {arm: interval_of(results, arm, measure)[0] for arm in study.arms if arm in asked}
+        found = {arm: known_values(results, arm, measure) for arm in study.arms if arm in asked}
         found = {arm: values for arm, values in found.items() if values}
         if found:
             panels[measure] = found

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lit_cnn.claims.cells import STUDY, TUNE, Cell
+from lit_cnn.claims.curves import largest_stable_rate
 from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, TIMED, Question
 from lit_cnn.claims.study import RESULTS, Claim
 from lit_cnn.claims.tuning import Search, choose_rate
-from lit_cnn.claims.verdict import Answer, Verdict, answer, combine
+from lit_cnn.claims.verdict import COUNTED, Answer, Verdict, answer, combine
 
-# Stands for the seed of what is counted, not measured.
-COUNTED = -1
 # What a finished cell has in the file, besides its curve.
 KEYS_OF_CELLS = ("key", "arm", "rate", "seed", "purpose", "values", "steps", "planned", "diverged", "num_classes")
 
@@ -130,7 +129,7 @@ class Results:
         return self._search(arm)[0]
 
     def untrained(self, arms: Iterable[str]) -> list[str]:
-        """Those of some arms that no rate of the grid trains: with each, a seed of the search diverged."""
+        """Those of some arms that no rate of the grid trains: with each, a seed of the search diverged or has no value."""
         return [arm for arm in arms if self._search(arm) == (None, True)]
 
     def search(self, arm: str) -> Search:
@@ -177,14 +176,12 @@ class Results:
         for arm in question.contrast:
             own = {cell: entry for cell, entry in done.items() if cell.arm == arm}
             if kind in OF_SWEEPS:
-                from lit_cnn.claims.measured import measure_sweep  # imports torch
-
                 of = study.measures[question.measure]["of"]
                 table[arm] = {}
                 for seed in {cell.seed for cell in own}:
                     swept = {cell.rate: entry["values"].get(of) for cell, entry in own.items() if cell.seed == seed}
                     if len(swept) == len(study.tuning.rates):
-                        table[arm][seed] = measure_sweep(swept, num_classes(own))
+                        table[arm][seed] = largest_stable_rate(swept, 100 / num_classes(own))
             else:
                 best = self.best_rate(arm)
                 table[arm] = {

@@ -26,7 +26,7 @@ from lit_cnn.runs.ledger import Ledger, now
 MAX_POINTS = 40
 # Steps in the mean that is the final loss.
 NUM_FINAL = 20
-# Images in the batch whose memory and speed are measured, if the data do not say.
+# Images in the batch whose memory and speed are measured.
 BATCH = 128
 
 Report = Callable[[str], None]

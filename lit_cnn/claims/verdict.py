@@ -13,6 +13,8 @@ from lit_cnn.analysis.statistics import Interval, equivalence_p, mean_interval, 
 from lit_cnn.claims.design import Question
 
 ALPHA = 0.05
+# Stands for the seed of what is counted, not measured.
+COUNTED = -1
 # With fewer seeds, equal differences may be chance.
 MIN_EQUAL = 5
 # A measure by arm and seed.
@@ -144,8 +146,8 @@ def _holds_with_bounds(question: Question, verdict: Verdict, interval: Interval,
 
 
 def _is_exact(values: Values, arms: Mapping[str, float]) -> bool:
-    """Whether a value is counted and not measured: numbers of parameters have no seed, which stands as -1."""
-    return all(set(values[arm]) == {-1} for arm in arms)
+    """Whether a value is counted and not measured: numbers of parameters have no seed."""
+    return all(set(values[arm]) == {COUNTED} for arm in arms)
 
 
 def _interval(contrast: np.ndarray, alpha: float) -> Interval:

@@ -22,7 +22,7 @@ from lit_cnn.data.module import ImageDataModule
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, digest_of_settings, find_changes, rule_of
 from lit_cnn.runs.search import is_run
-from lit_cnn.runs.study import add_wanted_seeds
+from lit_cnn.runs.study import add_wanted_seeds, runs_of_study
 from lit_cnn.system.json_files import read_object
 from lit_cnn.training.origin import variant_of
 
@@ -70,7 +70,7 @@ class Study(CLI):
     @property
     def runs(self) -> list[Run]:
         """Those that there are."""
-        return [Run(path) for path in sorted(self.folder.glob("seed-*")) if is_run(path)]
+        return runs_of_study(self.folder)
 
     def check_runs(self) -> None:
         """Checks that the runs that are there are of the same settings, and takes their number of threads.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import shutil
@@ -131,11 +130,7 @@ class Run:
 
     def check_format(self) -> None:
         """Raises a ValueError if this version cannot read the run."""
-        try:
-            environment = self.read_environment()
-        except ValueError as error:
-            raise ValueError(f"{self.environment} is damaged ({error})") from error
-        check_format(environment, self.environment)
+        check_format(self.read_environment(), self.environment)
 
     @property
     def id(self) -> str | None:
@@ -201,6 +196,10 @@ class Run:
         reason = self.read_results().get(DIVERGED)
         return None if reason is None else str(reason)
 
+    def evaluation_command(self, split: str) -> str:
+        """The command that evaluates the best checkpoint on ``test`` or ``val``."""
+        return f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}"
+
     def read_predictions(self, split: str) -> RunPredictions:
         """What the network answered for the images of ``val`` or ``test``.
 
@@ -209,7 +208,7 @@ class Run:
         """
         from lit_cnn.runs.predictions import RunPredictions  # imports numpy, which lists of runs do not need
 
-        command = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}"
+        command = self.evaluation_command(split)
         try:
             return RunPredictions.read(self.predictions[split])
         except FileNotFoundError:
@@ -269,7 +268,7 @@ class Run:
         write_object(self.environment, environment)
 
     def read_environment(self) -> dict[str, Any]:
-        return json.loads(self.environment.read_text(encoding="utf-8")) if self.environment.is_file() else {}
+        return read_object(self.environment) if self.environment.is_file() else {}
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Rows of ``metrics.csv``, one for each epoch.

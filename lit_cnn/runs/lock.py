@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lit_cnn.system.json_files import write_object
+
 # The lock itself, which the system releases when its process ends in any way; who holds it stands in the other file.
 LOCK = ".lock"
 HOLDER = ".lock.json"
@@ -36,9 +38,7 @@ class RunLock:
         except Timeout:
             raise ValueError(describe_training(folder)) from None
         holder = {"host": socket.gethostname(), "process": os.getpid(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
-        partial = self._holder.with_name(f"{HOLDER}.partial")
-        partial.write_text(json.dumps(holder) + "\n", encoding="utf-8")
-        partial.replace(self._holder)
+        write_object(self._holder, holder)
 
     def release(self) -> None:
         """Lets others train in the folder. Does nothing the second time."""

@@ -44,7 +44,7 @@ class RunPredictions:
         """Whether each image was recognised, (N,) bool."""
         return self.predicted == self.labels
 
-    @property
+    @cached_property
     def probabilities(self) -> np.ndarray:
         """(N, C) float64; each row sums to 1."""
         exponentials = np.exp(self.logits.astype(np.float64) - self.logits.max(axis=1, keepdims=True))

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from lit_cnn.runs.folder import SEED_NAME, STUDY
+from lit_cnn.runs.folder import SEED_NAME, STUDY, Run
 from lit_cnn.runs.search import is_run
 from lit_cnn.system.json_files import read_object, write_object
+
+
+def runs_of_study(folder: Path) -> list[Run]:
+    """The runs of the seeds of a study that there are."""
+    return [Run(path) for path in sorted(folder.glob("seed-*")) if SEED_NAME.fullmatch(path.name) and is_run(path)]
 
 
 def wanted_seeds(folder: Path) -> list[int]:
@@ -17,9 +22,7 @@ def wanted_seeds(folder: Path) -> list[int]:
         ValueError: If the file is damaged.
     """
     path = folder / STUDY
-    seeds = {
-        int(run.name.removeprefix("seed-")) for run in folder.glob("seed-*") if SEED_NAME.fullmatch(run.name) and is_run(run)
-    }
+    seeds = {int(run.path.name.removeprefix("seed-")) for run in runs_of_study(folder)}
     if path.is_file():
         kept = read_object(path).get("seeds")
         if not isinstance(kept, list) or not all(type(seed) is int and seed >= 0 for seed in kept):

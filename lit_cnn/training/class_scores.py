@@ -45,7 +45,7 @@ class Predictions:
 
     def gathered(self) -> Predictions:
         """The predictions of all processes in the order of their positions. All processes must call it."""
-        parts = [self._arrays()]
+        parts = [(self._labelled, self.logits)]
         if torch.distributed.is_initialized():
             parts *= torch.distributed.get_world_size()
             torch.distributed.all_gather_object(parts, parts[0])
@@ -60,29 +60,29 @@ class Predictions:
     def __len__(self) -> int:
         return self._num_images
 
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        if not self._num_images:
-            return np.zeros((0, 2), np.int64), np.zeros((0, 0), np.float32)
-        return torch.cat(self._images).numpy(), torch.cat(self._logits).numpy()
+    @property
+    def _labelled(self) -> np.ndarray:
+        """Position and label of each image, (N, 2) int64."""
+        return torch.cat(self._images).numpy() if self._num_images else np.zeros((0, 2), np.int64)
 
     @property
     def positions(self) -> np.ndarray:
         """(N,) int64."""
-        return self._arrays()[0][:, 0]
+        return self._labelled[:, 0]
 
     @property
     def labels(self) -> np.ndarray:
         """(N,) int64."""
-        return self._arrays()[0][:, 1]
+        return self._labelled[:, 1]
 
     @property
     def logits(self) -> np.ndarray:
-        """(N, num_classes) float32."""
-        return self._arrays()[1]
+        """(N, num_classes) float32; joined from the batches at each call."""
+        return torch.cat(self._logits).numpy() if self._num_images else np.zeros((0, 0), np.float32)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         """Position, label and prediction of each image, (N, 3); probability of the prediction and the label, (N, 2)."""
-        images, logits = (torch.from_numpy(array) for array in self._arrays())
+        images, logits = torch.from_numpy(self._labelled), torch.from_numpy(self.logits)
         if not len(images):
             return np.zeros((0, 3), np.int64), np.zeros((0, 2), np.float32)
         predicted = logits.argmax(dim=1)

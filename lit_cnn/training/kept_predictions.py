@@ -23,11 +23,12 @@ def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str
         split: ``val`` or ``test``.
         checkpoint: The evaluated checkpoint, relative to the run's folder.
     """
+    logits = predictions.logits
     kept = RunPredictions(
         images=names_of_images(data, split, predictions.positions.tolist()),
         labels=predictions.labels,
-        logits=predictions.logits,
-        class_names=names_of_classes(data, predictions.logits.shape[1]),
+        logits=logits,
+        class_names=names_of_classes(data, logits.shape[1]),
         digest=getattr(data, "test_digest" if split == "test" else "digest", None),
         checkpoint=checkpoint,
     )

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from conftest import write_photos
 from html_pages import check_page
@@ -21,8 +20,7 @@ from lit_cnn.__main__ import main
 from lit_cnn.analysis.facts import RunFacts
 from lit_cnn.analysis.page import short
 from lit_cnn.analysis.report import write_report
-from lit_cnn.analysis.run_images import data_of_run, images_of
-from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.analysis.run_images import images_of
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions
 
@@ -41,24 +39,7 @@ def train(folder: Path, *options: str) -> Run:
         patch.setattr(sys, "argv", ["lit-cnn", *FIT, *options])
         assert main() == 0
     (run,) = (Run(path.parent) for path in (folder / "runs").glob("*/*/first/config.yaml"))
-    trained = load_run(run.path, device="cpu")
-    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
-    for split in ("val", "test"):
-        if not run.predictions[split].is_file():
-            predict(run, split, data["classes"], trained)
     return run
-
-
-def predict(run: Run, split: str, class_names: list[str], trained: Trained) -> None:
-    """Writes predictions as an evaluation does."""
-    module = data_of_run(run)
-    module.setup("test" if split == "test" else "validate")
-    images = module.splits[split]
-    positions = torch.arange(len(images.labels))
-    with torch.no_grad():
-        logits = trained.network(trained.preprocess(images.fetch(positions))).numpy()
-    names = [images.name(position) for position in positions.tolist()]
-    RunPredictions(names, images.labels.numpy(), logits, class_names).write(run.predictions[split])
 
 
 @pytest.fixture(scope="module")

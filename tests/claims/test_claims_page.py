@@ -154,6 +154,8 @@ def test_a_page_that_cannot_be_written_is_refused_at_once(
     [
         ({"measure": "accuracy", "split": "train"}, "train accuracy in %"),
         ({"measure": "accuracy_lost_by_shifts", "pixels": 4}, "points lost by shifts of 4 pixels"),
+        ({"measure": "accuracy_lost_by_shifts"}, "points lost by shifts of 4 pixels"),
+        ({"measure": "loss"}, "train loss"),
         ({"measure": "something_new"}, "my name"),
     ],
 )

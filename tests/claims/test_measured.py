@@ -15,7 +15,7 @@ from torch import nn
 
 from lit_cnn.claims import features, measured, measures
 from lit_cnn.claims.design import Question, Study, Tuning
-from lit_cnn.claims.measured import OF_CELLS, check_measures, measure_arms, measure_cell, measure_sweep
+from lit_cnn.claims.measured import OF_CELLS, check_measures, measure_arms, measure_cell
 from lit_cnn.claims.training import Trained, train
 from lit_cnn.network.counting import count_parameters
 
@@ -162,18 +162,6 @@ def test_speeds_have_one_value_for_each_round(monkeypatch: pytest.MonkeyPatch):
     networks = {"a": nn.Conv2d(1, 1, 1), "b": nn.Conv2d(1, 1, 1)}
     found = measure_arms(networks, dict.fromkeys(networks, torch.rand(1, 1, 2, 2)), ["images_per_s"])
     assert found["b"]["images_per_s"] == [10.0, 11.0]
-
-
-@pytest.mark.parametrize(
-    ("accuracies", "expected"),
-    [
-        ({0.1: 50.0, 0.01: 30.1, 1.0: 30.0}, 0.1),  # above the middle between 10 % and 50 %
-        ({0.01: 50.0, 0.1: None, 1.0: 50.0}, 0.01),
-        ({0.01: 10.0, 0.1: 90.0}, None),
-    ],
-)
-def test_the_largest_stable_rate_has_no_gap_below_it(accuracies: dict[float, float | None], expected: float | None):
-    assert measure_sweep(accuracies, 10) == expected
 
 
 def study(**description: Any) -> Study:

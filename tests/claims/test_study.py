@@ -63,14 +63,12 @@ def test_a_claim_is_valid_and_its_arms_can_be_made(path: Path):
 
 
 @pytest.mark.parametrize("path", CLAIM_FILES, ids=lambda path: path.stem)
-def test_a_study_has_enough_seeds_and_a_scale(path: Path):
+def test_a_study_has_enough_seeds_and_rates(path: Path):
     study = read_claim(path).study
     if study is None:
         return
     assert len(study.seeds) >= 5
-    assert not set(study.seeds) & set(study.tuning.seeds)
     assert len(study.tuning.rates) >= 3
-    assert {arm for question in study.questions for arm in question.contrast} <= set(study.arms)
 
 
 # Reading
@@ -111,13 +109,6 @@ def test_notes_do_not_change_the_digest_but_everything_else_does(tmp_path: Path)
     assert write_claim(tmp_path, notes="It was so.").digest == digest
     assert write_claim(tmp_path, statement="BatchNorm harms.").digest != digest
     assert write_claim(tmp_path, **question(threshold=1)).digest != digest
-
-
-def test_a_claim_that_is_read_keeps_its_digest(tmp_path: Path):
-    claim = write_claim(tmp_path)
-    digest = claim.digest
-    write_claim(tmp_path, statement="BatchNorm harms.")
-    assert claim.digest == digest
 
 
 # Bad files

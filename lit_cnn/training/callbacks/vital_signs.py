@@ -123,7 +123,7 @@ def _join(
 ) -> list[Sign]:
     """A row for each layer, in the order in which they run; layers that only training uses come last."""
     signs = []
-    for name in [*statistics, *(gradients.keys() - statistics.keys())]:
+    for name in [*statistics, *(name for name in gradients if name not in statistics)]:
         activation = statistics.get(name)
         class_name = activation.class_name if activation else type(pl_module.network.get_submodule(name)).__name__
         measures = (activation.mean, activation.sd, activation.dead) if activation else (None, None, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,17 @@ import pytest
 import torch
 from conftest import Command, network_with_all_states, run_process
 from PIL import Image
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from lit_cnn.data import FakeImages
+from lit_cnn.models import LitGoogLeNet
 from lit_cnn.network.signs import weighted_layers
 from lit_cnn.runs.diagnostics import COLUMNS, Sign, append_signs, keep_signs_before, read_signs
 from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks import vital_signs
 from lit_cnn.training.callbacks.vital_signs import VitalSigns
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.run_logger import RunLogger
@@ -119,11 +120,35 @@ def test_faults_are_told_once_at_the_start(trainer: MakeTrainer):
     assert sum("100% of the units" in str(one.message) for one in told) == 1
 
 
-def test_class_weights_and_label_smoothing_are_no_fault(trainer: MakeTrainer):
-    weighted = Small(class_weights=[100.0] * 10, label_smoothing=0.9)
-    with warnings.catch_warnings(record=True) as told:
-        fit(trainer, VitalSigns(), module=weighted, max_steps=1)
-    assert not [one for one in told if "loss" in str(one.message)]
+def test_the_loss_that_is_judged_is_the_plain_one(trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch):
+    """Class weights and label smoothing move the loss of the training away from ln(classes), and are no fault."""
+    judged: list[float] = []
+    trained: list[float] = []
+
+    def judge(*arguments: Any, **_: Any) -> list[str]:
+        judged.append(arguments[3])
+        return []
+
+    class Losses(Callback):
+        def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: torch.Tensor) -> None:
+            trained.append(float(loss.detach()))
+
+    monkeypatch.setattr(vital_signs, "find_start_faults", judge)
+    for arguments in ({}, {"class_weights": [100.0] * 5 + [1.0] * 5, "label_smoothing": 0.9}):
+        seed_everything(0, verbose=False)
+        fit(trainer, VitalSigns(), Losses(), module=Small(**arguments), max_steps=1)
+    assert judged[0] == judged[1]
+    assert abs(trained[0] - trained[1]) > 0.01
+
+
+def test_layers_that_only_training_uses_come_last_in_their_own_order(tmp_path: Path, trainer: MakeTrainer):
+    run = Run(tmp_path)
+    module = LitGoogLeNet(in_channels=1, aux_weight=0.3)
+    data = FakeImages(num_images=88, image_size=32, batch_size=8)
+    trainer(callbacks=[VitalSigns(1, run)], max_steps=1).fit(module, datamodule=data)
+    layers = [sign.layer for sign in read_signs(run.diagnostics)]
+    heads = [name for name in weighted_layers(module.network) if name.startswith("aux")]
+    assert layers[-len(heads) :] == heads
 
 
 def test_what_cannot_be_written_does_not_end_the_training(tmp_path: Path, trainer: MakeTrainer):
