@@ -28,6 +28,8 @@ MAX_POINTS = 40
 NUM_FINAL = 20
 # Images in the batch whose memory and speed are measured.
 BATCH = 128
+# Seconds after which a wait for the processes looks for Ctrl-C: a signal that comes just before a wait does not end it.
+POLL = 0.5
 
 Report = Callable[[str], None]
 
@@ -217,7 +219,7 @@ def _train(
         while waiting and len(running) < jobs:
             cell = waiting.pop(0)
             running[workers.submit(run_cell, study, cell, data_dir)] = cell
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
+        for future in wait(running, timeout=POLL, return_when=FIRST_COMPLETED).done:
             cell = running.pop(future)
             try:
                 entry = future.result()

@@ -80,6 +80,32 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs signals to one thread, which POSIX systems have")
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_that_does_not_wake_the_first_thread_is_seen(tmp_path: Path):
+    recipe = CONTENT["recipe"] | {"trainer": {"max_epochs": 100_000}}
+    results = Results.read(tmp_path, write_claim(tmp_path, recipe=recipe, tuning={"rates": [0.1], "seeds": [100]}))
+    children = multiprocessing.active_children()
+    ended = threading.Event()
+    killed = []
+
+    def interrupt_another_thread() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        if not ended.wait(20):  # so that a run that does not see the signal ends, as a failure
+            killed.extend(workers(children))
+            killed[0].kill()
+
+    def report(line: str) -> None:
+        assert "trainings to do" in line
+        threading.Timer(1, interrupt_another_thread).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(results, HERE, 1, report)
+    ended.set()
+    assert not killed
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes, which POSIX systems have")
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("seconds", [0, 8], ids=["while the process starts", "while it trains"])
