@@ -17,7 +17,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(THREADS),--threads $(THREADS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict report runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
+.PHONY: help setup train evaluate resume predict report compare claims runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
         format audit lock clean
 
 help: ## Show this help
@@ -80,6 +80,13 @@ resume: run $(VENV)/installed ## Continue RUN from its last checkpoint
 
 report: run $(VENV)/installed ## Write all that is known of RUN on one HTML page
 	@$(BIN)/lit-cnn report "$$RUN" $(ARGS)
+
+compare: $(VENV)/installed ## Compare ARMS="runs/one runs/other", runs or folders of runs; the first is the baseline
+	@test -n "$(ARMS)" || { echo 'which arms? ARMS="runs/one runs/other"' >&2; exit 2; }
+	@$(BIN)/lit-cnn compare $(ARMS) $(ARGS)
+
+claims: $(VENV)/installed ## List the statements about the networks with their verdicts (decide one: ARGS="run 14")
+	@$(BIN)/lit-cnn claims $(ARGS)
 
 runs: $(VENV)/installed ## List the runs, newest first
 	@$(BIN)/lit-cnn runs $(ARGS)

@@ -15,6 +15,8 @@ def test_help_documents_every_target_and_variable():
         "evaluate",
         "resume",
         "predict",
+        "compare",
+        "claims",
         "dashboard",
         "test",
         "test-lowest",

@@ -99,7 +99,7 @@ def _table(all_results: list[Results]) -> str:
 
 
 def _title(claim: Claim) -> str:
-    return f"{claim.number}. {claim.title[0].upper()}{claim.title[1:]}"
+    return f"{claim.number}. {claim.title}"
 
 
 def _anchor(claim: Claim) -> str:

@@ -38,6 +38,12 @@ def describe_scale(results: Results) -> str:
     return f"{name}{at_size}, {images}, {_length(study)}, {_seeds(results, len(study.seeds))}"
 
 
+def describe_scale_briefly(results: Results) -> str:
+    """What decided, for a list: dataset and seeds, or that it is exact."""
+    study = results.claim.study
+    return "an exact check" if study is None else f"{_name_of(study.recipe['data'])}, {_seeds(results, len(study.seeds))}"
+
+
 def _length(study: Study) -> str:
     """Epochs of the trainings, which may differ between arms or end at a loss."""
     all_epochs = {study.settings(arm, 0.0)["trainer"].get("max_epochs", 1) for arm in study.arms}

@@ -16,6 +16,8 @@ from lit_cnn.claims.design import Question, Study, Tuning, check_study
 # Where the claims and their results are, below a folder of experiments.
 CLAIMS = "claims"
 RESULTS = "results/claims"
+# Words that are not written as in the names of files.
+WRITTEN = {"relu": "ReLU", "vgg": "VGG", "lrn": "LRN", "densenet": "DenseNet"}
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,13 @@ def read_claim(path: Path) -> Claim:
             raise ValueError(f"unknown key {next(iter(content))}")
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is no claim: {' '.join(str(error).split())[:300]}") from error
-    title = re.sub(r"^\d+_", "", path.stem).replace("_", " ")
-    return Claim(number, path, statement, evidence, study, notes, title, digest)
+    return Claim(number, path, statement, evidence, study, notes, _title(path), digest)
+
+
+def _title(path: Path) -> str:
+    words = re.sub(r"^\d+_", "", path.stem).split("_")
+    first, *others = (WRITTEN.get(word, word) for word in words)
+    return " ".join([first[:1].upper() + first[1:], *others])
 
 
 def _take(content: dict[str, Any], key: str) -> Any:

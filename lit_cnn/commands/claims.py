@@ -7,9 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_scale_briefly, describe_search
 from lit_cnn.claims.results import Results
-from lit_cnn.claims.standing import describe_budget, describe_next, describe_verdict, describe_warnings
+from lit_cnn.claims.standing import describe_budget, describe_change, describe_next, describe_verdict, describe_warnings
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
 from lit_cnn.claims.tables import tabulate_arms
 from lit_cnn.commands.messages import OneLineParser, quiet, refuse
@@ -84,12 +84,15 @@ def main(arguments: list[str]) -> int:
 
 
 def print_claims(all_results: Sequence[Results]) -> None:
-    """A row for each claim: number, statement, verdict."""
+    """A row for each claim: number, verdict, what decided, statement."""
     rows = []
     for results in all_results:
-        verdict = describe_verdict(results, results.stored_verdict())
-        rows.append((results.claim.number, results.claim.statement, verdict, describe_scale(results)))
-    print_table(("claim", "statement", "verdict", "decided by"), rows, right=("claim",))
+        verdict = results.stored_verdict().value + ("*" if describe_change(results) else "")
+        rows.append((results.claim.number, verdict, describe_scale_briefly(results), results.claim.statement))
+    print_table(("claim", "verdict", "decided by", "statement"), rows, right=("claim",))
+    for change in dict.fromkeys(filter(None, map(describe_change, all_results))):
+        numbers = ", ".join(str(results.claim.number) for results in all_results if describe_change(results) == change)
+        print(f"\n* {change}: {numbers}")
 
 
 def run_claims(experiments: Path, claims: list[Claim], options: argparse.Namespace) -> None:

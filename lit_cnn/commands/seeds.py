@@ -108,7 +108,7 @@ def describe_accuracies(runs: Sequence[Run], split: str) -> str:
     accuracies = [accuracy for accuracy, _ in known]
     if len(known) > 1:
         interval = mean_interval(accuracies)
-        ends = f"95 % interval {interval.low:.2%} to {interval.high:.2%}"
+        ends = f"95 % interval {max(interval.low, 0):.2%} to {min(interval.high, 1):.2%}"  # Student's t knows no bounds
         return f"{interval.value:.2%} ± {np.std(accuracies, ddof=1):.2%} (mean ± sd of {len(known)} seeds, {ends})"
     ((accuracy, run),) = known
     try:

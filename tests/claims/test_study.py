@@ -76,7 +76,7 @@ def test_a_study_has_enough_seeds_and_rates(path: Path):
 
 def test_a_claim_is_read(tmp_path: Path):
     claim = write_claim(tmp_path, notes="It was so.")
-    assert (claim.number, claim.statement, claim.title) == (1, "BatchNorm helps.", "batch norm helps")
+    assert (claim.number, claim.statement, claim.title) == (1, "BatchNorm helps.", "Batch norm helps")
     assert claim.notes == "It was so."
     assert find_claim(tmp_path, 1) == claim
     assert find_experiments(tmp_path) == tmp_path
