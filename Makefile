@@ -17,7 +17,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(THREADS),--threads $(THREADS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train evaluate resume predict report compare claims runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
+.PHONY: help setup extras train evaluate resume predict report compare claims runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
         format audit lock clean
 
 help: ## Show this help
@@ -50,7 +50,14 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
+# What `make setup` leaves out.
+$(VENV)/extras: $(VENV)/installed requirements-extras.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-extras.lock
+	@touch $@
+
 setup: $(VENV)/installed ## Build .venv from requirements.lock
+
+extras: $(VENV)/extras ## Install into .venv what exporting, explaining, serving and label checks need besides
 
 # A recipe if there is one for these names; else the network and the data themselves, with default settings.
 train: model $(VENV)/installed ## Train MODEL on DATA, then look at the test set once
@@ -146,11 +153,13 @@ format: $(VENV)/installed ## Repair what the linter can repair
 audit: $(VENV)/installed ## Look up the locked packages in the database of known vulnerabilities (needs the internet)
 	$(PYTHON) -m venv .venv-audit
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements.lock $(ARGS)
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements-extras.lock $(ARGS)
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --extra dev \
 		--constraint constraints.txt --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --all-extras \
+		--constraint requirements.lock --custom-compile-command "make lock" --output-file requirements-extras.lock pyproject.toml
 
 clean: ## Remove caches and build products; keeps .venv, data and runs
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCK = (ROOT / "requirements.lock").read_text()
+LOCKS = {name: (ROOT / name).read_text() for name in ("requirements.lock", "requirements-extras.lock")}
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +72,27 @@ def test_a_script_in_the_folder_above_the_clone_finds_the_package(tmp_path: Path
     assert done.stdout == "LeNet\n", done.stderr
 
 
-def pinned(name: str) -> str | None:
-    found = re.search(rf"^{re.escape(name)}==(\S+)", LOCK, re.MULTILINE)
-    return found[1] if found else None
+def packages_of(lock: str) -> dict[str, str]:
+    """The hashes of each package of a lock, by its line with version and condition."""
+    packages = re.findall(r"^([a-z0-9].*?) \\\n(.*?)(?=^[a-z0-9]|\Z)", LOCKS[lock], re.MULTILINE | re.DOTALL)
+    return dict(packages)
 
 
-def test_the_lock_pins_everything_declared_with_hashes():
-    declared = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
-    assert all(pinned(re.split(r"[\[<>=~! ]", requirement)[0]) for requirement in declared)
-    assert (pinned("torch"), pinned("torchvision")) == ("2.14.1", "0.29.1")
-    packages = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", LOCK, re.MULTILINE | re.DOTALL)
-    assert len(packages) > 40
-    assert all("--hash=sha256:" in package for package in packages)
+def names_of(requirements: Iterable[str]) -> set[str]:
+    return {re.split(r"[\[<>=~! ]", requirement)[0] for requirement in requirements}
+
+
+def test_the_locks_pin_everything_declared_with_hashes():
+    extras = PROJECT["optional-dependencies"]
+    default, with_extras = map(packages_of, LOCKS)
+    assert names_of(PROJECT["dependencies"] + extras["dev"]) <= names_of(default)
+    assert names_of([one for extra in extras.values() for one in extra]) <= names_of(with_extras)
+    assert "torch==2.14.1" in LOCKS["requirements.lock"]
+    assert "torchvision==0.29.1" in LOCKS["requirements.lock"]
+    assert all("--hash=sha256:" in hashes for hashes in [*default.values(), *with_extras.values()])
+    # The extras add packages, and change none.
+    assert default.items() <= with_extras.items()
+    assert not names_of(default) & {"onnx", "onnxruntime", "openvino", "captum", "litserve", "cleanlab"}
 
 
 @pytest.mark.parametrize(
@@ -93,5 +103,6 @@ def test_packages_whose_private_or_deprecated_names_are_used_have_an_upper_bound
     assert requirement.endswith(f",{bound}")
 
 
-def test_the_lock_names_no_index():
-    assert not re.search(r"index-url|find-links|https?://|file:", LOCK)
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_locks_name_no_index(lock: str):
+    assert not re.search(r"index-url|find-links|https?://|file:", LOCKS[lock])
