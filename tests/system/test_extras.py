@@ -1,0 +1,25 @@
+"""Optional packages."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import test_packaging
+
+from lit_cnn.system.extras import EXTRAS, require_extra
+
+
+def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("onnx", "onnxruntime") else object())
+    with pytest.raises(ValueError, match=r"^--format onnx needs onnx and onnxruntime: pip install 'lit-cnn\[export\]'"):
+        require_extra("export", "--format onnx")
+    require_extra("export", "--format safetensors", ("safetensors",))
+
+
+def test_each_optional_package_is_known():
+    extras = test_packaging.PROJECT["optional-dependencies"]
+    assert EXTRAS.keys() == extras.keys() - {"dev"}
+    for name, packages in EXTRAS.items():
+        declared = {one.replace("python-", "") for one in test_packaging.names_of(extras[name])}
+        assert declared == set(packages)
