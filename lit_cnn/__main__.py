@@ -15,6 +15,11 @@ COMMANDS = {
     "validate": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
+    "export": (
+        "lit_cnn.commands.export",
+        "write a run as ONNX, torch.export, safetensors or OpenVINO, and compare them with it",
+    ),
+    "bench-export": ("lit_cnn.commands.bench_export", "measure the speed and the accuracy of a run in each form"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),

@@ -21,3 +21,7 @@ class Interrupted(SystemExit):
     def __init__(self, signum: int) -> None:
         super().__init__(128 + signum)
         self.signum = signum
+
+
+class ParityError(RuntimeError):
+    """An exported network computes something else than the network that was exported."""

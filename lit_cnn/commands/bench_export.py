@@ -1,0 +1,78 @@
+"""``lit-cnn bench-export``: speed and accuracy of a run in each form, a table to choose by."""
+
+from __future__ import annotations
+
+import argparse
+
+from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
+from lit_cnn.commands.resuming import warn
+from lit_cnn.commands.tables import print_table
+from lit_cnn.runs.search import find_run
+from lit_cnn.system.extras import require_extra
+from lit_cnn.system.json_files import write_object
+from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.paths import expand
+
+ONNX = ("onnx", "onnxscript", "onnxruntime")
+# The forms, with the optional packages that they need.
+NEEDED = {
+    "PyTorch float32": {},
+    "PyTorch bfloat16": {},
+    "PyTorch compiled": {},
+    "ONNX Runtime": {"export": ONNX},
+    "ONNX Runtime int8": {"export": ONNX},
+    "OpenVINO": {"export": ONNX, "openvino": ("openvino",)},
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = OneLineParser(
+        prog="lit-cnn bench-export",
+        description="Measure milliseconds an image and validation accuracy of a run's best checkpoint in each form, on the "
+        "processor of this machine. Forms whose packages are missing are left out.",
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of the run, or latest")
+    parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for latest (default: %(default)s)")
+    parser.add_argument(
+        "--no_compile", action="store_true", help="leave out torch.compile, which takes a minute and a C++ compiler"
+    )
+    parser.add_argument("--output", metavar="FILE.json", help="also write the numbers and the machine")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Runs ``lit-cnn bench-export`` and returns the exit status."""
+    options = make_parser().parse_args(arguments[1:])
+    quiet()
+    keep_freed_memory()
+    run = find_run(options.run, expand(options.runs_dir))
+    output = None if options.output is None else expand(options.output)
+    if output is not None and (output.suffix != ".json" or not output.absolute().parent.is_dir()):
+        raise ValueError(f"--output must be a file that ends with .json, in an existing folder, got {output}")
+    forms = []
+    for form, extras in NEEDED.items():
+        try:
+            for extra, packages in extras.items():
+                require_extra(extra, form, packages)
+            forms.append(form)
+        except ValueError as error:
+            warn(in_one_line(str(error)))
+    if options.no_compile:
+        forms.remove("PyTorch compiled")
+
+    # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.export.bench import BATCHES, measure_forms
+
+    found, measured = measure_forms(run, forms, lambda line: print(line, flush=True))
+    columns = [f"ms an image, batch of {size}" for size in BATCHES]
+    rows = [(one.form, *(f"{one.ms[size]:.3f}" for size in BATCHES), f"{one.accuracy:.2%}") for one in found]
+    print()
+    print_table(("form", *columns, "accuracy"), rows, right=(*columns, "accuracy"))
+    machine = measured["machine"]
+    processor = f"{machine['processors']} × {machine['cpu_name']} ({machine['cpu']})"
+    print(f"\n{processor}, {machine['threads']} threads; accuracy on {measured['images']:,} validation images")
+    if output is not None:
+        write_object(output, measured)
+        print(output)
+    return 0

@@ -1,0 +1,81 @@
+"""``lit-cnn export``: writes a run in forms that others can use, compared with the run."""
+
+from __future__ import annotations
+
+import argparse
+
+from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.runs.search import find_run
+from lit_cnn.system.extras import require_extra
+from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.paths import expand
+
+FORMATS = ("onnx", "torch", "safetensors", "openvino")
+# The optional packages that each format needs: extra and packages.
+NEEDED = {
+    "onnx": [("export", ("onnx", "onnxscript", "onnxruntime"))],
+    "safetensors": [("export", ("safetensors",))],
+    "openvino": [("export", ("onnx", "onnxscript", "onnxruntime")), ("openvino", ("openvino",))],
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = OneLineParser(
+        prog="lit-cnn export",
+        description="Write a run's best checkpoint into RUN/export/ in forms that others can use. Each form is compared with "
+        "the run on real images, in several batch sizes. If one answers differently, nothing is written.",
+        epilog="example: lit-cnn export --run latest --format onnx --format safetensors",
+    )
+    parser.add_argument("--run", required=True, help="folder of the run, or latest")
+    parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
+    parser.add_argument(
+        "--format", action="append", choices=FORMATS, help="what to write, may be given several times (default: onnx)"
+    )
+    parser.add_argument(
+        "--layout",
+        choices=("nhwc", "nchw"),
+        default="nhwc",
+        help="order of an image's axes: as Pillow and numpy have them, or as torch does (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("uint8", "float32"),
+        default="uint8",
+        help="values of an image: 0 to 255, or 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument("--aot", action="store_true", help="with --format torch: also compile for this kind of processor")
+    parser.add_argument("--int8", action="store_true", help="with --format onnx: also write it with 8 bits a value")
+    parser.add_argument(
+        "--max_loss",
+        type=float,
+        default=1.0,
+        metavar="POINTS",
+        help="with --int8: points of validation accuracy that may be lost (default: %(default)s)",
+    )
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Runs ``lit-cnn export`` and returns the exit status."""
+    options = make_parser().parse_args(arguments[1:])
+    quiet()
+    keep_freed_memory()
+    formats = list(dict.fromkeys(options.format or ["onnx"]))
+    if options.aot and "torch" not in formats:
+        raise ValueError("--aot compiles what --format torch writes: give both")
+    if options.int8 and "onnx" not in formats:
+        raise ValueError("--int8 is a form of --format onnx: give both")
+    if not 0 <= options.max_loss <= 100:
+        raise ValueError(f"--max_loss is in points from 0 to 100, got {options.max_loss:g}")
+    for name in formats:
+        for extra, packages in NEEDED.get(name, []):
+            require_extra(extra, f"--format {name}", packages)
+    run = find_run(options.run, expand(options.runs_dir))
+
+    # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.export.export import Export
+
+    export = Export(run, options.layout, options.dtype, lambda line: print(line, flush=True))
+    print(export.write(formats, options.aot, options.int8, options.max_loss))
+    return 0

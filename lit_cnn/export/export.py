@@ -1,0 +1,233 @@
+"""Exports the network of a run, and compares what was written with the run before it is left there."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_cnn.errors import ParityError
+from lit_cnn.export.card import CARD, LABELS, PREPROCESS, write_card, write_labels, write_preprocessing
+from lit_cnn.export.hub import WEIGHTS, load_hub_files, write_hub_files
+from lit_cnn.export.network import Dtype, ExportedNetwork, Layout
+from lit_cnn.export.onnx_file import OPSET, OnnxNetwork, write_onnx
+from lit_cnn.export.openvino_model import OpenvinoModel, write_openvino
+from lit_cnn.export.parity import BATCH_SIZES, TOLERANCE, check_answers, check_parity
+from lit_cnn.export.quantise import Int8, quantise
+from lit_cnn.export.samples import Samples
+from lit_cnn.export.torch_program import TorchProgram, write_compiled, write_program
+from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.runs.folder import Run
+from lit_cnn.system.json_files import read_object, write_object
+
+FORMATS = ("onnx", "torch", "safetensors", "openvino")
+FOLDER, PARITY = "export", "parity.json"
+SCRIPT = Path(__file__).with_name("predict_onnx.py")
+ONNX, ONNX_INT8, PROGRAM, COMPILED, OPENVINO = (
+    "model.onnx",
+    "model_int8.onnx",
+    "model.pt2",
+    "model_compiled.pt2",
+    "model.xml",
+)
+# Runs the script as where torch is not installed.
+WITHOUT_TORCH = (
+    "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+class Export:
+    """Writes the network of a run in several forms, each of which is compared with the run at once.
+
+    Args:
+        run: The run; its best checkpoint is exported.
+        layout: Of the images that the exported network takes.
+        dtype: Of their values.
+        report: Takes a line about each form.
+
+    Raises:
+        ValueError: If the run has no checkpoint, or its images are not there.
+    """
+
+    def __init__(
+        self, run: Run, layout: Layout = "nhwc", dtype: Dtype = "uint8", report: Callable[[str], None] = print
+    ) -> None:
+        self.run, self.report = run, report
+        self.trained: Trained = load_run(run.path, device="cpu")
+        self.network = ExportedNetwork.of(self.trained, layout, dtype)
+        self.size, self.channels = self.trained.native_size, self.trained.channels
+        self.folder = run.path / FOLDER
+        self.forms: dict[str, dict[str, Any]] = {}
+
+    def write(self, formats: Sequence[str], is_compiled: bool = False, is_int8: bool = False, max_loss: float = 1.0) -> Path:
+        """Writes all, or nothing.
+
+        Args:
+            formats: Some of :data:`FORMATS`.
+            is_compiled: Whether the program of torch.export is compiled ahead of time too.
+            is_int8: Whether the ONNX file is written with 8 bits too.
+            max_loss: Points of validation accuracy that 8 bits may lose.
+
+        Returns:
+            The folder ``export`` of the run. Forms of earlier exports of the same checkpoint stay in it.
+
+        Raises:
+            ParityError: If a form computes something else than the run, or 8 bits lose too much.
+        """
+        with self._partial_folder() as partial:
+            samples = Samples.of(self.run, self.trained, partial / "samples")
+            write_preprocessing(self.trained, self.network, partial / PREPROCESS)
+            write_labels(self.trained.class_names, partial / LABELS)
+            if is_int8 or "onnx" in formats or "openvino" in formats:
+                self._write_onnx(partial, samples)
+            if is_int8:
+                self._write_int8(partial, max_loss)
+            if "openvino" in formats:
+                write_openvino(partial / ONNX, partial / OPENVINO)
+                self._check(OPENVINO, OpenvinoModel(partial / OPENVINO, self.network), samples)
+            if not is_int8 and "onnx" not in formats and ONNX not in self._earlier_forms():
+                for name in (ONNX, SCRIPT.name):
+                    (partial / name).unlink(missing_ok=True)
+                self.forms.pop(ONNX, None)
+            if "torch" in formats:
+                self._write_programs(partial, samples, is_compiled)
+            if "safetensors" in formats:
+                write_hub_files(self.trained, partial)
+                self._check(WEIGHTS, answer_of(load_hub_files(partial)), samples)
+            shutil.rmtree(partial / "samples")
+            parity = self._describe(samples)
+            write_object(partial / PARITY, parity)
+            write_card(self.run, self.trained, self.network, parity, partial / CARD)
+        return self.folder
+
+    # Forms
+
+    def _write_onnx(self, folder: Path, samples: Samples) -> None:
+        metadata = {"class_names": list(self.trained.class_names), "run": self.run.id, "opset": OPSET}
+        write_onnx(self.network, self.size, self.channels, folder / ONNX, metadata)
+        self._check(ONNX, OnnxNetwork(folder / ONNX, self.network), samples)
+        shutil.copyfile(SCRIPT, folder / SCRIPT.name)
+        self._check_script(folder, samples)
+
+    def _write_int8(self, folder: Path, max_loss: float) -> None:
+        found: Int8 = quantise(self.run, self.network, folder / ONNX, folder / ONNX_INT8)
+        if found.loss > max_loss:
+            raise ParityError(
+                f"8 bits lose {found.loss:.2f} points of validation accuracy, more than {max_loss:g} "
+                f"({found.before:.2%} to {found.after:.2%}, {found.num_images:,} images); --max_loss allows more"
+            )
+        self.forms[ONNX_INT8] = found.as_json()
+        self.report(f"{ONNX_INT8}: {found}")
+
+    def _write_programs(self, folder: Path, samples: Samples, is_compiled: bool) -> None:
+        program = write_program(self.network, self.size, self.channels, folder / PROGRAM)
+        self._check(PROGRAM, TorchProgram(folder / PROGRAM, self.network), samples)
+        if is_compiled:
+            write_compiled(program, folder / COMPILED)
+            self._check(COMPILED, TorchProgram(folder / COMPILED, self.network, is_compiled=True), samples)
+
+    # Proof
+
+    def _check(self, form: str, answer: Callable[[Tensor], np.ndarray], samples: Samples) -> None:
+        parity = check_parity(form, answer, samples)
+        self.forms[form] = parity.as_json()
+        self.report(
+            f"{form}: probabilities differ by at most {parity.max_difference:.1e}, {parity.share_equal:.2%} equal answers"
+        )
+
+    def _check_script(self, folder: Path, samples: Samples) -> None:
+        """Runs the stand-alone script on the files, and compares its answers."""
+        # It leaves images of more than 8 bits a value to lit-cnn predict.
+        taken = [i for i, file in enumerate(samples.files) if self.trained.reading.examine(file)[1].values is None]
+        for number in set(range(len(samples.files))) - set(taken):
+            samples.files[number].rename(samples.files[number].with_suffix(".deep"))
+        output = folder / "samples" / "answers.csv"
+        command = [sys.executable, "-c", WITHOUT_TORCH, folder / SCRIPT.name, "--images", folder / "samples"]
+        done = subprocess.run([*command, "--output", output], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ParityError(f"{SCRIPT.name} ended with status {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
+        with output.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
+        answers = [rows[samples.files[number].name] for number in taken]
+        number_of = {name: number for number, name in enumerate(self.trained.class_names)}
+        classes = np.array([number_of[row["class"]] for row in answers], dtype=np.int64)
+        equal = check_answers(SCRIPT.name, classes, samples, taken)
+        differences = np.abs(samples.probabilities[taken].max(axis=1) - [float(row["probability"]) for row in answers])
+        if differences.max(initial=0.0) > TOLERANCE:
+            worst = samples.files[taken[int(differences.argmax())]].name
+            raise ParityError(f"{SCRIPT.name}: the probability of {worst} differs by {differences.max():.2g} from the run's")
+        self.report(f"{SCRIPT.name}: {equal} of {len(taken)} answers are equal")
+
+    def _describe(self, samples: Samples) -> dict[str, Any]:
+        """The content of ``parity.json``."""
+        return {
+            "checkpoint": self._checkpoint_digest,
+            "layout": self.network.layout,
+            "dtype": self.network.dtype,
+            "opset": OPSET,
+            "torch": torch.__version__,
+            "tolerance": TOLERANCE,
+            "images": {
+                "validation": samples.num_validation,
+                "training": len(samples.files) - samples.num_validation,
+            },
+            "batch_sizes": list(BATCH_SIZES),
+            "forms": self._earlier_forms() | self.forms,
+        }
+
+    # Folder
+
+    @contextlib.contextmanager
+    def _partial_folder(self) -> Iterator[Path]:
+        """A folder that takes the place of ``export`` at the end; after an error it is removed."""
+        partial = self.run.path / f".export-{secrets.token_hex(4)}.partial"
+        try:
+            if self._earlier_forms():
+                shutil.copytree(self.folder, partial)
+            else:
+                partial.mkdir()
+            yield partial
+            replaced = partial.with_suffix(".replaced")
+            if self.folder.exists():
+                self.folder.rename(replaced)
+            partial.rename(self.folder)
+            shutil.rmtree(replaced, ignore_errors=True)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _earlier_forms(self) -> dict[str, Any]:
+        """What earlier exports of the same checkpoint, for the same images, have left."""
+        path = self.folder / PARITY
+        if not path.is_file():
+            return {}
+        earlier = read_object(path)
+        own = (self._checkpoint_digest, self.network.layout, self.network.dtype)
+        is_same = (earlier.get("checkpoint"), earlier.get("layout"), earlier.get("dtype")) == own
+        return dict(earlier.get("forms", {})) if is_same else {}
+
+    @property
+    def _checkpoint_digest(self) -> str:
+        with Path(self.trained.source).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def answer_of(trained: Trained) -> Callable[[Tensor], np.ndarray]:
+    """Probabilities (N, num_classes) for pixels uint8 (N, C, H, W), computed in PyTorch."""
+
+    def answer(pixels: Tensor) -> np.ndarray:
+        with torch.inference_mode():
+            return trained.classifier(trained.preprocess(pixels)).float().softmax(dim=1).numpy(force=True)
+
+    return answer
