@@ -34,9 +34,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", metavar="RUN", help="folder of the run, or latest")
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for latest (default: %(default)s)")
-    parser.add_argument(
-        "--no_compile", action="store_true", help="leave out torch.compile, which takes a minute and a C++ compiler"
-    )
+    parser.add_argument("--no_compile", action="store_true", help="leave out torch.compile, which needs a C++ compiler")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads that compute (default: without busy processors)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the numbers and the machine")
     return parser
 
@@ -58,13 +57,17 @@ def main(arguments: list[str]) -> int:
             forms.append(form)
         except ValueError as error:
             warn(in_one_line(str(error)))
+    if options.threads is not None and options.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {options.threads}")
     if options.no_compile:
         forms.remove("PyTorch compiled")
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.commands.threads import use_threads
     from lit_cnn.export.bench import BATCHES, measure_forms
 
-    found, measured = measure_forms(run, forms, lambda line: print(line, flush=True))
+    threads = use_threads(options.threads or "auto", 1, "bench-export")
+    found, measured = measure_forms(run, forms, threads, lambda line: print(line, flush=True))
     columns = [f"ms an image, batch of {size}" for size in BATCHES]
     rows = [(one.form, *(f"{one.ms[size]:.3f}" for size in BATCHES), f"{one.accuracy:.2%}") for one in found]
     print()

@@ -23,8 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = OneLineParser(
         prog="lit-cnn export",
-        description="Write a run's best checkpoint into RUN/export/ in forms that others can use. Each form is compared with "
-        "the run on real images, in several batch sizes. If one answers differently, nothing is written.",
+        description="Write a run's best checkpoint into RUN/export/ in forms that others can use. Each form is compared "
+        "with the run on real images, in several batch sizes. If one answers differently, nothing is written.",
         epilog="example: lit-cnn export --run latest --format onnx --format safetensors",
     )
     parser.add_argument("--run", required=True, help="folder of the run, or latest")

@@ -45,12 +45,15 @@ class Timed:
     accuracy: float
 
 
-def measure_forms(run: Run, forms: Sequence[str], report: Callable[[str], None]) -> tuple[list[Timed], dict[str, Any]]:
+def measure_forms(
+    run: Run, forms: Sequence[str], threads: int, report: Callable[[str], None]
+) -> tuple[list[Timed], dict[str, Any]]:
     """Measures the forms of a run's best checkpoint that are asked for.
 
     Args:
         run: The run, whose validation images are needed.
         forms: Keys of :data:`FORMS`.
+        threads: Threads that compute.
         report: Takes a line before what takes long.
 
     Returns:
@@ -63,7 +66,7 @@ def measure_forms(run: Run, forms: Sequence[str], report: Callable[[str], None])
         answers: dict[str, Answer] = {}
         for form in forms:
             report(f"prepares {form}")
-            answers[form] = FORMS[form](_Source(run, network, Path(folder)))
+            answers[form] = FORMS[form](_Source(run, network, Path(folder), threads))
         report("measures")
         times: dict[str, dict[int, float]] = {form: {} for form in forms}
         for size in BATCHES:
@@ -82,6 +85,7 @@ class _Source:
     run: Run
     network: ExportedNetwork
     folder: Path
+    threads: int
 
     @property
     def onnx(self) -> Path:
@@ -104,20 +108,20 @@ def _in_torch(source: _Source, precision: torch.dtype | None = None, is_compiled
 
 def _openvino(source: _Source) -> Answer:
     write_openvino(source.onnx, source.folder / "model.xml")
-    return OpenvinoModel(source.folder / "model.xml", source.network)
+    return OpenvinoModel(source.folder / "model.xml", source.network, source.threads)
 
 
 def _int8(source: _Source) -> Answer:
     path = source.folder / "model_int8.onnx"
     quantise(source.run, source.network, source.onnx, path)
-    return OnnxNetwork(path, source.network)
+    return OnnxNetwork(path, source.network, source.threads)
 
 
 FORMS: dict[str, Callable[[_Source], Answer]] = {
     "PyTorch float32": _in_torch,
     "PyTorch bfloat16": lambda source: _in_torch(source, torch.bfloat16),
     "PyTorch compiled": lambda source: _in_torch(source, is_compiled=True),
-    "ONNX Runtime": lambda source: OnnxNetwork(source.onnx, source.network),
+    "ONNX Runtime": lambda source: OnnxNetwork(source.onnx, source.network, source.threads),
     "ONNX Runtime int8": _int8,
     "OpenVINO": _openvino,
 }

@@ -21,6 +21,8 @@ from lit_cnn.runs.folder import Run
 from lit_cnn.training.class_scores import wilson
 
 LABELS, PREPROCESS, CARD = "labels.txt", "preprocess.json", "README.md"
+SCRIPT_COMMAND = "python predict_onnx.py --images FOLDER --output FILE.csv"
+HEAD = ("| file | what it is | largest difference from the run | equal answers |", "| --- | --- | --- | --- |")
 # What each form of a network is, by the name of its file.
 FORMS = {
     "model.onnx": "ONNX, for ONNX Runtime and many others",
@@ -69,33 +71,24 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
         path: The file.
     """
     facts = RunFacts.read(run)
-    variant = str(trained.classifier.hparams["variant"])
+    variant, num_classes = str(trained.classifier.hparams["variant"]), len(trained.class_names)
     header = {"library_name": "lit_cnn", "pipeline_tag": "image-classification", "license": "other", "tags": [variant]}
-    layout = "H, W, C" if network.layout == "nhwc" else "C, H, W"
-    size, channels = trained.native_size, "grey" if trained.channels == 1 else "RGB"
-    values = "0 to 255" if network.dtype == "uint8" else "0 to 1"
-    settings = facts.config
-    chosen = {name: settings[name] for name in ("seed_everything", "model", "data") if name in settings}
+    settings = {name: facts.config[name] for name in ("seed_everything", "model", "data") if name in facts.config}
+    images, forms = parity["images"], parity["forms"]
     sections = [
         f"# {variant} trained on {trained.dataset or 'images that are not known'}",
         f"{models.describe(variant).paper}. {count_parameters(trained.network):,} parameters, "
-        f"{len(trained.class_names)} classes: {_first(trained.class_names)}.",
+        f"{num_classes} classes: {_first(trained.class_names)}.",
         "## Use",
-        f"Input `images`: {network.dtype} (N, {layout}), {size}×{size}, {channels}, {values}. Output: probabilities "
-        f"(N, {len(trained.class_names)}), in the order of `{LABELS}`. Normalisation is inside. `{PREPROCESS}` has how a file "
-        "becomes such an image.",
-        *(
-            []
-            if "model.onnx" not in parity["forms"]
-            else ["```bash\npython predict_onnx.py --images FOLDER --output FILE.csv\n```"]
-        ),
-        "| file | what it is | largest difference from the run | equal answers |\n| --- | --- | --- | --- |\n"
-        + "\n".join(_row(name, of) for name, of in parity["forms"].items()),
-        f"Compared on {parity['images']['validation']} validation and {parity['images']['training']} training images.",
+        f"{_input_of(trained, network)} Output: probabilities (N, {num_classes}), in the order of `{LABELS}`. "
+        f"Normalisation is inside. `{PREPROCESS}` has how a file becomes such an image.",
+        *([f"```bash\n{SCRIPT_COMMAND}\n```"] if "model.onnx" in forms else []),
+        "\n".join([*HEAD, *(_row(name, of) for name, of in forms.items())]),
+        f"Compared on {images['validation']} validation and {images['training']} training images.",
         "## Scores",
         "\n".join(_scores(facts)),
         "## Recipe",
-        f"```yaml\n{yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True)}```",
+        f"```yaml\n{yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}```",
         "## Limits",
         "It knows its classes alone: an image of anything else gets one of them. Probabilities are those of the network, "
         "not calibrated. Images unlike the training images (other cameras, sizes, crops) are recognised less often.",
@@ -104,6 +97,13 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
     ]
     text = f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
     path.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def _input_of(trained: Trained, network: ExportedNetwork) -> str:
+    layout = "H, W, C" if network.layout == "nhwc" else "C, H, W"
+    size, colours = trained.native_size, "grey" if trained.channels == 1 else "RGB"
+    values = "0 to 255" if network.dtype == "uint8" else "0 to 1"
+    return f"Input `images`: {network.dtype} (N, {layout}), {size}×{size}, {colours}, {values}."
 
 
 def _row(name: str, of: Mapping[str, Any]) -> str:

@@ -34,13 +34,8 @@ from lit_cnn.system.json_files import read_object, write_object
 FORMATS = ("onnx", "torch", "safetensors", "openvino")
 FOLDER, PARITY = "export", "parity.json"
 SCRIPT = Path(__file__).with_name("predict_onnx.py")
-ONNX, ONNX_INT8, PROGRAM, COMPILED, OPENVINO = (
-    "model.onnx",
-    "model_int8.onnx",
-    "model.pt2",
-    "model_compiled.pt2",
-    "model.xml",
-)
+ONNX, ONNX_INT8, OPENVINO = "model.onnx", "model_int8.onnx", "model.xml"
+PROGRAM, COMPILED = "model.pt2", "model_compiled.pt2"
 # Runs the script as where torch is not installed.
 WITHOUT_TORCH = (
     "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "

@@ -19,13 +19,13 @@ Image.MAX_IMAGE_PIXELS = None  # it counts a JPEG before it is scaled down
 def read_image(path, how):
     """The pixels of a file, uint8 (size, size, channels)."""
     size, mode, background = how["image_size"], "L" if how["channels"] == 1 else "RGB", how["background"]
-    with Image.open(path) as image:
-        image.draft(mode, _inside(image.size, size) if how["resize"] == "pad" else (size, size))
-        if image.width * image.height > how["max_pixels"]:
-            raise ValueError(f"{path}: {image.width}x{image.height} pixels are more than {how['max_pixels']}")
-        if image.mode in ("I", "F") or ";16" in image.mode + str(image.tile):
+    with Image.open(path) as file:
+        file.draft(mode, _inside(file.size, size) if how["resize"] == "pad" else (size, size))
+        if file.width * file.height > how["max_pixels"]:
+            raise ValueError(f"{path}: {file.width}x{file.height} pixels are more than {how['max_pixels']}")
+        if file.mode in ("I", "F") or ";16" in file.mode + str(file.tile):
             raise ValueError(f"{path} has more than 8 bits a value: lit-cnn predict reads it")
-        image = ImageOps.exif_transpose(image)
+        image = ImageOps.exif_transpose(file)
         if image.has_transparency_data:
             image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
             ground = Image.new("RGB", image.size, background)

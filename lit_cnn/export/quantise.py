@@ -121,16 +121,12 @@ def _classes(network: OnnxNetwork, images: Images, positions: Tensor) -> np.ndar
 
 
 def _nodes_outside(path: Path) -> list[str]:
-    """The nodes before the first layer with weights and after the last: normalisation and probabilities stay in float32."""
+    """The nodes of the normalisation and of the probabilities, which stay in float32."""
     import onnx
 
     nodes = onnx.load(path, load_external_data=False).graph.node
-    with_weights = [i for i, node in enumerate(nodes) if node.op_type in ("Conv", "Gemm", "MatMul")]
-    return [
-        node.name
-        for i, node in enumerate(nodes)
-        if i < with_weights[0] or (i > with_weights[-1] and node.op_type == "Softmax")
-    ]
+    first = next(i for i, node in enumerate(nodes) if node.op_type in ("Conv", "Gemm", "MatMul"))
+    return [node.name for i, node in enumerate(nodes) if i < first or node.op_type == "Softmax"]
 
 
 class _Reader:
