@@ -45,10 +45,12 @@ def main(arguments: list[str]) -> int:
     options = make_parser().parse_args(arguments[1:])
     quiet()
     keep_freed_memory()
-    run = find_run(options.run, expand(options.runs_dir))
     output = None if options.output is None else expand(options.output)
     if output is not None and (output.suffix != ".json" or not output.absolute().parent.is_dir()):
         raise ValueError(f"--output must be a file that ends with .json, in an existing folder, got {output}")
+    if options.threads is not None and options.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {options.threads}")
+    run = find_run(options.run, expand(options.runs_dir))
     forms = []
     for form, extras in NEEDED.items():
         try:
@@ -57,8 +59,6 @@ def main(arguments: list[str]) -> int:
             forms.append(form)
         except ValueError as error:
             warn(in_one_line(str(error)))
-    if options.threads is not None and options.threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {options.threads}")
     if options.no_compile:
         forms.remove("PyTorch compiled")
 

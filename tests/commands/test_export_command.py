@@ -1,0 +1,58 @@
+"""What ``lit-cnn export`` and ``lit-cnn bench-export`` refuse, in one line, before any work is done."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from conftest import Command
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--run", "none"], "none is not a run folder: it does not exist"),
+        (["--run", "none", "--aot"], "--aot compiles what --format torch writes: give both"),
+        (["--run", "none", "--format", "torch", "--int8"], "--int8 is a form of --format onnx: give both"),
+        (["--run", "none", "--max_loss", "-1"], "--max_loss is in points from 0 to 100, got -1"),
+        (["--run", "none", "--max_loss", "nan"], "--max_loss is in points from 0 to 100, got nan"),
+        (["--run", "none", "--format", "tflite"], "invalid choice: 'tflite'"),
+        ([], "the following arguments are required: --run"),
+    ],
+)
+def test_what_makes_no_export_is_one_line(lit_cnn: Command, options: list[str], message: str):
+    pytest.importorskip("onnxscript")
+    done = lit_cnn("export", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "package"), [("onnx", "onnxscript"), ("openvino", "openvino"), ("safetensors", "safetensors")]
+)
+def test_a_missing_package_is_named_with_its_command(
+    lit_cnn: Command, monkeypatch: pytest.MonkeyPatch, form: str, package: str
+):
+    find = importlib.util.find_spec
+    others = {"onnx", "onnxscript", "onnxruntime", "safetensors", "openvino"} - {package}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == package else object() if name in others else find(name)
+    )
+    done = lit_cnn("export", "--run", "none", "--format", form)
+    assert done.returncode == 2
+    assert f"--format {form} needs {package}: pip install 'lit-cnn[" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["none"], "none is not a run folder: it does not exist"),
+        (["none", "--threads", "0"], "--threads must be at least 1, got 0"),
+        (["none", "--output", "table.csv"], "--output must be a file that ends with .json"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(lit_cnn: Command, options: list[str], message: str):
+    done = lit_cnn("bench-export", *options)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]

@@ -1,0 +1,154 @@
+"""Whole exports of a trained run."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_process
+
+import lit_cnn.export.export as exporting
+from lit_cnn.errors import ParityError
+from lit_cnn.export.export import WITHOUT_TORCH, Export
+from lit_cnn.export.hub import load_hub_files
+from lit_cnn.inference.trained import load_run
+from lit_cnn.runs.folder import Run
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("safetensors")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A LeNet on handwritten digits, trained for an epoch."""
+    place = tmp_path_factory.mktemp("exports")
+    options = ["--data.image_size", "28", "--trainer.max_epochs", "1", "--name", "a"]
+    done = run_process(place, "fit", "--model", "LitLeNet", "--data", "Digits", *options)
+    assert done.returncode == 0, done.stderr
+    return Run(place / "runs/digits/lenet/a")
+
+
+def silent(_: str) -> None:
+    pass
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_each_form_is_written_with_its_proof(run: Run):
+    folder = Export(run, report=silent).write(["onnx", "torch", "safetensors"])
+    shared = {"README.md", "labels.txt", "parity.json", "preprocess.json"}
+    own = {"model.onnx", "predict_onnx.py", "model.pt2", "model.safetensors", "config.json"}
+    assert names_in(folder) == shared | own
+    assert (folder / "labels.txt").read_text().split() == [str(digit) for digit in range(10)]
+    parity = json.loads((folder / "parity.json").read_text())
+    assert parity["images"]["validation"] + parity["images"]["training"] == 256
+    assert parity["batch_sizes"] == [1, 2, 17, 64]
+    assert parity["forms"].keys() == {"model.onnx", "model.pt2", "model.safetensors"}
+    for form in parity["forms"].values():
+        assert form["max_difference"] < 1e-4
+        assert form["equal_answers"] == 1
+        assert form["answers"] == 4 * 256
+    card = (folder / "README.md").read_text()
+    for text in ("# lenet trained on digits", "95 % interval", "the test set was not looked at", "## Licence", "lr: "):
+        assert text in card
+    assert not [path for path in run.path.iterdir() if path.name.startswith(".export")]
+
+
+def test_another_format_stays_beside_the_first(run: Run):
+    Export(run, report=silent).write(["safetensors"])
+    folder = Export(run, report=silent).write(["torch"])
+    assert {"model.safetensors", "model.pt2"} <= names_in(folder)
+    forms = json.loads((folder / "parity.json").read_text())["forms"]
+    assert {"model.safetensors", "model.pt2"} <= forms.keys()
+    # Images of another form: what was there is for others.
+    folder = Export(run, layout="nchw", report=silent).write(["safetensors"])
+    assert "model.pt2" not in names_in(folder)
+
+
+def test_the_script_classifies_without_torch(run: Run, tmp_path: Path):
+    from PIL import Image
+
+    folder = Export(run, report=silent).write(["onnx"])
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(10):
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (30, 40), np.uint8)).save(images / f"{number}.jpg")
+    command = [sys.executable, "-c", WITHOUT_TORCH, folder / "predict_onnx.py"]
+    subprocess.run([*command, "--images", images, "--output", tmp_path / "out.csv"], check=True, timeout=60)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    trained = load_run(run.path, device="cpu")
+    assert [Path(row["file"]).name for row in rows] == [f"{number}.jpg" for number in range(10)]
+    for row in rows:
+        prediction = trained.predict(row["file"])
+        assert row["class"] == prediction.class_name
+        assert float(row["probability"]) == pytest.approx(prediction.probability, abs=1e-5)
+
+
+def test_weights_and_configuration_make_the_network_again(run: Run):
+    folder = Export(run, report=silent).write(["safetensors"])
+    again, trained = load_hub_files(folder), load_run(run.path, device="cpu")
+    assert again.class_names == trained.class_names
+    assert again.reading == trained.reading
+    assert again.preprocessing == trained.preprocessing
+    image = np.zeros((8, 8), np.uint8)
+    assert np.array_equal(again.predict(image).values, trained.predict(image).values)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no network of lit_cnn"):
+        load_hub_files(folder)
+
+
+def test_an_export_that_answers_otherwise_leaves_nothing_behind(run: Run, monkeypatch: pytest.MonkeyPatch):
+    write = exporting.write_program
+
+    def write_another(network: torch.nn.Module, *arguments: object) -> object:
+        network.scale.mul_(1.1)
+        return write(network, *arguments)
+
+    Export(run, report=silent).write(["safetensors"])
+    before = {path: path.read_bytes() for path in (run.path / "export").iterdir()}
+    monkeypatch.setattr(exporting, "write_program", write_another)
+    with pytest.raises(ParityError, match=r"^model\.pt2, batches of 1: a probability of \d+\.png differs by "):
+        Export(run, report=silent).write(["torch"])
+    assert {path: path.read_bytes() for path in (run.path / "export").iterdir()} == before
+    assert not [path for path in run.path.iterdir() if path.name.startswith(".export")]
+
+
+def test_eight_bits_tell_what_they_cost_and_may_be_refused(run: Run):
+    folder = Export(run, report=silent).write(["onnx"], is_int8=True, max_loss=100)
+    assert (folder / "model_int8.onnx").stat().st_size < 0.6 * (folder / "model.onnx").stat().st_size
+    cost = json.loads((folder / "parity.json").read_text())["forms"]["model_int8.onnx"]
+    assert cost["num_images"] == 144
+    assert abs(cost["before"] - cost["after"]) < 0.05
+    assert min(cost["ms_before"], cost["ms_after"]) > 0
+    with pytest.raises(ParityError, match=r"8 bits lose .* points of validation accuracy, more than -100"):
+        Export(run, report=silent).write(["onnx"], is_int8=True, max_loss=-100)
+
+
+def test_openvino_answers_as_the_run(run: Run):
+    pytest.importorskip("openvino")
+    folder = Export(run, report=silent).write(["openvino"])
+    assert {"model.xml", "model.bin"} <= names_in(folder)
+
+
+def test_forms_are_measured_side_by_side(run: Run, tmp_path: Path):
+    done = run_process(tmp_path, "bench-export", run.path, "--no_compile", "--threads", "1", "--output", "times.json")
+    assert done.returncode == 0, done.stderr
+    forms = {form["form"]: form for form in json.loads((tmp_path / "times.json").read_text())["forms"]}
+    assert {"PyTorch float32", "PyTorch bfloat16", "ONNX Runtime", "ONNX Runtime int8"} <= forms.keys()
+    assert forms["PyTorch float32"]["accuracy"] == forms["ONNX Runtime"]["accuracy"]
+    for form in forms.values():
+        assert form["form"] in done.stdout
+        assert set(form["ms"]) == {"1", "32"}
+        assert min(form["ms"].values()) > 0

@@ -1,0 +1,46 @@
+"""Every network can be exported, and answers the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lit_cnn.export.network import ExportedNetwork
+from lit_cnn.export.onnx_file import OnnxNetwork, write_onnx
+from lit_cnn.export.torch_program import TorchProgram, write_program
+from lit_cnn.models import build, describe, list_variants
+
+pytestmark = pytest.mark.slow
+
+
+def network_for(variant: str, size: int) -> ExportedNetwork:
+    """With the usual spread of activations: random weights and running means of BatchNorm that are those of its images."""
+    from lit_cnn.data.preprocess import Preprocessing
+
+    torch.manual_seed(0)
+    network = build(variant, num_classes=5, in_channels=3)
+    exported = ExportedNetwork(network, Preprocessing(size, (0.5,) * 3, (0.25,) * 3))
+    pixels = torch.randint(0, 256, (8, 3, size, size), dtype=torch.uint8)
+    with torch.no_grad():
+        for _ in range(20):
+            exported.train()(exported.as_input(pixels))
+    return exported.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("variant", list_variants())
+def test_each_network_answers_as_its_export(variant: str, tmp_path: Path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    size = max(describe(variant).min_size, 32) if describe(variant).max_size is None else describe(variant).min_size
+    network = network_for(variant, size)
+    write_onnx(network, size, 3, tmp_path / "model.onnx", {})
+    write_program(network, size, 3, tmp_path / "model.pt2")
+    for answer in (OnnxNetwork(tmp_path / "model.onnx", network), TorchProgram(tmp_path / "model.pt2", network)):
+        for number in (1, 3):
+            pixels = torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8)
+            with torch.inference_mode():
+                expected = network(network.as_input(pixels)).numpy()
+            np.testing.assert_allclose(answer(pixels), expected, atol=1e-4, rtol=0)
