@@ -10,10 +10,11 @@ from lit_cnn.system.extras import require_extra
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
 
-FORMATS = ("onnx", "torch", "safetensors", "openvino")
+FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 # The optional packages that each format needs: extra and packages.
 NEEDED = {
     "onnx": [("export", ("onnx", "onnxscript", "onnxruntime"))],
+    "docker": [("export", ("onnx", "onnxscript", "onnxruntime"))],
     "safetensors": [("export", ("safetensors",))],
     "openvino": [("export", ("onnx", "onnxscript", "onnxruntime")), ("openvino", ("openvino",))],
 }
@@ -30,7 +31,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--run", required=True, help="folder of the run, or latest")
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
     parser.add_argument(
-        "--format", action="append", choices=FORMATS, help="what to write, may be given several times (default: onnx)"
+        "--format",
+        action="append",
+        choices=FORMATS,
+        help="what to write, may be given several times; docker serves the ONNX file without torch (default: onnx)",
     )
     parser.add_argument(
         "--layout",
@@ -64,6 +68,8 @@ def main(arguments: list[str]) -> int:
     formats = list(dict.fromkeys(options.format or ["onnx"]))
     if options.aot and "torch" not in formats:
         raise ValueError("--aot compiles what --format torch writes: give both")
+    if "docker" in formats and "onnx" not in formats:
+        formats.insert(0, "onnx")
     if options.int8 and "onnx" not in formats:
         raise ValueError("--int8 is a form of --format onnx: give both")
     if not 0 <= options.max_loss <= 100:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lit_cnn.errors import ParityError
 from lit_cnn.export.card import CARD, LABELS, PREPROCESS, write_card, write_labels, write_preprocessing
+from lit_cnn.export.docker import write_container
 from lit_cnn.export.hub import WEIGHTS, load_hub_files, write_hub_files
 from lit_cnn.export.network import Dtype, ExportedNetwork, Layout
 from lit_cnn.export.onnx_file import OPSET, OnnxNetwork, write_onnx
@@ -31,7 +32,7 @@ from lit_cnn.inference.trained import Trained, load_run
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.json_files import read_object, write_object
 
-FORMATS = ("onnx", "torch", "safetensors", "openvino")
+FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 FOLDER, PARITY = "export", "parity.json"
 SCRIPT = Path(__file__).with_name("predict_onnx.py")
 ONNX, ONNX_INT8, OPENVINO = "model.onnx", "model_int8.onnx", "model.xml"
@@ -70,7 +71,7 @@ class Export:
         """Writes all, or nothing.
 
         Args:
-            formats: Some of :data:`FORMATS`.
+            formats: Some of :data:`FORMATS`; ``docker`` needs ``onnx``.
             is_compiled: Whether the program of torch.export is compiled ahead of time too.
             is_int8: Whether the ONNX file is written with 8 bits too.
             max_loss: Points of validation accuracy that 8 bits may lose.
@@ -101,6 +102,8 @@ class Export:
             if "safetensors" in formats:
                 write_hub_files(self.trained, partial)
                 self._check(WEIGHTS, answer_of(load_hub_files(partial)), samples)
+            if "docker" in formats:
+                write_container(partial)
             shutil.rmtree(partial / "samples")
             parity = self._describe(samples)
             write_object(partial / PARITY, parity)

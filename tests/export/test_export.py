@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import run_process
+from PIL import Image
 
 import lit_cnn.export.export as exporting
 from lit_cnn.errors import ParityError
@@ -77,8 +84,6 @@ def test_another_format_stays_beside_the_first(run: Run):
 
 
 def test_the_script_classifies_without_torch(run: Run, tmp_path: Path):
-    from PIL import Image
-
     folder = Export(run, report=silent).write(["onnx"])
     images = tmp_path / "images"
     images.mkdir()
@@ -152,3 +157,49 @@ def test_forms_are_measured_side_by_side(run: Run, tmp_path: Path):
         assert form["form"] in done.stdout
         assert set(form["ms"]) == {"1", "32"}
         assert min(form["ms"].values()) > 0
+
+
+def test_a_container_serves_the_onnx_file(run: Run):
+    pytest.importorskip("uvicorn")
+    folder = Export(run, report=silent).write(["onnx", "docker"])
+    requirements = (folder / "requirements.txt").read_text().splitlines()
+    assert [line.partition("==")[0] for line in requirements] == ["onnxruntime", "pillow", "numpy", "fastapi", "uvicorn"]
+    copied = re.search(r"^COPY (model.*) \./$", (folder / "Dockerfile").read_text(), re.MULTILINE)[1].split()
+    assert set(copied) <= names_in(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    without_torch = "import sys; sys.modules['torch'] = None; import uvicorn; uvicorn.main()"
+    command = [sys.executable, "-c", without_torch, "serve_onnx:app", "--port", str(port), "--log-level", "error"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            assert answer_of_server(f"{address}/health") == (200, {"status": "ready", "classes": 10})
+            image = io.BytesIO()
+            Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40), np.uint8)).save(image, "PNG")
+            status, answer = answer_of_server(f"{address}/predict", image.getvalue())
+            prediction = load_run(run.path, device="cpu").predict(Image.open(image))
+            assert (status, answer["class"]) == (200, prediction.class_name)
+            assert answer["probability"] == pytest.approx(prediction.probability, abs=1e-5)
+            assert len(answer["top"]) == 5
+            for content, refused in ((b"", 400), (b"no image", 400), (image.getvalue()[:60], 400), (bytes(30 * 2**20), 413)):
+                status, answer = answer_of_server(f"{address}/predict", content)
+                assert (status, list(answer)) == (refused, ["error"])
+            assert answer_of_server(f"{address}/predict", image.getvalue())[0] == 200
+        finally:
+            server.terminate()
+        assert server.stderr is not None
+        assert "Traceback" not in server.stderr.read()
+
+
+def answer_of_server(address: str, content: bytes | None = None) -> tuple[int, dict]:
+    """Status and content of an answer; waits for a server that starts."""
+    for _ in range(200):
+        try:
+            with urllib.request.urlopen(urllib.request.Request(address, content), timeout=10) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except urllib.error.URLError:
+            time.sleep(0.1)
+    raise TimeoutError(address)

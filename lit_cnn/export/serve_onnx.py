@@ -1,0 +1,48 @@
+"""Serves an exported network: uvicorn serve_onnx:app --port 8000
+
+POST /predict takes the bytes of an image, GET /health tells that the server is ready. Needs fastapi, uvicorn, onnxruntime,
+Pillow and numpy. Files become pixels as in training, see predict_onnx.py beside this script.
+"""
+
+import io
+import json
+
+import anyio.to_thread
+import numpy as np
+import onnxruntime
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from predict_onnx import HERE, read_image
+
+MAX_BYTES = 20 * 2**20
+HOW = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
+SESSION = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=["CPUExecutionProvider"])
+app = FastAPI(title="An image classifier", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+def classify(content):
+    """The five likeliest classes of an image, with their probabilities."""
+    image = read_image(io.BytesIO(content), HOW)[None]
+    image = image if HOW["layout"] == "nhwc" else image.transpose(0, 3, 1, 2)
+    image = image if HOW["dtype"] == "uint8" else image.astype(np.float32) / 255
+    values = SESSION.run(None, {"images": image})[0][0]
+    top = [[HOW["class_names"][i], round(float(values[i]), 6)] for i in np.argsort(-values, kind="stable")[:5]]
+    return {"class": top[0][0], "probability": top[0][1], "top": top}
+
+
+@app.post("/predict")
+async def predict(request: Request):
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > MAX_BYTES:
+            return JSONResponse({"error": f"an image may have {MAX_BYTES} bytes"}, 413)
+    try:
+        return await anyio.to_thread.run_sync(classify, bytes(content))
+    except Exception as error:  # Pillow's decoders raise errors of many classes
+        return JSONResponse({"error": f"no image that is read ({type(error).__name__})"}, 400)
+
+
+@app.get("/health")
+async def health():
+    return {"status": "ready", "classes": len(HOW["class_names"])}
