@@ -48,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="uint8",
         help="values of an image: 0 to 255, or 0 to 1 (default: %(default)s)",
     )
+    parser.add_argument("--resize", action="store_true", help="take images of any size: the network resizes them")
     parser.add_argument("--aot", action="store_true", help="with --format torch: also compile for this kind of processor")
     parser.add_argument("--int8", action="store_true", help="with --format onnx: also write it with 8 bits a value")
     parser.add_argument(
@@ -82,6 +83,6 @@ def main(arguments: list[str]) -> int:
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.export.export import Export
 
-    export = Export(run, options.layout, options.dtype, lambda line: print(line, flush=True))
+    export = Export(run, options.layout, options.dtype, options.resize, lambda line: print(line, flush=True))
     print(export.write(formats, options.aot, options.int8, options.max_loss))
     return 0

@@ -41,6 +41,7 @@ def describe_preprocessing(trained: Trained, network: ExportedNetwork) -> dict[s
         "channels": trained.channels,
         **trained.reading.options,
         "max_pixels": MAX_PIXELS,
+        "takes_any_size": network.reading is not None,
         "layout": network.layout,
         "dtype": network.dtype,
         "class_names": list(trained.class_names),
@@ -101,9 +102,10 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
 
 def _input_of(trained: Trained, network: ExportedNetwork) -> str:
     layout = "H, W, C" if network.layout == "nhwc" else "C, H, W"
-    size, colours = trained.native_size, "grey" if trained.channels == 1 else "RGB"
+    size = f"{trained.native_size}×{trained.native_size}" if network.reading is None else "of any size"
+    colours = "grey" if trained.channels == 1 else "RGB"
     values = "0 to 255" if network.dtype == "uint8" else "0 to 1"
-    return f"Input `images`: {network.dtype} (N, {layout}), {size}×{size}, {colours}, {values}."
+    return f"Input `images`: {network.dtype} (N, {layout}), {size}, {colours}, {values}."
 
 
 def _row(name: str, of: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from lit_cnn.export.hub import WEIGHTS, load_hub_files, write_hub_files
 from lit_cnn.export.network import Dtype, ExportedNetwork, Layout
 from lit_cnn.export.onnx_file import OPSET, OnnxNetwork, write_onnx
 from lit_cnn.export.openvino_model import OpenvinoModel, write_openvino
-from lit_cnn.export.parity import BATCH_SIZES, TOLERANCE, check_answers, check_parity
+from lit_cnn.export.parity import BATCH_SIZES, TOLERANCE, check_answers, check_parity, check_whole_images
 from lit_cnn.export.quantise import Int8, quantise
 from lit_cnn.export.samples import Samples
 from lit_cnn.export.torch_program import TorchProgram, write_compiled, write_program
@@ -51,6 +51,7 @@ class Export:
         run: The run; its best checkpoint is exported.
         layout: Of the images that the exported network takes.
         dtype: Of their values.
+        takes_any_size: Whether it resizes images.
         report: Takes a line about each form.
 
     Raises:
@@ -58,11 +59,16 @@ class Export:
     """
 
     def __init__(
-        self, run: Run, layout: Layout = "nhwc", dtype: Dtype = "uint8", report: Callable[[str], None] = print
+        self,
+        run: Run,
+        layout: Layout = "nhwc",
+        dtype: Dtype = "uint8",
+        takes_any_size: bool = False,
+        report: Callable[[str], None] = print,
     ) -> None:
         self.run, self.report = run, report
         self.trained: Trained = load_run(run.path, device="cpu")
-        self.network = ExportedNetwork.of(self.trained, layout, dtype)
+        self.network = ExportedNetwork.of(self.trained, layout, dtype, takes_any_size)
         self.size, self.channels = self.trained.native_size, self.trained.channels
         self.folder = run.path / FOLDER
         self.forms: dict[str, dict[str, Any]] = {}
@@ -145,6 +151,14 @@ class Export:
             f"{form}: probabilities differ by at most {parity.max_difference:.1e}, {parity.share_equal:.2%} equal answers"
         )
 
+        if self.network.reading is not None and form != WEIGHTS:
+            whole = check_whole_images(form, answer, self.network, samples)
+            self.forms[form]["whole_images"] = whole.as_json()
+            self.report(
+                f"{form}: with its own resizing, probabilities differ by at most {whole.max_difference:.2g} from the run's, "
+                f"{whole.share_equal:.2%} equal answers"
+            )
+
     def _check_script(self, folder: Path, samples: Samples) -> None:
         """Runs the stand-alone script on the files, and compares its answers."""
         # It leaves images of more than 8 bits a value to lit-cnn predict.
@@ -174,6 +188,7 @@ class Export:
             "checkpoint": self._checkpoint_digest,
             "layout": self.network.layout,
             "dtype": self.network.dtype,
+            "takes_any_size": self.network.reading is not None,
             "opset": OPSET,
             "torch": torch.__version__,
             "tolerance": TOLERANCE,
@@ -211,8 +226,8 @@ class Export:
         if not path.is_file():
             return {}
         earlier = read_object(path)
-        own = (self._checkpoint_digest, self.network.layout, self.network.dtype)
-        is_same = (earlier.get("checkpoint"), earlier.get("layout"), earlier.get("dtype")) == own
+        own = (self._checkpoint_digest, self.network.layout, self.network.dtype, self.network.reading is not None)
+        is_same = tuple(earlier.get(name) for name in ("checkpoint", "layout", "dtype", "takes_any_size")) == own
         return dict(earlier.get("forms", {})) if is_same else {}
 
     @property

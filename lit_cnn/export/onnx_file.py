@@ -31,7 +31,7 @@ def write_onnx(network: ExportedNetwork, size: int, channels: int, path: Path, m
         network,
         (network.example(2, size, channels),),
         dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=network.dynamic_shapes,
         opset_version=OPSET,
         input_names=[INPUT],
         output_names=[OUTPUT],

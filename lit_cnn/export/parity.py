@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lit_cnn.errors import ParityError
+from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.samples import Samples
 
 # Probabilities may differ by so much, as those of other orders of additions do.
 TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 17, 64)
+# Images that are compared at their own size, where the network resizes them.
+MAX_WHOLE = 64
 
 # From pixels as the run reads files, uint8 (N, C, H, W), to probabilities (N, num_classes).
 Answer = Callable[[Tensor], np.ndarray]
@@ -40,7 +44,7 @@ class Parity:
     @property
     def share_equal(self) -> float:
         """Share of the answers that have the same class."""
-        return self.num_equal / self.num_answers
+        return self.num_equal / self.num_answers if self.num_answers else 1.0
 
     def as_json(self) -> dict[str, Any]:
         """As a file keeps it."""
@@ -94,6 +98,38 @@ def compare(form: str, answered: np.ndarray, samples: Samples) -> Parity:
         )
     equal = check_answers(form, answered.argmax(axis=1), samples)
     return Parity(float(differences[worst]), len(expected), equal, ())
+
+
+def check_whole_images(form: str, answer: Answer, network: ExportedNetwork, samples: Samples) -> Parity:
+    """Compares an exported network that resizes images with itself in PyTorch, and with how the run reads files.
+
+    Args:
+        form: Name of what was exported, for errors.
+        answer: The exported network.
+        network: The same in PyTorch.
+        samples: Images with the run's answers.
+
+    Returns:
+        The difference from the run, which decodes and resizes with Pillow: some levels of 255.
+
+    Raises:
+        ParityError: If it differs from the network in PyTorch by more than :data:`TOLERANCE`; names the image.
+    """
+    differences, num_equal = [0.0], 0
+    images = samples.whole(MAX_WHOLE)
+    for position, pixels in images:
+        answered = answer(pixels)[0]
+        with torch.inference_mode():
+            expected = network(network.as_input(pixels))[0].numpy(force=True)
+        if not np.abs(answered - expected).max() <= TOLERANCE:
+            raise ParityError(
+                f"{form}: at its own size, a probability of {samples.files[position].name} differs by "
+                f"{np.abs(answered - expected).max():.2g} from the network's in PyTorch"
+            )
+        own = samples.probabilities[position]
+        differences.append(float(np.abs(answered - own).max()))
+        num_equal += int(answered.argmax() == own.argmax())
+    return Parity(max(differences), len(images), num_equal, (1,))
 
 
 def check_answers(form: str, classes: np.ndarray, samples: Samples, of: Sequence[int] | None = None) -> int:

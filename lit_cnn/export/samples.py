@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lit_cnn.analysis.run_images import data_of_run
 from lit_cnn.data.loader import Images
+from lit_cnn.data.metadata import upright
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.inference.trained import Trained
 from lit_cnn.network.base import evaluating
@@ -51,6 +52,21 @@ class Samples:
             for pixels in self.pixels.split(BATCH):
                 parts.append(self.trained.classifier(self.trained.preprocess(pixels)).float().softmax(dim=1))
         return torch.cat(parts).numpy(force=True)
+
+    def whole(self, number: int) -> list[tuple[int, Tensor]]:
+        """Positions and pixels of the first images, uint8 (1, C, H, W) as large as their files are.
+
+        Args:
+            number: At most so many; images of other kinds than grey and colour of 8 bits are left out.
+        """
+        found = []
+        for position, file in enumerate(self.files[:number]):
+            with Image.open(file) as image:
+                if image.mode in ("L", "RGB") and not image.has_transparency_data:
+                    square = upright(image).convert("L" if self.trained.channels == 1 else "RGB")
+                    pixels = np.array(square).reshape(square.height, square.width, -1)
+                    found.append((position, torch.from_numpy(pixels).permute(2, 0, 1)[None]))
+        return found
 
     @classmethod
     def of(cls, run: Run, trained: Trained, folder: Path) -> Samples:

@@ -14,7 +14,7 @@ from lit_cnn.export.network import ExportedNetwork
 def write_program(network: ExportedNetwork, size: int, channels: int, path: Path) -> torch.export.ExportedProgram:
     """Writes a program for batches of any number of images; read it with ``torch.export.load``."""
     example = network.example(2, size, channels)
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    program = torch.export.export(network, (example,), dynamic_shapes=network.dynamic_shapes)
     torch.export.save(program, path)
     return program
 

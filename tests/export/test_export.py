@@ -159,6 +159,17 @@ def test_forms_are_measured_side_by_side(run: Run, tmp_path: Path):
         assert min(form["ms"].values()) > 0
 
 
+def test_images_of_any_size_are_resized_in_the_network(run: Run):
+    folder = Export(run, takes_any_size=True, report=silent).write(["onnx", "torch"])
+    parity = json.loads((folder / "parity.json").read_text())
+    for form in parity["forms"].values():
+        assert form["max_difference"] < 1e-4
+        assert form["whole_images"]["answers"] == 64
+        assert form["whole_images"]["equal_answers"] > 0.9
+    assert parity["takes_any_size"]
+    assert "of any size" in (folder / "README.md").read_text()
+
+
 def test_a_container_serves_the_onnx_file(run: Run):
     pytest.importorskip("uvicorn")
     folder = Export(run, report=silent).write(["onnx", "docker"])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from untrained import samples_of, untrained
 
+from lit_cnn.data.reading import Reading
 from lit_cnn.export.network import ExportedNetwork
 
 
@@ -32,3 +37,27 @@ def test_the_run_stays_as_it_was():
     for parameter in network.parameters():
         parameter.data.zero_()
     assert all(torch.equal(value, before[name]) for name, value in trained.network.state_dict().items())
+
+
+@pytest.mark.parametrize("resize", ["crop", "squash"])
+def test_it_resizes_images_nearly_as_files_are_resized(resize: str, tmp_path: Path):
+    reading = Reading(32, 3, resize)
+    network = ExportedNetwork.of(untrained(3, reading), takes_any_size=True)
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels).resize((300, 200), Image.Resampling.BICUBIC)
+    picture.save(tmp_path / "picture.png")
+    whole = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    expected = reading.read(tmp_path / "picture.png").float()
+    found = network._resized(whole.float(), reading)[0]
+    assert (found - expected).abs().mean() < 1  # of 255 levels
+    # Images that have the size already stay as they are.
+    with torch.inference_mode():
+        square = network.as_input(reading.read(tmp_path / "picture.png")[None])
+        torch.testing.assert_close(network(square), ExportedNetwork.of(untrained(3, reading))(square))
+
+
+def test_bars_are_not_part_of_the_network():
+    with pytest.raises(
+        ValueError, match=r"--resize puts crop and squash into the network, but the run has data\.resize=pad"
+    ):
+        ExportedNetwork.of(untrained(3, Reading(32, 3, "pad")), takes_any_size=True)
