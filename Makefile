@@ -17,7 +17,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(THREADS),--threads $(THREADS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras train evaluate resume predict report compare claims runs doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
+.PHONY: help setup extras train evaluate resume predict report compare claims runs export doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
         format audit lock clean
 
 help: ## Show this help
@@ -103,6 +103,9 @@ images:
 
 predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
 	@$(BIN)/lit-cnn predict --run "$$RUN" --images "$$IMAGES" $(ARGS)
+
+export: run $(VENV)/extras ## Write RUN as ONNX, compared with the run (other forms: ARGS="--format torch"; see docs/deploy.md)
+	@$(BIN)/lit-cnn export --run "$$RUN" $(ARGS)
 
 doctor: $(VENV)/installed ## Check the folder or dataset DATA, a network and this machine before a long training
 	@$(BIN)/lit-cnn doctor --data "$$DATA" $(if $(DATA_DIR),--data_dir "$$DATA_DIR") $(if $(MODEL),--model "$$MODEL") $(ARGS)
