@@ -93,7 +93,9 @@ class ExportedNetwork(nn.Module):
         if reading.resize == "crop":
             height, width = images.shape[2:]
             side = torch.sym_min(height, width)
-            images = images.narrow(2, (height - side) // 2, side).narrow(3, (width - side) // 2, side)
+            # Not slices: torch.export takes a slice of the whole length for none, and then refuses other shapes.
+            places = torch.arange(side, device=images.device)
+            images = images.index_select(2, places + (height - side) // 2).index_select(3, places + (width - side) // 2)
         return F.interpolate(images, (reading.image_size,) * 2, mode="bilinear", antialias=True)
 
     @property

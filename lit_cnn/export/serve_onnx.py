@@ -32,11 +32,15 @@ def classify(content):
 
 @app.post("/predict")
 async def predict(request: Request):
-    content = bytearray()
+    content, size = bytearray(), 0
     async for part in request.stream():
-        content += part
-        if len(content) > MAX_BYTES:
-            return JSONResponse({"error": f"an image may have {MAX_BYTES} bytes"}, 413)
+        size += len(part)
+        if size <= MAX_BYTES:
+            content += part
+        elif size > 10 * MAX_BYTES:
+            break  # until then the rest is read and dropped: few clients read an answer while they send
+    if size > MAX_BYTES:
+        return JSONResponse({"error": f"an image may have {MAX_BYTES:,} bytes"}, 413)
     try:
         return await anyio.to_thread.run_sync(classify, bytes(content))
     except Exception as error:  # Pillow's decoders raise errors of many classes
