@@ -15,6 +15,7 @@ COMMANDS = {
     "validate": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
+    "serve": ("lit_cnn.commands.serve", "classify images over HTTP, with a page to drop them on"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
@@ -27,7 +28,7 @@ COMMANDS = {
 # What fit is with several seeds.
 SEEDS = "lit_cnn.commands.seeds"
 # Commands whose result is kept in files: they continue when their output cannot be written to.
-LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims")
+LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims", "serve")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
 PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 
