@@ -16,6 +16,7 @@ COMMANDS = {
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
     "serve": ("lit_cnn.commands.serve", "classify images over HTTP, with a page to drop them on"),
+    "explain": ("lit_cnn.commands.explain", "show which places of images a network's answers depend on"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),

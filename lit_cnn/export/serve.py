@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import multiprocessing
 import re
 import signal
@@ -90,7 +91,10 @@ class Service:
         with _workers(server, api), listen(self.host, self.port) as place:
             host = f"[{self.host}]" if ":" in self.host else self.host
             started(f"http://{host}:{place.getsockname()[1]}")
-            uvicorn.Server(config).run(sockets=[place])
+            http = uvicorn.Server(config)
+            # Requests that are cut off when the server ends are no faults, which would be printed with their traceback.
+            logging.getLogger("uvicorn.error").addFilter(lambda _: not http.should_exit)
+            http.run(sockets=[place])
         sys.exit(0)
 
 
@@ -125,6 +129,7 @@ def _make_server(api: ClassifierAPI, service: Service) -> LitServer:
     from lit_cnn.export.serve_worker import SILENT, response
 
     litserve.configure_logging(SILENT, stream=sys.stderr)
+    logging.getLogger("python_multipart").setLevel(SILENT)  # it warns of forms that are refused
     server = litserve.LitServer(
         api,
         accelerator="cpu",  # a worker takes the fastest device itself

@@ -94,12 +94,9 @@ class Intake:
         """Counts a request until its answer is sent.
 
         Raises:
-            RefusedError: If it is too large, or too many wait.
+            RefusedError: If too many wait.
         """
-        announced = request.headers.get("content-length", "")
-        size = int(announced) if announced.isdecimal() else self.max_bytes
-        if size > self.max_bytes:
-            raise self._too_large()
+        size = min(_announced(request) or self.max_bytes, self.max_bytes)
         size = max(size, LEAST_HELD)
         if self._held and self._held + size > self.max_held:
             raise RefusedError(503, "too many requests wait for an answer: try again later")
@@ -118,7 +115,7 @@ class Intake:
         from starlette.requests import ClientDisconnect
         from starlette.requests import Request as CountedRequest
 
-        counted = CountedRequest(request.scope, self._counting(request.receive))
+        counted = CountedRequest(request.scope, self._counting(request))
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             async with asyncio.timeout(SECONDS_TO_ARRIVE):
@@ -132,14 +129,19 @@ class Intake:
             raise RefusedError(400, "the request ended early") from error
         raise RefusedError(415, f"unknown content type {content_type!r}: {USAGE}" if content_type else USAGE)
 
-    def _counting(self, receive: Receive) -> Receive:
-        received = 0
+    def _counting(self, request: Request) -> Receive:
+        """Receives a body until it is too large, and drops the rest: a client that still sends hears no answer."""
+        announced, received = _announced(request), 0
 
         async def receive_and_count() -> Message:
             nonlocal received
-            message = await receive()
+            if announced > self.max_bytes and "100-continue" in request.headers.get("expect", "").lower():
+                raise self._too_large()  # the client waits for permission to send
+            message = await request.receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            if max(announced, received) > self.max_bytes:
+                while message.get("more_body"):
+                    message = await request.receive()
                 raise self._too_large()
             return message
 
@@ -147,6 +149,12 @@ class Intake:
 
     def _too_large(self) -> RefusedError:
         return RefusedError(413, f"the request is larger than {format_bytes(self.max_bytes)}: send smaller or fewer images")
+
+
+def _announced(request: Request) -> int:
+    """The size of a body according to its header; 0 if there is none."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 async def _read_form(request: Request) -> Question:

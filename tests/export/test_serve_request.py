@@ -126,12 +126,22 @@ def test_what_the_parser_of_forms_refuses_is_a_fault_of_the_client(sent: tuple[b
     assert refused.value.status_code == 400
 
 
-def test_a_large_body_is_refused_by_its_length_before_it_is_read():
-    intake = Intake(1000)
-    request = make_request(b"", JSON, length=1001)
-    with pytest.raises(RefusedError, match="larger than") as refused, intake.admit(request):
-        pass
+@pytest.mark.parametrize("announced", [None, 9000], ids=["in chunks", "with its length"])
+def test_a_body_that_is_too_large_is_received_to_its_end_and_dropped(announced: int | None):
+    request = make_request(b"x" * 9000, JSON, length=announced)
+    with pytest.raises(RefusedError, match="larger than") as refused:
+        asyncio.run(Intake(1000).read(request))
     assert refused.value.status == 413
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(request.receive(), 0.01))
+
+
+def test_a_client_that_asks_first_sends_nothing_in_vain():
+    request = make_request(b"x" * 9000, JSON, length=9000)
+    request.scope["headers"].append((b"expect", b"100-continue"))
+    with pytest.raises(RefusedError, match="larger than"):
+        asyncio.run(Intake(1000).read(Request(request.scope, request.receive)))
+    assert asyncio.run(request.receive())["body"] == b"x" * 1000
 
 
 def test_requests_beyond_the_memory_for_them_are_refused_until_others_are_answered():
