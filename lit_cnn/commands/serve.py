@@ -9,9 +9,9 @@ from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.resuming import warn
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.extras import require_extra
-from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
 from lit_cnn.system.processors import NUM_THREADS, OTHER_PROGRAMS, share_of_threads, usable_processors
+from lit_cnn.system.text import printable
 
 # Where a key is not seen in the list of processes.
 KEY = "LIT_CNN_API_KEY"
@@ -44,7 +44,6 @@ def main(arguments: list[str]) -> int:
     """Runs ``lit-cnn serve`` until Ctrl-C or SIGTERM."""
     options = make_parser().parse_args(arguments[1:])
     quiet()
-    keep_freed_memory()
     api_key = os.environ.get(KEY) or None if options.api_key is None else options.api_key
     _check(options, api_key)
     path = expand(options.ckpt_path) if options.ckpt_path else find_run(options.run, expand(options.runs_dir)).path
@@ -58,7 +57,7 @@ def main(arguments: list[str]) -> int:
         warn(f"anyone who reaches port {options.port} of this machine can use the server: --api_key asks for a key")
     service = Service(
         str(path),
-        path.name,
+        path.name if options.ckpt_path else "/".join(path.parts[-3:]),
         options.host,
         options.port,
         round(options.max_mb * 1e6),
@@ -68,7 +67,7 @@ def main(arguments: list[str]) -> int:
         options.threads or _free_threads(options.workers),
         api_key,
     )
-    service.run(lambda address: print(f"{path} is served at {address} (Ctrl-C ends it)", flush=True))
+    service.run(lambda address: print(f"{printable(str(path))} is served at {address} (Ctrl-C ends it)", flush=True))
 
 
 def _check(options: argparse.Namespace, api_key: str | None) -> None:

@@ -82,7 +82,8 @@ class Answering:
             try:
                 places = self.heat_map(self.trained, pixels, int(order[0]))
                 answer["heat_map"] = _png((255 * places).round().astype(np.uint8))
-            except ValueError as error:  # a network without feature maps has none
+            # A network without feature maps has none, and a fault here must not fail the whole batch.
+            except (ValueError, RuntimeError) as error:
                 answer |= {"heat_map": None, "no_heat_map": reason(error)}
         return answer
 

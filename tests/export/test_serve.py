@@ -21,11 +21,9 @@ import pytest
 from conftest import Command, run_process
 from PIL import Image
 
-from lit_cnn.inference.trained import load_run
-
-pytest.importorskip("litserve")
 from lit_cnn.export.load_test import measure
 from lit_cnn.export.serve import is_local, listen, page
+from lit_cnn.inference.trained import load_run
 
 
 @pytest.mark.parametrize(
@@ -127,6 +125,7 @@ def form(content: bytes, field: str = "image") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("litserve")
     place = tmp_path_factory.mktemp("served")
     options = ["--data.image_size", "28", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
     done = run_process(place, "fit", "--model", "lenet", "--data", "digits", *options)
@@ -237,6 +236,7 @@ def test_a_key_is_asked_for_and_ctrl_c_ends_all_processes_at_once(folder: Path):
 
 @pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_read_is_named_in_one_line(tmp_path: Path):
+    pytest.importorskip("litserve")
     (tmp_path / "bad.ckpt").write_bytes(b"nonsense")
     done = run_process(tmp_path, "serve", "--ckpt_path", "bad.ckpt", "--port", "0", "--host", "0.0.0.0")
     assert done.returncode == 2
