@@ -20,6 +20,8 @@ COMMANDS = {
         "write a run as ONNX, torch.export, safetensors or OpenVINO, and compare them with it",
     ),
     "bench-export": ("lit_cnn.commands.bench_export", "measure the speed and the accuracy of a run in each form"),
+    "serve": ("lit_cnn.commands.serve", "classify images over HTTP, with a page to drop them on"),
+    "explain": ("lit_cnn.commands.explain", "show which places of images a network's answers depend on"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
@@ -32,7 +34,7 @@ COMMANDS = {
 # What fit is with several seeds.
 SEEDS = "lit_cnn.commands.seeds"
 # Commands whose result is kept in files: they continue when their output cannot be written to.
-LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims")
+LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims", "serve")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
 PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 

@@ -164,19 +164,20 @@ def _with_own_ids(image: str) -> str:
     return re.sub(r'(xlink:href="#|url\(#)', lambda found: found[0].removeprefix("xlink:") + prefix, image)
 
 
-def picture(pixels: np.ndarray) -> str:
+def picture(pixels: np.ndarray, largest: int = LARGEST_SIZE) -> str:
     """An image as an address that holds it.
 
     Small images are kept exactly, as PNG. Larger ones are reduced, as JPEG.
 
     Args:
         pixels: uint8 (H, W), (H, W, 3), or (H, W, 4) with an opacity, which is always a PNG.
+        largest: Height and width to which larger images are reduced, in pixels.
     """
     from PIL import Image
 
     image, buffer = Image.fromarray(pixels), io.BytesIO()
     if max(image.size) > EXACT_SIZE and image.mode != "RGBA":
-        image.thumbnail((LARGEST_SIZE, LARGEST_SIZE))
+        image.thumbnail((largest, largest))
         image.save(buffer, "JPEG", quality=85)
         kind = "jpeg"
     else:

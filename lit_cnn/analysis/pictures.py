@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lit_cnn.analysis.heatmap import ClassActivation, class_activation
 from lit_cnn.analysis.page import EXACT_SIZE, picture
 from lit_cnn.data.loader import Images
+from lit_cnn.inference.explain.class_activation import ClassActivation, class_activation
 from lit_cnn.runs.predictions import RunPredictions
 
 HEAT = (230, 75, 20)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.analysis.heatmap import class_activation
+from lit_cnn.inference.explain.class_activation import class_activation
 from lit_cnn.models import build
 from lit_cnn.network.base import Network, Variant
 

@@ -1,0 +1,246 @@
+"""``lit-cnn explain``: shows which places of images a network's answers depend on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
+from lit_cnn.commands.output import write_page
+from lit_cnn.commands.resuming import warn
+from lit_cnn.data.rows import is_table
+from lit_cnn.network.catalogue import find_in_catalogue
+from lit_cnn.network.names import nearest
+from lit_cnn.runs.search import find_run, is_run
+from lit_cnn.system.extras import require_extra
+from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.paths import expand
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lit_cnn.analysis.explanations import Explained, Found
+    from lit_cnn.inference.explain import Method
+    from lit_cnn.inference.inputs import GivenImages
+    from lit_cnn.inference.trained import Trained
+
+HEAT_MAPS = ("cam", "gradcam", "layercam", "occlusion", "ig")
+METHODS = (*HEAT_MAPS, "features", "receptive_field")
+WITH_LAYER = ("gradcam", "layercam", "features", "receptive_field")
+NEEDS_CAPTUM = ("occlusion", "ig")
+PAGE = "index.html"
+NUM_CLASSES = 3  # likeliest classes that are shown
+# A picture that this command wrote.
+PICTURE = re.compile(rf"\d{{4,}}-.*-({'|'.join(METHODS)})\.png")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parser = OneLineParser(
+        prog="lit-cnn explain",
+        description="Show which places of images a network's answers depend on: pictures, and a page with all of them.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", help="folder of the run, or latest")
+    source.add_argument("--ckpt_path", help="a checkpoint file, in any folder")
+    source.add_argument("--model", help="a variant with torchvision's weights and ImageNet's classes, for example resnet50")
+    parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
+    parser.add_argument("--weights", help="name of torchvision's weights (default: the best)")
+    parser.add_argument(
+        "--images", required=True, nargs="+", help="image files, or one folder, or one table with a column path"
+    )
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        choices=METHODS,
+        metavar="METHOD",
+        help=f"one or several of {', '.join(METHODS)} (default: cam where it exists, else layercam)",
+    )
+    parser.add_argument("--target", help="explain the answer for this class, not for the likeliest one")
+    parser.add_argument("--layer", help=f"layer for {', '.join(WITH_LAYER)} (default: the last with several places)")
+    parser.add_argument("--output", default="explanations", help="folder to write into (default: %(default)s)")
+    parser.add_argument(
+        "--num_images", type=int, default=24, help="so many of the images, the first; 0 for all (default: %(default)s)"
+    )
+    parser.add_argument("--batch_size", type=int, default=16, help="images at a time (default: %(default)s)")
+    parser.add_argument(
+        "--on_bad_image",
+        choices=("error", "skip"),
+        default="error",
+        help="what to do with a file that cannot be decoded: stop, or leave it out (default: %(default)s)",
+    )
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Runs ``lit-cnn explain`` and returns the exit status: 1 if no image could be explained."""
+    options = make_parser().parse_args(arguments[1:])
+    quiet()
+    keep_freed_memory()
+    for name in ("run", "ckpt_path", "model", "runs_dir", "output", "target", "layer"):
+        if getattr(options, name) == "":
+            raise ValueError(f"--{name} is empty: give a value, or leave it out")
+    methods = tuple(dict.fromkeys(options.method or ()))
+    if options.layer and (without := [method for method in methods if method not in WITH_LAYER]):
+        raise ValueError(f"--layer does not go with --method {without[0]}; it is for {', '.join(WITH_LAYER)}")
+    if options.target and methods and not set(methods) & set(HEAT_MAPS):
+        raise ValueError(f"--target does not go with --method {methods[0]}, which is the same for all classes")
+    if options.weights and not options.model:
+        raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
+    if options.batch_size < 1:
+        raise ValueError(f"--batch_size must be at least 1, got {options.batch_size}")
+    if options.num_images < 0:
+        raise ValueError(f"--num_images must be at least 0, got {options.num_images}")
+    for method in methods:
+        if method in NEEDS_CAPTUM:
+            require_extra("explain", f"lit-cnn explain --method {method}")
+    paths = [expand(path) for path in options.images]
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"there is no file or folder {path}")
+        if len(paths) > 1 and (path.is_dir() or is_table(path)):
+            raise ValueError(f"{path} stands beside other images: give one folder, one table, or files alone")
+    output = expand(options.output)
+    _check_folder(output, paths)
+    variant = find_in_catalogue(options.model)[0] if options.model else None
+    checkpoint = find_run(options.run, expand(options.runs_dir)).path if options.run else options.ckpt_path
+
+    # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.analysis.explanations import write_sheet
+    from lit_cnn.inference.inputs import GivenImages
+    from lit_cnn.inference.trained import load_pretrained, load_run
+
+    trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(checkpoint)
+    target = None if options.target is None else _class_number(options.target, trained.class_names)
+    given = GivenImages(paths[0] if len(paths) == 1 else paths, trained.reading, options.on_bad_image == "skip")
+    num_left_out = max(0, len(given.items) - options.num_images) if options.num_images else 0
+    given.items = given.items[: len(given.items) - num_left_out]
+    given.labels = given.labels[: len(given.items)]
+    output.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(output)
+    explained = list(_explain(trained, given, methods, target, options.layer, options.batch_size, output))
+    for reason in given.bad.values():
+        warn(f"left out: {in_one_line(reason)}")
+    if not explained:
+        raise OSError(f"none of {len(given.items):,} images can be explained")
+    title = f"What {options.model or Path(str(checkpoint)).name} sees"
+    write_page(output / PAGE, write_sheet(title, repr(trained), explained, num_left_out))
+    if num_left_out:
+        warn(f"explained {len(explained):,} of {len(given.items) + num_left_out:,} images: --num_images takes more")
+    print(output / PAGE)
+    return 0
+
+
+def _check_folder(output: Path, images: Sequence[Path]) -> None:
+    """Refuses a folder that holds other files than those of this command."""
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"--output {output} is a file: name a folder")
+    place = Path(os.path.realpath(output))
+    if run := next((folder for folder in (place, *place.parents) if is_run(folder)), None):
+        raise ValueError(f"--output {output} is in the folder of the run {run}: name a folder elsewhere")
+    # Pictures of an earlier call may be given as images, but would be removed.
+    if any(place in Path(os.path.realpath(path)).parents or place == Path(os.path.realpath(path)) for path in images):
+        raise ValueError(f"--output {output} holds the images: name another folder")
+    if output.is_dir() and (other := sorted(file.name for file in output.iterdir() if not _is_ours(file))):
+        raise ValueError(f"--output {output} holds other files, for example {other[0]}: name an empty folder, or a new one")
+
+
+def _is_ours(file: Path) -> bool:
+    return file.is_file() and (file.name == PAGE or PICTURE.fullmatch(file.name) is not None)
+
+
+def _remove_earlier(output: Path) -> None:
+    for file in output.iterdir():
+        if _is_ours(file):
+            file.unlink()
+
+
+def _class_number(name: str, class_names: Sequence[str]) -> int:
+    """The number of a class by its name, or by its number if no class has that name."""
+    if name in class_names:
+        return class_names.index(name)
+    if name.isascii() and name.isdigit() and int(name) < len(class_names):
+        return int(name)
+    hint = nearest(name, class_names)
+    hint = f"{len(class_names):,} classes are known" if "lit-cnn models" in hint else hint
+    raise ValueError(f"--target {name} is no class of the network; {hint}")
+
+
+def _explain(
+    trained: Trained,
+    given: GivenImages,
+    methods: tuple[Method | str, ...],
+    target: int | None,
+    layer: str | None,
+    batch_size: int,
+    output: Path,
+) -> Iterator[Explained]:
+    """Explains the images one batch after another, and writes a picture for each image and method."""
+    import torch
+    from PIL import Image
+
+    from lit_cnn.analysis.explanations import Explained, enlarged, side_by_side
+    from lit_cnn.commands.predict import progress_of
+    from lit_cnn.data.loader import Loader
+    from lit_cnn.inference.inputs import UnreadableImageError
+    from lit_cnn.network.base import evaluating
+
+    done = 0
+    try:
+        with progress_of("explaining", len(given.items)) as advance:
+            for batch in Loader(given, batch_size, shuffle=False, num_workers=min(4, os.cpu_count() or 1)):
+                with torch.no_grad(), evaluating(trained.network):
+                    probabilities = trained.network(trained.preprocess(batch.images)).float().softmax(dim=1).cpu()
+                of_methods = _of_methods(trained, batch.images, methods, target, layer)
+                for index, position in enumerate(batch.positions.tolist()):
+                    done += 1
+                    advance(done)
+                    if position in given.bad:
+                        continue
+                    image = enlarged(batch.images[index].permute(1, 2, 0).numpy())
+                    found = [of_images[index] for of_images in of_methods]
+                    file = given.file(position) or Path(given.name(position))
+                    for one in found:
+                        stem = re.sub(r"[^\w.-]", "_", file.stem)[:80]
+                        picture = Image.fromarray(side_by_side(image, one.panels))
+                        picture.save(output / f"{position:04d}-{stem}-{one.method}.png", optimize=True)
+                    values, classes = probabilities[index].topk(min(NUM_CLASSES, len(trained.class_names)))
+                    names = [trained.class_names[number] for number in classes.tolist()]
+                    yield Explained(file.name, list(zip(names, values.tolist(), strict=True)), image, found)
+    except UnreadableImageError as error:
+        raise ValueError(f"{error}; --on_bad_image skip leaves out such files") from error
+
+
+def _of_methods(
+    trained: Trained, images: Tensor, methods: tuple[Method | str, ...], target: int | None, layer: str | None
+) -> list[list[Found]]:
+    """What each method finds in each image."""
+    import torch
+
+    from lit_cnn.analysis.explanations import of_explanation, of_features, of_field
+    from lit_cnn.inference.explain import explain, features, field_of
+
+    pixels = [image.permute(1, 2, 0).numpy() for image in images]
+    numbers = range(len(pixels))
+    targets = None if target is None else torch.full((len(pixels),), target)
+    found: list[list[Found]] = []
+    for method in methods or (None,):
+        if method == "features":
+            maps = features(trained, images, layer)
+            found.append([of_features(maps, index) for index in numbers])
+        elif method == "receptive_field":
+            preprocessing = trained.preprocessing
+            whole = preprocessing.resize_size or preprocessing.image_size
+            start = round((whole - preprocessing.image_size) / 2)
+            scale = trained.native_size / whole
+            seen = (start * scale, preprocessing.image_size * scale)
+            field = field_of(trained, layer)
+            found.append([of_field(field, one, seen) for one in pixels])
+        else:
+            explanation = explain(trained, images, method, targets, layer)
+            found.append([of_explanation(explanation, index, pixels[index], trained.class_names) for index in numbers])
+    return found
