@@ -15,10 +15,7 @@ COMMANDS = {
     "validate": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
-    "export": (
-        "lit_cnn.commands.export",
-        "write a run as ONNX, torch.export, safetensors or OpenVINO, and compare them with it",
-    ),
+    "export": ("lit_cnn.commands.export", "write a run as ONNX, torch.export, safetensors or OpenVINO, and prove it"),
     "bench-export": ("lit_cnn.commands.bench_export", "measure the speed and the accuracy of a run in each form"),
     "serve": ("lit_cnn.commands.serve", "classify images over HTTP, with a page to drop them on"),
     "explain": ("lit_cnn.commands.explain", "show which places of images a network's answers depend on"),
@@ -40,7 +37,7 @@ PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 
 
 def usage() -> str:
-    commands = "\n".join(f"  {name:10} {what}" for name, (_, what) in COMMANDS.items())
+    commands = "\n".join(f"  {name:12} {what}" for name, (_, what) in COMMANDS.items())
     return f"""usage: lit-cnn COMMAND [options]
 
 Train, compare and hand over classic convolutional networks.
