@@ -76,7 +76,7 @@ class ExportedNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.layout == "nhwc":
             images = images.permute(0, 3, 1, 2)
-        images = images.to(torch.float32)
+        images = images.to(self.scale.dtype)
         if self.reading is not None:
             images = self._resized(images, self.reading)
         images = images * self.scale + self.shift

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.onnx_file import OnnxNetwork, write_onnx
 from lit_cnn.export.torch_program import TorchProgram, write_program
@@ -18,8 +20,6 @@ pytestmark = pytest.mark.slow
 
 def network_for(variant: str, size: int) -> ExportedNetwork:
     """With the usual spread of activations: random weights and running means of BatchNorm that are those of its images."""
-    from lit_cnn.data.preprocess import Preprocessing
-
     torch.manual_seed(0)
     network = build(variant, num_classes=5, in_channels=3)
     exported = ExportedNetwork(network, Preprocessing(size, (0.5,) * 3, (0.25,) * 3))
@@ -43,4 +43,7 @@ def test_each_network_answers_as_its_export(variant: str, tmp_path: Path):
             pixels = torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8)
             with torch.inference_mode():
                 expected = network(network.as_input(pixels)).numpy()
-            np.testing.assert_allclose(answer(pixels), expected, atol=1e-4, rtol=0)
+                exact = copy.deepcopy(network).double()(network.as_input(pixels)).numpy()
+            # Deep plain networks with random weights enlarge the errors of float32.
+            tolerance = max(1e-4, 4 * float(np.abs(expected - exact).max()))
+            np.testing.assert_allclose(answer(pixels), exact, atol=tolerance, rtol=0)
