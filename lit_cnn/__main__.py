@@ -15,6 +15,7 @@ COMMANDS = {
     "validate": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
+    "embed": ("lit_cnn.commands.embed", "write the features of images: what the network computes before its last layer"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),

@@ -9,6 +9,7 @@ import time
 from lit_cnn.commands.image_options import BadImages, add_options, each_batch, read_request
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.prediction_rows import UNSURE, PredictionRows, check_numbers
+from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.row_files import FORMATS, format_of, open_rows
 from lit_cnn.system.memory import keep_freed_memory
 
@@ -72,8 +73,10 @@ def main(arguments: list[str]) -> int:
     agreement = Agreement(frozenset(trained.class_names))
     given = request.given(trained, source)
     bad, count, unsure = BadImages(), 0, 0
-    began = time.perf_counter()
+    if options.tta and trained.mirrored is False:
+        warn("--tta averages with mirror images, which training did not see (--data.flip): compare the accuracy without it")
     with open_rows(request.output, output_format, rows.columns()) as file:
+        began = time.perf_counter()
         predictions = trained.predict_batches(given, request.batch_size, options.tta, threads)
         for batch in each_batch(predictions, "classifying", source.count, bad):
             file.write([rows.row(prediction, item.label) for item, prediction in batch])
@@ -82,8 +85,8 @@ def main(arguments: list[str]) -> int:
                 agreement.add(prediction.class_name, item.label, is_unsure)
                 unsure += is_unsure
             count += len(batch)
+        seconds = time.perf_counter() - began
         bad.end(count)
-    seconds = time.perf_counter() - began
     place = f" in {request.output}" if request.output else ""
     print(f"{count:,} predictions{place} ({(count + bad.count) / seconds:,.0f} images/s)", file=sys.stderr)
     if options.min_confidence is not None:

@@ -42,6 +42,7 @@ class Trained:
         reading: How a file becomes pixels, as in training.
         dataset: Name of the training images; None if it is not known.
         source: The checkpoint file, or the name of torchvision's weights.
+        mirrored: Whether training mirrored images; None if it is not known.
     """
 
     classifier: LitClassifier
@@ -50,6 +51,7 @@ class Trained:
     reading: Reading
     dataset: str | None
     source: str
+    mirrored: bool | None = None
 
     @property
     def channels(self) -> int:
@@ -288,6 +290,7 @@ def _read(path: str | Path) -> Trained:
         trained_reading(data["native_size"], data["channels"], data),
         data["dataset"],
         str(path),
+        checkpoint.get("datamodule_hyper_parameters", {}).get("flip"),
     )
 
 
