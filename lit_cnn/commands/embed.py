@@ -32,8 +32,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         default="features.npz",
-        help="file to write: .npz with the arrays features, files and, if there are any, labels; or .parquet with the columns "
-        "file, features and label, which needs pyarrow (default: %(default)s)",
+        help="file to write: .npz with the arrays features, files and, if there are any, labels; or .parquet with the "
+        "columns file, features and label, which needs pyarrow (default: %(default)s)",
     )
     return parser
 
