@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_cnn.commands.image_options import BadImages, add_options, each_batch, read_request
+from lit_cnn.commands.image_options import add_options, read_request
+from lit_cnn.commands.image_progress import BadImages, each_batch
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.output import is_replaced
 from lit_cnn.commands.row_files import Column, RowFile, check_parquet, open_rows

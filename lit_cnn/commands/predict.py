@@ -6,7 +6,8 @@ import argparse
 import sys
 import time
 
-from lit_cnn.commands.image_options import BadImages, add_options, each_batch, read_request
+from lit_cnn.commands.image_options import add_options, read_request
+from lit_cnn.commands.image_progress import BadImages, each_batch
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.prediction_rows import UNSURE, PredictionRows, check_numbers
 from lit_cnn.commands.resuming import warn

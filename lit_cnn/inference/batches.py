@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -89,6 +90,31 @@ def read_batches(images: Readable[Item], batch_size: int, num_workers: int | Non
         return ReadBatch(items, torch.stack(pixels) if pixels else None, bad)
 
     return _ahead(images, batch_size, read, num_workers or usable_processors())
+
+
+def without_bad(batches: Iterable[list[tuple[Any, Output | BadImage]]], num_images: int) -> list[Output]:
+    """The outputs of all images that can be decoded; warns if others are left out.
+
+    Args:
+        batches: See :meth:`ReadBatch.join`.
+        num_images: Number of all images.
+
+    Raises:
+        ValueError: If none can be decoded; names the first.
+    """
+    outputs: list[Output] = []
+    first: BadImage | None = None
+    for batch in batches:
+        for _, output in batch:
+            if isinstance(output, BadImage):
+                first = first or output
+            else:
+                outputs.append(output)
+    if first and not outputs:
+        raise ValueError(f"no image can be classified: {first.reason}")
+    if first:
+        warnings.warn(f"left out {num_images - len(outputs)} of {num_images} images: {first.reason}", stacklevel=3)
+    return outputs
 
 
 def _ahead(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_args, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from lit_cnn import models  # defines the architectures that a checkpoint can na
 from lit_cnn.data.earlier_reading import trained_reading
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.data.reading import Reading
-from lit_cnn.inference.batches import BadImage
+from lit_cnn.inference.batches import BadImage, without_bad
 from lit_cnn.inference.embed import embed
 from lit_cnn.inference.inputs import GivenFiles, GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
@@ -28,7 +27,6 @@ from lit_cnn.system.paths import expand
 from lit_cnn.training.classifier import LitClassifier
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
-Output = TypeVar("Output")
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,7 +122,7 @@ class Trained:
             ValueError: If something else is given, or a file cannot be decoded; names it. Also if none of them can.
         """
         given = self._given(images, on_bad_image)
-        predictions = _without_bad(self.predict_batches(given, batch_size, tta), len(given))
+        predictions = without_bad(self.predict_batches(given, batch_size, tta), len(given))
         return predictions[0] if given.is_single else predictions
 
     def predict_each(
@@ -167,7 +165,7 @@ class Trained:
             ValueError: As :meth:`predict`.
         """
         given = self._given(images, on_bad_image)
-        return np.stack(_without_bad(self.embed_batches(given, batch_size), len(given)))
+        return np.stack(without_bad(self.embed_batches(given, batch_size), len(given)))
 
     def embed_batches(
         self, images: GivenImages | GivenFiles, batch_size: int = 64, num_workers: int | None = None
@@ -238,23 +236,6 @@ def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.
     native_size = origin.resize_size or origin.image_size
     trained = Trained(classifier.eval(), preprocessing, origin.class_names, Reading(native_size, 3), None, origin.source)
     return trained.to(device or _fastest_device())
-
-
-def _without_bad(batches: Iterable[list[tuple[Any, Output | BadImage]]], num_images: int) -> list[Output]:
-    """The outputs of all images that can be decoded; warns if others are left out."""
-    outputs: list[Output] = []
-    first: BadImage | None = None
-    for batch in batches:
-        for _, output in batch:
-            if isinstance(output, BadImage):
-                first = first or output
-            else:
-                outputs.append(output)
-    if first and not outputs:
-        raise ValueError(f"no image can be classified: {first.reason}")
-    if first:
-        warnings.warn(f"left out {num_images - len(outputs)} of {num_images} images: {first.reason}", stacklevel=3)
-    return outputs
 
 
 def _is_checkpoint(path: str | Path) -> bool:
