@@ -47,14 +47,14 @@ class NpzRows:
     def save(self, file: BinaryIO) -> None:
         """Writes the arrays ``features`` (N, D) float32, ``files`` (N,) and ``labels`` (N,), empty where there is none."""
         names = {"files": self.files, **({} if self.labels is None else {"labels": self.labels})}
-        with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        with zipfile.ZipFile(file, "w", allowZip64=True) as opened:
             header = {"descr": "<f4", "fortran_order": False, "shape": (len(self.files), self.width)}
-            with archive.open("features.npy", "w", force_zip64=True) as member:
+            with opened.open("features.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array_header_2_0(member, header)
                 self.spool.seek(0)
                 shutil.copyfileobj(self.spool, member)
             for name, texts in names.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                with opened.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.array(texts, dtype=np.str_), allow_pickle=False)
 
 
