@@ -33,6 +33,7 @@ def test_a_file_of_numpy_holds_features_files_and_labels(lit_cnn: Command, optio
         assert sorted(arrays) == ["features", "files"]
 
 
+@pytest.mark.slow
 def test_parquet_holds_the_same(lit_cnn: Command, options: list[str]):
     parquet = pytest.importorskip("pyarrow.parquet")
     for name in ("a.npz", "a.parquet"):

@@ -114,6 +114,7 @@ def test_json_holds_the_rows_of_csv(classify: Command, tmp_path: Path):
         assert {name: f"{cell:.6f}" if isinstance(cell, float) else cell for name, cell in one.items()} == row
 
 
+@pytest.mark.slow
 def test_parquet_holds_the_rows_of_csv(classify: Command, tmp_path: Path):
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = rows_of(classify("--images", "new", "--output", "-", "--top_k", "2").stdout)
