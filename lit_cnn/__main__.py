@@ -19,6 +19,7 @@ COMMANDS = {
     "bench-export": ("lit_cnn.commands.bench_export", "measure the speed and the accuracy of a run in each form"),
     "serve": ("lit_cnn.commands.serve", "classify images over HTTP, with a page to drop them on"),
     "explain": ("lit_cnn.commands.explain", "show which places of images a network's answers depend on"),
+    "embed": ("lit_cnn.commands.embed", "write the features of images: what the network computes before its last layer"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),

@@ -142,6 +142,19 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def photo_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on small colour photographs of three classes, for all that classifies images."""
+    place = tmp_path_factory.mktemp("trained")
+    write_photos(place / "photos", ("ant", "bee", "cat"), 8)
+    options = ["--model", "lenet", "--data.image_size", "28", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "argv", ["lit-cnn", "fit", "--data", "photos", *options])
+        assert main() == 0
+    return place / "runs"
+
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Command, write_photos
 
-from lit_cnn.__main__ import main
 from lit_cnn.commands.output import open_output
 from lit_cnn.inference.predict import predict
 from lit_cnn.inference.trained import Trained, load_run
@@ -59,26 +58,13 @@ def test_help_and_typos_are_answered_before_torch_is_imported(tmp_path: Path, ar
 CLASSES = ("ant", "bee", "cat")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on small colour photographs."""
-    place = tmp_path_factory.mktemp("trained")
-    write_photos(place / "photos", CLASSES, 8)
-    options = ["--model", "lenet", "--data.image_size", "28", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(place)
-        patch.setattr(sys, "argv", ["lit-cnn", "fit", "--data", "photos", *options])
-        assert main() == 0
-    return place / "runs"
-
-
 @pytest.fixture
-def classify(lit_cnn: Command, runs: Path, tmp_path: Path) -> Command:
+def classify(lit_cnn: Command, photo_runs: Path, tmp_path: Path) -> Command:
     """Classifies the images in the folder ``new`` with the run: three of each class, in folders of their names."""
     write_photos(tmp_path / "new", CLASSES, 3)
 
     def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
-        return lit_cnn("predict", "--run", "latest", "--runs_dir", runs, "--images", "new", *options)
+        return lit_cnn("predict", "--run", "latest", "--runs_dir", photo_runs, "--images", "new", *options)
 
     return run
 
@@ -134,7 +120,7 @@ def test_it_fails_if_nothing_can_be_classified(classify: Command, tmp_path: Path
     (tmp_path / "predictions.csv").write_text("earlier", encoding="utf-8")
     done = classify("--on_bad_image", "skip")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "lit-cnn: error: none of 9 images can be classified"
+    assert done.stderr.splitlines()[-1] == "lit-cnn: error: none of 9 images can be read"
     assert (tmp_path / "predictions.csv").read_text(encoding="utf-8") == "earlier"
 
 
@@ -254,8 +240,8 @@ def test_an_output_replaces_nothing_that_is_read(classify: Command, tmp_path: Pa
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_an_output_replaces_no_file_of_a_run(classify: Command, runs: Path):
-    run = next(runs.glob("*/*/*"))
+def test_an_output_replaces_no_file_of_a_run(classify: Command, photo_runs: Path):
+    run = next(photo_runs.glob("*/*/*"))
     for name in ("config.yaml", "checkpoints/new.csv"):
         done = classify("--output", run / name)
         assert done.returncode == 2
@@ -328,10 +314,10 @@ def test_a_table_lists_names_of_any_bytes(classify: Command, tmp_path: Path):
     assert [row["file"] for row in rows_of(tmp_path / "predictions.csv")] == [name]
 
 
-def test_python_leaves_out_broken_files_too(runs: Path, tmp_path: Path):
+def test_python_leaves_out_broken_files_too(photo_runs: Path, tmp_path: Path):
     write_photos(tmp_path / "new", ("ant",), 4)
     breaks(tmp_path / "new" / "ant" / "1.jpg")
-    run: Trained = load_run(next(runs.glob("*/*/*")), device="cpu")
+    run: Trained = load_run(next(photo_runs.glob("*/*/*")), device="cpu")
     with pytest.raises(ValueError, match=r"1\.jpg cannot be decoded"):
         run.predict(tmp_path / "new")
     with pytest.warns(UserWarning, match=r"left out 1 of 4 images: .*1\.jpg cannot be decoded"):

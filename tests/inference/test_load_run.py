@@ -192,13 +192,55 @@ def test_what_a_folder_holds_besides_images_is_counted(run: Trained, tmp_path: P
         run.predict(tmp_path / "none")
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 17])
-def test_the_batch_size_does_not_matter(run: Trained, tmp_path: Path, batch_size: int):
-    write_photos(tmp_path / "new", CLASSES, 6)
-    whole = run.predict(tmp_path / "new", batch_size=18)
-    for one, other in zip(run.predict(tmp_path / "new", batch_size=batch_size), whole, strict=True):
-        assert one.file == other.file
-        np.testing.assert_allclose(one.values, other.values, rtol=0, atol=1e-6)
+@pytest.fixture(scope="module", params=["lenet", "lenet_bn"])
+def sure(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
+    """A network that has learned 66 photographs of three classes, and their folder."""
+    photos = tmp_path_factory.mktemp(request.param) / "new"
+    write_photos(photos, CLASSES, 22)
+    torch.manual_seed(0)
+    classifier = LitLeNet(3, 3, variant=request.param)
+    run = Trained(classifier, Preprocessing(28, (0.5,) * 3, (0.25,) * 3), CLASSES, Reading(28, 3), None, "nowhere")
+    files = sorted(photos.rglob("*.*"))
+    images = run.preprocess(torch.stack([run.reading.read(file) for file in files]))
+    labels = torch.tensor([CLASSES.index(file.parent.name) for file in files])
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=0.01)
+    for _ in range(15):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(classifier(images), labels).backward()
+        optimizer.step()
+    classifier.eval()
+    return run, photos
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_the_batch_size_does_not_matter(sure: tuple[Trained, Path], tta: bool):
+    run, photos = sure
+    whole = run.predict(photos, batch_size=66, tta=tta)
+    assert max(prediction.probability for prediction in whole) > 0.9
+    for batch_size in (1, 2, 17, 64):
+        predictions = run.predict(photos, batch_size, tta=tta)
+        assert [one.file for one in predictions] == [one.file for one in whole]
+        values, expected = (np.stack([one.values for one in many]) for many in (predictions, whole))
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_probabilities_are_the_softmax_of_the_logits(run: Trained, photo: Path, tta: bool):
+    prediction = run.predict(photo, tta=tta)
+    assert prediction.logits.dtype == prediction.values.dtype == np.float32
+    powers = np.exp(prediction.logits - prediction.logits.max())
+    np.testing.assert_allclose(prediction.values, powers / powers.sum(), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match="read-only"):
+        prediction.logits[0] = 1
+
+
+def test_with_tta_an_image_and_its_mirror_image_are_one(run: Trained, photo: Path):
+    image = np.asarray(Image.open(photo).crop((0, 0, 300, 300)))
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    plain = [run.predict(one).values for one in (image, mirrored)]
+    assert not np.allclose(*plain, rtol=0, atol=1e-5)
+    for one in (image, mirrored):
+        np.testing.assert_allclose(run.predict(one, tta=True).values, np.mean(plain, axis=0), rtol=0, atol=2e-6)
 
 
 TAKEN = "predict takes files, a folder, PIL images, uint8 arrays"
