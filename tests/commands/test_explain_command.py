@@ -105,7 +105,7 @@ def test_a_picture_for_each_image_and_method_and_a_page_with_all(show: Command, 
         image = np.asarray(picture)[:, :224]
     assert (image[::8, ::8] == image[7::8, 7::8]).all()  # each pixel a square, without blur
     page = check_page((tmp_path / "explanations" / "index.html").read_text(encoding="utf-8"))
-    for text in ("LayerCAM for bee", "Grad-CAM over the image for bee", "each sees", "0.png", "1.jpg"):
+    for text in ("LayerCAM for bee", "Grad-CAM for bee", "each sees", "0.png", "1.jpg"):
         assert text in page.text
     assert page.tags.count("img") == 4 * (1 + 2 + 2 + 1 + 1)
 
