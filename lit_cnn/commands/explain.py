@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
+from lit_cnn.commands.image_progress import BadImages, each_batch
+from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.output import write_page
 from lit_cnn.commands.resuming import warn
-from lit_cnn.data.rows import is_table
 from lit_cnn.network.catalogue import find_in_catalogue
 from lit_cnn.network.names import nearest
 from lit_cnn.runs.search import find_run, is_run
@@ -24,8 +26,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lit_cnn.analysis.explanations import Explained, Found
+    from lit_cnn.inference.batches import BadImage, ReadBatch
     from lit_cnn.inference.explain import Method
-    from lit_cnn.inference.inputs import GivenImages
+    from lit_cnn.inference.inputs import GivenFiles
+    from lit_cnn.inference.sources import ListedFile
     from lit_cnn.inference.trained import Trained
 
 HEAT_MAPS = ("cam", "gradcam", "layercam", "occlusion", "ig")
@@ -51,7 +55,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
     parser.add_argument("--weights", help="name of torchvision's weights (default: the best)")
     parser.add_argument(
-        "--images", required=True, nargs="+", help="image files, or one folder, or one table with a column path"
+        "--images",
+        required=True,
+        nargs="+",
+        help="folders, image files, tables with a column path, and patterns in quotes ('photos/*.jpg')",
     )
     parser.add_argument(
         "--method",
@@ -100,10 +107,8 @@ def main(arguments: list[str]) -> int:
             require_extra("explain", f"lit-cnn explain --method {method}")
     paths = [expand(path) for path in options.images]
     for path in paths:
-        if not path.exists():
+        if not path.exists() and not glob.has_magic(str(path)):
             raise ValueError(f"there is no file or folder {path}")
-        if len(paths) > 1 and (path.is_dir() or is_table(path)):
-            raise ValueError(f"{path} stands beside other images: give one folder, one table, or files alone")
     output = expand(options.output)
     _check_folder(output, paths)
     variant = find_in_catalogue(options.model)[0] if options.model else None
@@ -111,26 +116,32 @@ def main(arguments: list[str]) -> int:
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.analysis.explanations import write_sheet
-    from lit_cnn.inference.inputs import GivenImages
+    from lit_cnn.inference.inputs import GivenFiles
+    from lit_cnn.inference.sources import find_files
     from lit_cnn.inference.trained import load_pretrained, load_run
 
     trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(checkpoint)
     target = None if options.target is None else _class_number(options.target, trained.class_names)
-    given = GivenImages(paths[0] if len(paths) == 1 else paths, trained.reading, options.on_bad_image == "skip")
-    num_left_out = max(0, len(given.items) - options.num_images) if options.num_images else 0
-    given.items = given.items[: len(given.items) - num_left_out]
-    given.labels = given.labels[: len(given.items)]
+    skips = options.on_bad_image == "skip"
+    source = find_files(paths, trained.class_names, must_exist=not skips)
+    assert source.count is not None  # nothing is piped in
+    num_taken = min(source.count, options.num_images or source.count)
+    given = GivenFiles(list(itertools.islice(source, num_taken)), trained.reading, skips)
     output.mkdir(parents=True, exist_ok=True)
     _remove_earlier(output)
-    explained = list(_explain(trained, given, methods, target, options.layer, options.batch_size, output))
-    for reason in given.bad.values():
-        warn(f"left out: {in_one_line(reason)}")
-    if not explained:
-        raise OSError(f"none of {len(given.items):,} images can be explained")
+    bad = BadImages()
+    batches = _explained_batches(trained, given, methods, target, options.layer, options.batch_size)
+    explained: list[Explained] = []
+    for batch in each_batch(batches, "explaining", num_taken, bad):
+        for listed, one in batch:
+            _write_pictures(one, len(explained), listed.path, output)
+            explained.append(one)
+    bad.end(len(explained))
+    num_left_out = source.count - num_taken
     title = f"What {options.model or Path(str(checkpoint)).name} sees"
     write_page(output / PAGE, write_sheet(title, repr(trained), explained, num_left_out))
     if num_left_out:
-        warn(f"explained {len(explained):,} of {len(given.items) + num_left_out:,} images: --num_images takes more")
+        warn(f"explained {len(explained):,} of {source.count:,} images: --num_images takes more")
     print(output / PAGE)
     return 0
 
@@ -170,49 +181,59 @@ def _class_number(name: str, class_names: Sequence[str]) -> int:
     raise ValueError(f"--target {name} is no class of the network; {hint}")
 
 
-def _explain(
+def _explained_batches(
     trained: Trained,
-    given: GivenImages,
+    given: GivenFiles,
     methods: tuple[Method | str, ...],
     target: int | None,
     layer: str | None,
     batch_size: int,
-    output: Path,
-) -> Iterator[Explained]:
-    """Explains the images one batch after another, and writes a picture for each image and method."""
-    import torch
-    from PIL import Image
+) -> Iterator[list[tuple[ListedFile, Explained | BadImage]]]:
+    """Explains the images one batch after another."""
+    from lit_cnn.inference.batches import read_batches
 
-    from lit_cnn.analysis.explanations import Explained, enlarged, side_by_side
-    from lit_cnn.commands.predict import progress_of
-    from lit_cnn.data.loader import Loader
-    from lit_cnn.inference.inputs import UnreadableImageError
+    batch: ReadBatch[ListedFile]
+    for batch in read_batches(given, batch_size, num_workers=min(4, os.cpu_count() or 1)):
+        names = [listed.path.name for place, listed in enumerate(batch.items) if place not in batch.bad]
+        explained = [] if batch.pixels is None else _explain(trained, batch.pixels, names, methods, target, layer)
+        yield batch.join(explained)
+
+
+def _explain(
+    trained: Trained,
+    images: Tensor,
+    names: Sequence[str],
+    methods: tuple[Method | str, ...],
+    target: int | None,
+    layer: str | None,
+) -> Iterator[Explained]:
+    """Explains images, uint8 (N, channels, size, size)."""
+    import torch
+
+    from lit_cnn.analysis.explanations import Explained, enlarged
     from lit_cnn.network.base import evaluating
 
-    done = 0
-    try:
-        with progress_of("explaining", len(given.items)) as advance:
-            for batch in Loader(given, batch_size, shuffle=False, num_workers=min(4, os.cpu_count() or 1)):
-                with torch.no_grad(), evaluating(trained.network):
-                    probabilities = trained.network(trained.preprocess(batch.images)).float().softmax(dim=1).cpu()
-                of_methods = _of_methods(trained, batch.images, methods, target, layer)
-                for index, position in enumerate(batch.positions.tolist()):
-                    done += 1
-                    advance(done)
-                    if position in given.bad:
-                        continue
-                    image = enlarged(batch.images[index].permute(1, 2, 0).numpy())
-                    found = [of_images[index] for of_images in of_methods]
-                    file = given.file(position) or Path(given.name(position))
-                    for one in found:
-                        stem = re.sub(r"[^\w.-]", "_", file.stem)[:80]
-                        picture = Image.fromarray(side_by_side(image, one.panels))
-                        picture.save(output / f"{position:04d}-{stem}-{one.method}.png", optimize=True)
-                    values, classes = probabilities[index].topk(min(NUM_CLASSES, len(trained.class_names)))
-                    names = [trained.class_names[number] for number in classes.tolist()]
-                    yield Explained(file.name, list(zip(names, values.tolist(), strict=True)), image, found)
-    except UnreadableImageError as error:
-        raise ValueError(f"{error}; --on_bad_image skip leaves out such files") from error
+    with torch.no_grad(), evaluating(trained.network):
+        probabilities = trained.network(trained.preprocess(images)).float().softmax(dim=1).cpu()
+    of_methods = _of_methods(trained, images, methods, target, layer)
+    for index, name in enumerate(names):
+        values, classes = probabilities[index].topk(min(NUM_CLASSES, len(trained.class_names)))
+        likeliest = [trained.class_names[number] for number in classes.tolist()]
+        found = [of_images[index] for of_images in of_methods]
+        image = enlarged(images[index].permute(1, 2, 0).numpy())
+        yield Explained(name, list(zip(likeliest, values.tolist(), strict=True)), image, found)
+
+
+def _write_pictures(explained: Explained, position: int, file: Path, output: Path) -> None:
+    """Writes a picture for each method."""
+    from PIL import Image
+
+    from lit_cnn.analysis.explanations import side_by_side
+
+    stem = re.sub(r"[^\w.-]", "_", file.stem)[:80]
+    for one in explained.found:
+        picture = Image.fromarray(side_by_side(explained.image, one.panels))
+        picture.save(output / f"{position:04d}-{stem}-{one.method}.png", optimize=True)
 
 
 def _of_methods(
