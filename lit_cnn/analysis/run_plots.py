@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lit_cnn.analysis.calibration import Reliability
 from lit_cnn.analysis.drawing import SIZE, WIDE, plain
+from lit_cnn.inference.calibration import Reliability
 
 # What is drawn of the epochs: title, metrics with their names.
 CURVES = (
