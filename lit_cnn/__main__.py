@@ -16,6 +16,7 @@ COMMANDS = {
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
     "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
+    "label-errors": ("lit_cnn.commands.label_errors", "find training images that are likely to have a wrong label"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
     "compare": ("lit_cnn.commands.compare", "compare runs over seeds and images: which is better, and by how much"),
@@ -27,13 +28,13 @@ COMMANDS = {
 # What fit is with several seeds.
 SEEDS = "lit_cnn.commands.seeds"
 # Commands whose result is kept in files: they continue when their output cannot be written to.
-LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims")
+LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims", "label-errors")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
 PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 
 
 def usage() -> str:
-    commands = "\n".join(f"  {name:10} {what}" for name, (_, what) in COMMANDS.items())
+    commands = "\n".join(f"  {name:12} {what}" for name, (_, what) in COMMANDS.items())
     return f"""usage: lit-cnn COMMAND [options]
 
 Train, compare and hand over classic convolutional networks.
