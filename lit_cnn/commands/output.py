@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from lit_cnn.errors import Interrupted
 
@@ -82,17 +82,39 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
             with _open(path, "w", path if descriptor is None else descriptor) as file:
                 yield file
         else:
-            target = Path(os.path.realpath(path))
-            # Two programs may write the same file: the last that ends replaces what the other wrote.
-            partial = target.with_name(f".lit_cnn-{secrets.token_hex(8)}.partial")
-            try:
-                with _open(path, "x", partial) as file:
-                    yield file
-                if target.exists():
-                    shutil.copymode(target, partial)
-                partial.replace(target)
-            finally:
-                partial.unlink(missing_ok=True)
+            with _new_file(path) as partial, _open(path, "x", partial) as file:
+                yield file
+
+
+@contextlib.contextmanager
+def open_binary_output(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file as :func:`open_output` does, for bytes.
+
+    Args:
+        path: A file that :func:`is_replaced`.
+    """
+    with _raise_on_signals(), _naming(path), _new_file(path) as partial:
+        try:
+            file = partial.open("xb")
+        except OSError as error:
+            raise ValueError(f"the output cannot be written: {error.strerror} ({path})") from error
+        with file:
+            yield file
+
+
+@contextlib.contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
+    """A hidden name beside a file, which replaces the file at the end, or is removed."""
+    target = Path(os.path.realpath(path))
+    # Two programs may write the same file: the last that ends replaces what the other wrote.
+    partial = target.with_name(f".lit_cnn-{secrets.token_hex(8)}.partial")
+    try:
+        yield partial
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def is_replaced(path: Path) -> bool:

@@ -78,10 +78,11 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     except ImportError as error:
         raise ValueError(f"{path}: Parquet is read with pyarrow: pip install pyarrow, or save the table as CSV") from error
     try:
-        rows = parquet.read_table(path).to_pylist()
+        with parquet.ParquetFile(path) as file:
+            # In batches: a table of all images may be long.
+            yield from enumerate((row for batch in file.iter_batches() for row in batch.to_pylist()), start=1)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a Parquet file ({error})") from error
-    yield from enumerate(rows, start=1)
 
 
 def _as_text(value: Any) -> str:

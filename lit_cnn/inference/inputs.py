@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
-import torch
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -21,6 +21,7 @@ from lit_cnn.data.opening import reason
 from lit_cnn.data.reading import Reading
 from lit_cnn.data.rows import as_path, is_table, read_table
 from lit_cnn.data.scan import count_left_out, describe_left_out, scan
+from lit_cnn.inference.batches import BadImage
 from lit_cnn.system.paths import expand
 
 OneImage: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -36,16 +37,41 @@ class UnreadableImageError(ValueError):
     """A file among the given images cannot be decoded."""
 
 
+class GivenFiles:
+    """Image files, read one after another; their list may come from a pipe and have no end.
+
+    Args:
+        files: The files in order, alone or each with more that belongs to it, such as its label.
+        reading: How a file becomes pixels: as in training.
+        skip_bad: Whether a file that cannot be decoded is a :class:`lit_cnn.inference.batches.BadImage`. Otherwise it is an
+            error.
+    """
+
+    def __init__(self, files: Iterable[Any], reading: Reading, skip_bad: bool = False) -> None:
+        self.files = files
+        self.reading = reading
+        self.skip_bad = skip_bad
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.files)
+
+    def read(self, item: Any) -> Tensor | BadImage:
+        """The pixels of a file, uint8 (channels, image_size, image_size).
+
+        Raises:
+            UnreadableImageError: If it cannot be decoded, and bad files are not skipped; names it.
+        """
+        return read_file(file_of(item), self.reading, self.skip_bad)
+
+
 class GivenImages:
-    """A set of images for a :class:`lit_cnn.data.loader.Loader`; files are decoded when they are asked for.
+    """A set of images as Python has them; files are decoded when they are asked for.
 
     Args:
         images: One image or many, see :meth:`lit_cnn.inference.trained.Trained.predict`.
         reading: How a file becomes pixels: as in training.
-        skip_bad: Whether a file that cannot be decoded is black and entered in ``bad``. Otherwise it is an error.
-
-    Attributes:
-        bad: Why a file could not be decoded, by its position.
+        skip_bad: Whether a file that cannot be decoded is a :class:`lit_cnn.inference.batches.BadImage`. Otherwise it is an
+            error.
 
     Raises:
         ValueError: If there is no image, or something else was given; says what is taken.
@@ -56,41 +82,19 @@ class GivenImages:
     ) -> None:
         self.reading = reading
         self.skip_bad = skip_bad
-        self.bad: dict[int, str] = {}
         items, self.is_single = _list_images(images)
         names = ["the image"] if self.is_single else [f"images[{i}]" for i in range(len(items))]
         self.items = [self._prepare(item, name) for item, name in zip(items, names, strict=True)]
-        self.labels = torch.zeros(len(items), dtype=torch.long)  # a loader asks for them
 
-    def fetch(self, positions: Tensor) -> Tensor:
-        """Images at ``positions`` (n,): uint8 (n, channels, image_size, image_size).
+    def __iter__(self) -> Iterator[Path | Tensor]:
+        return iter(self.items)
 
-        Raises:
-            UnreadableImageError: If a file cannot be decoded, and bad files are not skipped; names it.
-        """
-        return torch.stack([self._pixels(position) for position in positions.tolist()])
+    def __len__(self) -> int:
+        return len(self.items)
 
-    def name(self, position: int) -> str:
-        file = self.file(position)
-        return f"#{position}" if file is None else str(file)
-
-    def file(self, position: int) -> Path | None:
-        """The path of an image that was given as a file."""
-        item = self.items[position]
-        return item if isinstance(item, Path) else None
-
-    def _pixels(self, position: int) -> Tensor:
-        item = self.items[position]
-        if not isinstance(item, Path):
-            return item
-        try:
-            return self.reading.read(item)
-        except ValueError as error:
-            if not self.skip_bad:
-                raise UnreadableImageError(str(error)) from error
-            self.bad[position] = str(error) if item.exists() else f"there is no file {item}"
-            size = self.reading.image_size
-            return torch.zeros(self.reading.channels, size, size, dtype=torch.uint8)
+    def read(self, item: Path | Tensor) -> Tensor | BadImage:
+        """The pixels of one of ``items``, see :meth:`GivenFiles.read`."""
+        return item if isinstance(item, Tensor) else read_file(item, self.reading, self.skip_bad)
 
     def _prepare(self, item: Any, name: str) -> Path | Tensor:
         """A file as its path; any other image as uint8 pixels (channels, image_size, image_size)."""
@@ -113,6 +117,23 @@ class GivenImages:
             raise ValueError(f"{name} cannot be decoded as an image ({reason(error)})") from error
 
 
+def file_of(item: Any) -> Path | None:
+    """The path of an image that was given as a file, alone or as the first of a tuple."""
+    first = item[0] if isinstance(item, tuple) else item
+    return first if isinstance(first, Path) else None
+
+
+def read_file(file: Path, reading: Reading, skip_bad: bool) -> Tensor | BadImage:
+    """The pixels of a file, see :meth:`GivenFiles.read`."""
+    try:
+        return reading.read(file)
+    except ValueError as error:
+        message = str(error) if file.exists() else f"there is no file {file}"
+        if not skip_bad:
+            raise UnreadableImageError(message) from error
+        return BadImage(file, message)
+
+
 def _is_file(image: Image.Image) -> TypeGuard[ImageFile]:
     """Whether an image is opened but not decoded, and its file gives more than Pillow's image.
 
@@ -128,12 +149,12 @@ def _list_images(images: Any) -> tuple[list[Any], bool]:
     if isinstance(images, (str, os.PathLike)):
         path = expand(os.fspath(images))
         if is_table(path):
-            return list_table(path), False
+            return [file for file, _ in files_in(path)], False
         if path.is_file():
             return [path], True
         if not path.is_dir():
             raise ValueError(f"there is no file or folder {path}")
-        return _list_folder(path), False
+        return [path / name for name in images_in(path)], False
     if isinstance(images, (list, tuple)) or (isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4):
         if len(images) == 0:
             raise ValueError(f"there is no image: the {_type_name(images)} is empty")
@@ -141,22 +162,26 @@ def _list_images(images: Any) -> tuple[list[Any], bool]:
     return [images], True
 
 
-def _list_folder(folder: Path) -> list[Any]:
-    """The images in a folder; warns if files are left out that a user may miss."""
+def images_in(folder: Path) -> list[str]:
+    """Paths of the images below a folder, relative to it, with ``/``; warns if files are left out that a user may miss.
+
+    Raises:
+        ValueError: If there are none.
+    """
     found = scan(folder)
     if not found.images:
         what = f"; it holds {count_left_out(found.left_out)}" if found.left_out else ""
         raise ValueError(f"{folder} holds no image{what}")
     if text := describe_left_out(found.left_out, len(found.images)):
         rank_zero_warn(f"{text}, for example {next(left.path for left in found.left_out if left.may_be_missed)}")
-    return [folder / path for path in found.images]
+    return found.images
 
 
-def list_table(table: Path, data_dir: Path | None = None, must_exist: bool = True) -> list[Path]:
-    """The files that a table lists.
+def files_in(table: Path, data_dir: Path | None = None, must_exist: bool = True) -> Iterator[tuple[Path, str | None]]:
+    """The files that a table lists, with their labels.
 
     Args:
-        table: A CSV or Parquet file with a column ``path``.
+        table: A CSV or Parquet file with a column ``path``, and perhaps a column ``label``.
         data_dir: Folder that the paths are relative to; that of the table if not given.
         must_exist: Whether a missing file is an error.
 
@@ -164,11 +189,11 @@ def list_table(table: Path, data_dir: Path | None = None, must_exist: bool = Tru
         ValueError: If the table cannot be read, or a file is missing; names the line.
     """
     root = table.parent if data_dir is None else data_dir
-    files = [(line, root / as_path(row["path"])) for line, row in read_table(table, ("path",))]
-    missing = next(((line, file) for line, file in files if not file.is_file()), None)
-    if missing and must_exist:
-        raise ValueError(f"{table}, line {missing[0]}: there is no file {missing[1]}")
-    return [file for _, file in files]
+    for line, row in read_table(table, ("path",), ("label",)):
+        file = root / as_path(row["path"])
+        if must_exist and not file.is_file():
+            raise ValueError(f"{table}, line {line}: there is no file {file}")
+        yield file, row.get("label") or None
 
 
 def _existing(path: Path, name: str) -> Path:

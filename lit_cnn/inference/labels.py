@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from lit_cnn.data.rows import is_table, read_table
 from lit_cnn.training.class_scores import wilson
 
 
-def find_labels(images: Path, files: Sequence[Path], class_names: Collection[str]) -> list[str | None]:
-    """The label of each file: of its row in a table, or the name of a folder above it.
+def label_folders(folders: Iterable[str], class_names: Collection[str]) -> dict[str, str | None]:
+    """The label of the images in each folder: the name of the folder or of one above it; None if there is none.
 
     Folders are labels if they have the names of classes, or lie beside one that has.
 
     Args:
-        images: The folder or the table that was given.
-        files: Its images, in order.
+        folders: Relative to the folder that was given, with ``/``; that folder itself is empty.
         class_names: Names of the classes.
     """
-    if is_table(images):
-        return [row.get("label") or None for _, row in read_table(images, ("path",), ("label",))]
-    if not images.is_dir():
-        return [None] * len(files)
     known = set(class_names)
-    above = [file.relative_to(images).parts[:-1] for file in files]
-    places = [next((place for place, part in enumerate(parts) if part in known), None) for parts in above]
+    above = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
+    places = {
+        folder: next((place for place, part in enumerate(parts) if part in known), None) for folder, parts in above.items()
+    }
     # The folders in which class folders lie.
-    holders = {parts[:place] for parts, place in zip(above, places, strict=True) if place is not None}
-    labels: list[str | None] = []
-    for parts, known_place in zip(above, places, strict=True):
+    holders = {above[folder][:place] for folder, place in places.items() if place is not None}
+    labels: dict[str, str | None] = {}
+    for folder, parts in above.items():
         beside = (place for place in range(len(parts)) if parts[:place] in holders)
+        known_place = places[folder]
         place = next(beside, None) if known_place is None else known_place
-        labels.append(None if place is None else parts[place])
+        labels[folder] = None if place is None else parts[place]
     return labels
 
 
-def describe_agreement(pairs: Collection[tuple[str, str]], num_unknown: int = 0) -> str:
-    """The accuracy in a line, with its 95 % interval.
+@dataclass
+class Agreement:
+    """Counts predictions that agree with the labels of their images.
 
     Args:
-        pairs: Predicted class and label of each image whose label is a class of the network.
-        num_unknown: Number of images whose label is no class of the network.
+        class_names: Names of the classes.
     """
-    if not pairs:
-        return f"no accuracy: {num_unknown:,} images have labels that the network does not know"
-    right = sum(predicted == label for predicted, label in pairs)
-    low, high = wilson(np.array(right), np.array(len(pairs)))
-    unknown = f"; {num_unknown:,} more have labels that the network does not know" if num_unknown else ""
-    return (
-        f"accuracy {right / len(pairs):.1%} (95 % interval {low:.1%} to {high:.1%}): "
-        f"{right:,} of {len(pairs):,} images with a label are right{unknown}"
-    )
+
+    class_names: Collection[str]
+    right: int = 0
+    known: int = 0
+    unknown: int = 0
+    unsure: int = 0
+
+    def add(self, class_name: str, label: str | None, is_unsure: bool = False) -> None:
+        """Counts an image.
+
+        Args:
+            class_name: The predicted class.
+            label: The image's; nothing is counted if there is none.
+            is_unsure: Whether the prediction is not to be judged.
+        """
+        if not label:
+            return
+        if label not in self.class_names:
+            self.unknown += 1
+        elif is_unsure:
+            self.unsure += 1
+        else:
+            self.known += 1
+            self.right += class_name == label
+
+    def __str__(self) -> str:
+        """The accuracy in a line, with its 95 % interval; empty if no image has a label."""
+        unknown = f"; {self.unknown:,} more have labels that the network does not know" if self.unknown else ""
+        if not self.known:
+            if self.unsure:
+                return f"no accuracy: all {self.unsure:,} images with a label are unsure{unknown}"
+            return f"no accuracy: {self.unknown:,} images have labels that the network does not know" if unknown else ""
+        low, high = wilson(np.array(self.right), np.array(self.known))
+        unsure = f"; {self.unsure:,} more are unsure" if self.unsure else ""
+        return (
+            f"accuracy {self.right / self.known:.1%} (95 % interval {low:.1%} to {high:.1%}): "
+            f"{self.right:,} of {self.known:,} images with a label are right{unsure}{unknown}"
+        )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.data.loader import Loader
-from lit_cnn.inference.inputs import GivenImages
+from lit_cnn.inference.batches import BadImage, Readable, read_batches
+from lit_cnn.inference.inputs import file_of
 from lit_cnn.network.base import evaluating
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -23,11 +25,13 @@ class Prediction:
     Args:
         class_names: Name of each output of the network.
         values: Probability of each, a float32 array (num_classes,) that cannot be written to.
+        logits: Of which ``values`` are the softmax, likewise. After test-time augmentation, logarithms of ``values``.
         file: The image, if it was given as a file.
     """
 
     class_names: tuple[str, ...]
     values: np.ndarray
+    logits: np.ndarray
     file: Path | None = None
 
     @property
@@ -68,10 +72,12 @@ def predict(
     classifier: nn.Module,
     preprocess: Callable[[Tensor], Tensor],
     class_names: tuple[str, ...],
-    images: GivenImages,
+    images: Readable[Item],
     batch_size: int = 64,
-) -> Iterator[Prediction]:
-    """Classifies images one batch after another, in their order, without those that ``images`` enters as bad.
+    tta: bool = False,
+    num_workers: int | None = None,
+) -> Iterator[list[tuple[Item, Prediction | BadImage]]]:
+    """Classifies images one batch after another, in their order.
 
     Args:
         classifier: From the network's images to logits (N, num_classes).
@@ -79,15 +85,40 @@ def predict(
         class_names: Name of each output.
         images: Of the size and the channels that ``preprocess`` takes.
         batch_size: Images at a time.
+        tta: Test-time augmentation: whether probabilities are the mean of those of the image and of its mirror image.
+        num_workers: Threads that read images; as many as there are processors if not given.
+
+    Yields:
+        What names each image of a batch, with its prediction.
 
     Raises:
-        ValueError: If the batch size is below 1, or a file cannot be decoded; names the file.
+        ValueError: If the batch size is below 1, or a file cannot be decoded and is not to be skipped; names the file.
     """
-    for batch in Loader(images, batch_size, shuffle=False, num_workers=os.cpu_count() or 1):
+    for batch in read_batches(images, batch_size, num_workers):
+        if batch.pixels is None:
+            yield batch.join([])
+            continue
         with torch.inference_mode(), evaluating(classifier):
-            probabilities = classifier(preprocess(batch.images)).float().softmax(dim=1).numpy(force=True)
-        probabilities.setflags(write=False)
-        for position, values in zip(batch.positions.tolist(), probabilities, strict=True):
-            if position in images.bad:
-                continue
-            yield Prediction(class_names, values, images.file(position))
+            logits = logits_of(classifier, preprocess(batch.pixels), tta)
+            values = logits.softmax(dim=1).numpy(force=True)
+        arrays = logits.numpy(force=True)
+        for array in (arrays, values):
+            array.setflags(write=False)
+        files = [file_of(item) for place, item in enumerate(batch.items) if place not in batch.bad]
+        yield batch.join(map(Prediction, [class_names] * len(files), values, arrays, files))
+
+
+def logits_of(classifier: nn.Module, images: Tensor, tta: bool = False) -> Tensor:
+    """Logits in float32, on the processor and in the mode in which the classifier is.
+
+    Args:
+        classifier: From images to logits (N, num_classes).
+        images: Preprocessed.
+        tta: Whether to return logarithms of mean probabilities, see :func:`predict`.
+    """
+    logits: Tensor = classifier(images).float()
+    if not tta:
+        return logits
+    mirrored: Tensor = classifier(images.flip(-1)).float()
+    both = torch.stack([logits.log_softmax(dim=1), mirrored.log_softmax(dim=1)])
+    return both.logsumexp(dim=0) - float(np.log(2))

@@ -134,7 +134,7 @@ def test_it_fails_if_nothing_can_be_classified(classify: Command, tmp_path: Path
     (tmp_path / "predictions.csv").write_text("earlier", encoding="utf-8")
     done = classify("--on_bad_image", "skip")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "lit-cnn: error: none of 9 images can be classified"
+    assert done.stderr.splitlines()[-1] == "lit-cnn: error: none of 9 images can be read"
     assert (tmp_path / "predictions.csv").read_text(encoding="utf-8") == "earlier"
 
 
