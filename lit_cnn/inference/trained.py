@@ -18,6 +18,8 @@ from lit_cnn.data.earlier_reading import trained_reading
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.data.reading import Reading
 from lit_cnn.inference.batches import BadImage
+from lit_cnn.inference.calibrated import calibrate_batches, confidence_of_checkpoint
+from lit_cnn.inference.confidence import Confidence
 from lit_cnn.inference.embed import embed
 from lit_cnn.inference.inputs import GivenFiles, GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
@@ -86,7 +88,12 @@ class Trained:
 
     @overload
     def predict(
-        self, images: Image.Image, batch_size: int = 64, on_bad_image: OnBadImage = "error", tta: bool = False
+        self,
+        images: Image.Image,
+        batch_size: int = 64,
+        on_bad_image: OnBadImage = "error",
+        tta: bool = False,
+        calibrated: bool = False,
     ) -> Prediction: ...
     @overload
     def predict(
@@ -95,12 +102,25 @@ class Trained:
         batch_size: int = 64,
         on_bad_image: OnBadImage = "error",
         tta: bool = False,
+        calibrated: bool = False,
     ) -> list[Prediction]: ...
     @overload
     def predict(
-        self, images: OneImage, batch_size: int = 64, on_bad_image: OnBadImage = "error", tta: bool = False
+        self,
+        images: OneImage,
+        batch_size: int = 64,
+        on_bad_image: OnBadImage = "error",
+        tta: bool = False,
+        calibrated: bool = False,
     ) -> Any: ...
-    def predict(self, images: Any, batch_size: int = 64, on_bad_image: OnBadImage = "error", tta: bool = False) -> Any:
+    def predict(
+        self,
+        images: Any,
+        batch_size: int = 64,
+        on_bad_image: OnBadImage = "error",
+        tta: bool = False,
+        calibrated: bool = False,
+    ) -> Any:
         """Classifies images: one image gives one prediction, many give a list in the same order.
 
         Every image passes through the steps of training: orientation from EXIF, :attr:`reading`, normalisation.
@@ -117,12 +137,18 @@ class Trained:
                 prediction is its image.
             tta: Test-time augmentation: whether each probability is the mean of those of the image and of its mirror image.
                 It takes twice the time. It helps where a mirror image has the same class, as with most photos.
+            calibrated: Whether probabilities are those at the temperature of the run, see
+                :class:`lit_cnn.inference.confidence.Confidence`, and ``likely`` of each is its prediction set at 90 %.
 
         Raises:
             ValueError: If something else is given, or a file cannot be decoded; names it. Also if none of them can.
         """
+        if tta and calibrated:
+            raise ValueError("calibration was measured without test-time augmentation: leave out tta or calibrated")
+        confidence = confidence_of_checkpoint(self.source) if calibrated else None
         given = self._given(images, on_bad_image)
-        predictions = _without_bad(self.predict_batches(given, batch_size, tta), len(given))
+        batches = self.predict_batches(given, batch_size, tta, confidence=confidence)
+        predictions = _without_bad(batches, len(given))
         return predictions[0] if given.is_single else predictions
 
     def predict_each(
@@ -138,12 +164,14 @@ class Trained:
         batch_size: int = 64,
         tta: bool = False,
         num_workers: int | None = None,
+        confidence: Confidence | None = None,
     ) -> Iterator[list[tuple[Any, Prediction | BadImage]]]:
         """Classifies images one batch after another, see :func:`lit_cnn.inference.predict.predict`.
 
-        No more than a few batches are in memory, however many images there are.
+        No more than a few batches are in memory, however many images there are. With a confidence, they are calibrated.
         """
-        return predict(self.classifier, self.preprocess, self.class_names, images, batch_size, tta, num_workers)
+        batches = predict(self.classifier, self.preprocess, self.class_names, images, batch_size, tta, num_workers)
+        return calibrate_batches(batches, confidence) if confidence else batches
 
     def embed(self, images: Any, batch_size: int = 64, on_bad_image: OnBadImage = "error") -> np.ndarray:
         """Features of images: what the network computes before the layer that outputs the classes.
