@@ -30,10 +30,8 @@ def exact_share(hits: int, number: int, confidence: float = 0.95) -> Interval:
         number: Number of trials, at least 1.
         confidence: Least share of studies whose interval contains the true share.
     """
-    from scipy.stats import binomtest  # takes a second
-
-    low, high = binomtest(hits, number).proportion_ci(confidence, method="exact")
-    return Interval(hits / number, float(low), float(high))
+    tail = (1 - confidence) / 2
+    return Interval(hits / number, exact_lower_bound(hits, number, tail), 1 - exact_lower_bound(number - hits, number, tail))
 
 
 def exact_lower_bound(hits: int, number: int, alpha: float) -> float:
@@ -41,9 +39,9 @@ def exact_lower_bound(hits: int, number: int, alpha: float) -> float:
 
     Args:
         hits: Number of successes.
-        number: Number of trials.
+        number: Number of trials, as many at least.
         alpha: Largest share of studies whose bound lies above the true share.
     """
-    from scipy.stats import beta
+    from scipy.special import betaincinv  # scipy.stats takes a second to import
 
-    return float(beta.ppf(alpha, hits, number - hits + 1)) if hits else 0.0
+    return float(betaincinv(hits, number - hits + 1, alpha)) if hits else 0.0

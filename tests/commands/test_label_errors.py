@@ -14,7 +14,7 @@ from fake_runs import write_run
 from html_pages import check_page
 from PIL import Image
 
-from lit_cnn.analysis.run_images import data_of_run
+from lit_cnn.data.digits import Digits
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions
 
@@ -27,7 +27,7 @@ def write_folds(folder: Path) -> Iterator[Run]:
     for fold in range(NUM_FOLDS):
         own = {"data.num_folds": NUM_FOLDS, "data.fold": fold}
         run = write_run(folder / f"fold-{fold}", settings=own)
-        data = data_of_run(run)
+        data = Digits(image_size=28, batch_size=10, seed=0, num_folds=NUM_FOLDS, fold=fold)
         data.setup("validate")
         data.write_manifest(folder / f"fold-{fold}" / "data.json")
         images = data.splits["val"]
