@@ -95,7 +95,7 @@ def _describe_order(found: Confidence) -> str:
 
 def _describe_sure(sure: Sure) -> list[str]:
     threshold, number = sure.threshold, sure.threshold.num_accepted
-    place = f"above {percent(threshold.confidence)} " if threshold.confidence else "of any size "
+    place = f"above {percent(threshold.confidence, 2)}, " if threshold.confidence else "of any size, "
     right = (
         f"{threshold.num_right:,} of {number:,} are right, and with 95 % certainty at least {percent(threshold.low, 2)} are"
     )

@@ -11,6 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from lit_cnn.analysis.drawing import SIZE, WIDE, plain
 from lit_cnn.inference.calibration import Reliability
 
+# The accuracy of fewer images is not drawn beside another.
+LEAST_IN_BIN = 10
 # What is drawn of the epochs: title, metrics with their names.
 CURVES = (
     ("loss", {"train/loss": "training", "val/loss": "validation"}),
@@ -59,12 +61,15 @@ def _points(rows: Sequence[dict[str, float]], metric: str, scale: float) -> np.n
 
 
 def draw_before_after(before: Reliability, after: Reliability) -> Figure:
-    """Accuracy against confidence with its 95 % band, before and after temperature scaling."""
+    """Accuracy against confidence with its 95 % band, before and after temperature scaling.
+
+    Bins of fewer than :data:`LEAST_IN_BIN` images are left out.
+    """
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 100], [0, 100], color="black", linewidth=0.9, linestyle=(0, (4, 3)), label="perfect")
     for found, name, colour in ((before, "before", "C1"), (after, "after", "C0")):
-        there = found.counts > 0
+        there = found.counts >= LEAST_IN_BIN
         places = 100 * found.confidences[there]
         axes.fill_between(places, 100 * found.low[there], 100 * found.high[there], color=colour, alpha=0.18, linewidth=0)
         axes.plot(places, 100 * found.accuracies[there], color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
@@ -94,12 +99,13 @@ def draw_risk_coverage(curve: np.ndarray, threshold_coverage: float | None) -> F
     axes.plot(coverages[chosen], 100 * curve[chosen], color="C0", linewidth=1.6, label="surest first")
     axes.plot(coverages[chosen], 100 * best[chosen], color="C2", linewidth=1.2, linestyle=(0, (1, 1.5)), label="best order")
     if threshold_coverage is not None:
-        axes.axvline(100 * threshold_coverage, color="C1", linewidth=1.2, label="99 % right")
+        risk = curve[max(round(threshold_coverage * number), 1) - 1]
+        axes.plot([100 * threshold_coverage], [100 * risk], color="C1", linestyle="", marker="D", label="99 % right")
     axes.set_xlabel("answered images in %")
     axes.set_ylabel("of these, wrong in %")
     axes.set_xlim(0, 100)
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, loc="upper left")
+    axes.set_ylim(0, 108 * error or 1)
+    axes.legend(frameon=False, loc="center left")
     return plain(figure)
 
 
