@@ -92,7 +92,8 @@ class LabelError:
 def find_label_errors(folds: Folds) -> list[LabelError]:
     """Images that are likely to have a wrong label, the likeliest first.
 
-    cleanlab's confident learning decides which they are. They are ranked by the probability of their label.
+    Confident learning estimates how many labels are wrong. Those with the lowest probabilities are taken, unless the label
+    is the likeliest class.
 
     Raises:
         ValueError: If cleanlab is not installed.
@@ -102,8 +103,14 @@ def find_label_errors(folds: Folds) -> list[LabelError]:
 
     labels = np.concatenate([own.labels for own in folds.predictions])
     probabilities = np.concatenate([own.probabilities for own in folds.predictions])
-    # One process: others would have to start torch again.
-    ranked = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
+    ranked = find_label_issues(
+        labels,
+        probabilities,
+        return_indices_ranked_by="self_confidence",
+        filter_by="low_self_confidence",
+        n_jobs=1,  # others would have to start torch again
+    )
+    ranked = ranked[probabilities[ranked].argmax(axis=1) != labels[ranked]]
     starts = np.cumsum([0, *map(len, folds.predictions)])
     numbers = np.searchsorted(starts, ranked, side="right") - 1
     return [LabelError(int(fold), int(index - starts[fold])) for fold, index in zip(numbers, ranked, strict=True)]

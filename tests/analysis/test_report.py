@@ -232,7 +232,7 @@ def test_images_of_another_dataset_are_not_shown_as_those_of_the_predictions(run
 def test_a_report_shows_how_sure_the_network_is(run: Run):
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 1000)
-    logits = np.where(np.arange(2) == labels[:, None], 4.0, 0.0) * (random.random((1000, 1)) < 0.9) + random.normal(
+    logits = np.where(np.arange(2) == labels[:, None], 8.0, 0.0) * (random.random((1000, 1)) < 0.9) + random.normal(
         size=(1000, 2)
     )
     names = [f"#{number}" for number in range(1000)]

