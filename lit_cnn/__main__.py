@@ -21,6 +21,7 @@ COMMANDS = {
     "explain": ("lit_cnn.commands.explain", "show which places of images a network's answers depend on"),
     "embed": ("lit_cnn.commands.embed", "write the features of images: what the network computes before its last layer"),
     "report": ("lit_cnn.commands.report", "write all that is known of a run on one HTML page"),
+    "label-errors": ("lit_cnn.commands.label_errors", "find training images that are likely to have a wrong label"),
     "runs": ("lit_cnn.commands.runs", "list the runs, newest first"),
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
     "compare": ("lit_cnn.commands.compare", "compare runs over seeds and images: which is better, and by how much"),
@@ -32,7 +33,7 @@ COMMANDS = {
 # What fit is with several seeds.
 SEEDS = "lit_cnn.commands.seeds"
 # Commands whose result is kept in files: they continue when their output cannot be written to.
-LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims", "serve")
+LASTING = ("fit", "resume", "validate", "test", "benchmark", "claims", "serve", "label-errors")
 # Commands whose options Lightning's parser reads: they are checked before it is imported, which takes seconds.
 PARSED_BY_LIGHTNING = ("fit", "resume", "validate", "test")
 

@@ -11,12 +11,13 @@ import torch
 from markupsafe import Markup
 
 from lit_cnn.analysis import page, pictures, run_plots, summary
-from lit_cnn.analysis.calibration import Reliability, reliability
 from lit_cnn.analysis.class_table import ClassRow, confusions, rows_of_classes, share_of
+from lit_cnn.analysis.confidence_section import confidence_section
 from lit_cnn.analysis.facts import NOUNS, RunFacts, Scored, scored_images
 from lit_cnn.analysis.page import Section
 from lit_cnn.analysis.run_images import images_of
 from lit_cnn.data.loader import Images
+from lit_cnn.inference.calibration import Reliability, reliability
 from lit_cnn.inference.trained import Trained, load_run
 from lit_cnn.network.counting import Layer, list_layers
 from lit_cnn.runs.folder import Run
@@ -107,6 +108,7 @@ class _Report:
             confusion=Section.of(self.confusion),
             classes=Section.of(self.classes),
             calibration=Section.of(self.calibration),
+            confidence=Section.of(lambda: confidence_section(facts.run)),
             worst=Section.of(lambda: self.show(pictures.worst)),
             uncertain=Section.of(lambda: self.show(pictures.most_uncertain)),
             maps=Section.of(self.maps),

@@ -8,9 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lit_cnn.analysis.calibration import Reliability
 from lit_cnn.analysis.drawing import SIZE, WIDE, plain
+from lit_cnn.inference.calibration import Reliability
 
+# The accuracy of fewer images is not drawn beside another.
+LEAST_IN_BIN = 10
 # What is drawn of the epochs: title, metrics with their names.
 CURVES = (
     ("loss", {"train/loss": "training", "val/loss": "validation"}),
@@ -56,6 +58,55 @@ def _points(rows: Sequence[dict[str, float]], metric: str, scale: float) -> np.n
     """Epoch, from 1, and value of a metric, (n, 2)."""
     points = [(row["epoch"] + 1, scale * row[metric]) for row in rows if metric in row and "epoch" in row]
     return np.array(points, dtype=float).reshape(-1, 2)
+
+
+def draw_before_after(before: Reliability, after: Reliability) -> Figure:
+    """Accuracy against confidence with its 95 % band, before and after temperature scaling.
+
+    Bins of fewer than :data:`LEAST_IN_BIN` images are left out.
+    """
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color="black", linewidth=0.9, linestyle=(0, (4, 3)), label="perfect")
+    for found, name, colour in ((before, "before", "C1"), (after, "after", "C0")):
+        there = found.counts >= LEAST_IN_BIN
+        places = 100 * found.confidences[there]
+        axes.fill_between(places, 100 * found.low[there], 100 * found.high[there], color=colour, alpha=0.18, linewidth=0)
+        axes.plot(places, 100 * found.accuracies[there], color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
+    axes.set_xlabel("probability of the answer in %")
+    axes.set_ylabel("right answers in %")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(-2, 102)
+    axes.legend(frameon=False, loc="upper left")
+    return plain(figure)
+
+
+def draw_risk_coverage(curve: np.ndarray, threshold_coverage: float | None) -> Figure:
+    """Wrong answers among the answered images, the surest first, between the best order and none.
+
+    Args:
+        curve: See :func:`lit_cnn.inference.selective.risks`.
+        threshold_coverage: Share of images above the confidence at which 99 % are right; None if there is none.
+    """
+    number, error = len(curve), float(curve[-1])
+    answered = np.arange(1, number + 1)
+    best = np.maximum(answered - round(number * (1 - error)), 0) / answered
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    coverages = 100 * answered / number
+    chosen = np.unique(np.linspace(0, number - 1, 400).round().astype(int))
+    axes.plot([0, 100], [100 * error] * 2, color="black", linewidth=0.9, linestyle=(0, (4, 3)), label="in any order")
+    axes.plot(coverages[chosen], 100 * curve[chosen], color="C0", linewidth=1.6, label="surest first")
+    axes.plot(coverages[chosen], 100 * best[chosen], color="C2", linewidth=1.2, linestyle=(0, (1, 1.5)), label="best order")
+    if threshold_coverage is not None:
+        risk = curve[max(round(threshold_coverage * number), 1) - 1]
+        axes.plot([100 * threshold_coverage], [100 * risk], color="C1", linestyle="", marker="D", label="99 % right")
+    axes.set_xlabel("answered images in %")
+    axes.set_ylabel("of these, wrong in %")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 108 * error or 1)
+    axes.legend(frameon=False, loc="center left")
+    return plain(figure)
 
 
 def draw_reliability(found: Reliability) -> Figure:

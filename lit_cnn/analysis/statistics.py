@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+
+from lit_cnn.inference.interval import Interval
 
 # Into so many equally likely parts the distribution of a standard deviation is cut.
 _PARTS = 400
@@ -26,21 +27,6 @@ MOST_SEEDS = 10**12
 _LARGEST_CENTRE = 1e8
 # Differences of equal numbers differ by rounding: 0.6 - 0.5 is not 0.5 - 0.4.
 _ROUNDING = 1e-12
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its interval.
-
-    Args:
-        value: The estimate.
-        low: Lower end.
-        high: Upper end.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 # Seeds

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lit_cnn.analysis.calibration import Reliability
 from lit_cnn.analysis.class_table import ClassRow, confusions, share_of
 from lit_cnn.analysis.facts import NOUNS, RunFacts, Scored
 from lit_cnn.analysis.page import percent, short
 from lit_cnn.analysis.statistics import Interval
 from lit_cnn.data.manifest import count
+from lit_cnn.inference.calibration import Reliability
 
 # A validation loss that has risen by this factor since its minimum, while the training loss fell, is over-fitting.
 RISEN = 1.1

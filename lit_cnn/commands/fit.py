@@ -22,6 +22,7 @@ from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, wa
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted, TrainingError
+from lit_cnn.inference.confidence import keep_confidence
 from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import RunLock
@@ -57,6 +58,8 @@ def carry_out(training: Training) -> None:
     """Trains, looks at the test images if that is wanted, and prints the results."""
     try:
         training.train()
+        if training.run and training.recorder.trained and training.trainer.is_global_zero:
+            keep_confidence(training.run)
         results = training.recorder.training_results(training.trainer)
         if training.config.test_after_fit and training.run:
             results |= training.test()

@@ -52,6 +52,11 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="test-time augmentation: average the probabilities of an image and its mirror image, in twice the time",
     )
+    parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="probabilities at the temperature of the run, and the column set_90: classes of which one is true in 90 %%",
+    )
     return parser
 
 
@@ -64,13 +69,18 @@ def main(arguments: list[str]) -> int:
         options.output = f"predictions.{options.format or 'csv'}"
     request = read_request(options)
     check_numbers(options.top_k, options.min_confidence)
+    if options.tta and options.calibrated:
+        raise ValueError("--calibrated was measured without --tta: leave one of them out")
     output_format = format_of(options.format, request.output)
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.inference.calibrated import confidence_of_checkpoint
     from lit_cnn.inference.labels import Agreement
 
     trained, source, threads = request.load("lit-cnn predict")
-    rows = PredictionRows(trained.class_names, options.top_k, options.all, options.min_confidence, source.has_labels)
+    confidence = confidence_of_checkpoint(trained.source) if options.calibrated else None
+    shown = options.top_k, options.all, options.min_confidence, source.has_labels, options.calibrated
+    rows = PredictionRows(trained.class_names, *shown)
     agreement = Agreement(frozenset(trained.class_names))
     given = request.given(trained, source)
     bad, count, unsure = BadImages(), 0, 0
@@ -78,7 +88,7 @@ def main(arguments: list[str]) -> int:
         warn("--tta averages with mirror images, which training did not see (--data.flip): compare the accuracy without it")
     with open_rows(request.output, output_format, rows.columns()) as file:
         began = time.perf_counter()
-        predictions = trained.predict_batches(given, request.batch_size, options.tta, threads)
+        predictions = trained.predict_batches(given, request.batch_size, options.tta, threads, confidence)
         for batch in each_batch(predictions, "classifying", source.count, bad):
             file.write([rows.row(prediction, item.label) for item, prediction in batch])
             for item, prediction in batch:

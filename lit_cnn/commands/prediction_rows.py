@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # What stands for the class of an image whose probability is too low.
 UNSURE = "unsure"
+# Between the classes of a prediction set.
+BETWEEN = " | "
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class PredictionRows:
         min_confidence: Probability below which the class is :data:`UNSURE`; the column ``likeliest`` then names the most
             probable class of every image.
         has_labels: Whether there is a column for the labels of the images.
+        has_sets: Whether there is a column with the prediction set of each image, whose names :data:`BETWEEN` separates.
 
     Raises:
         ValueError: If a number is out of range, or a class has the name :data:`UNSURE`.
@@ -37,6 +40,7 @@ class PredictionRows:
     all_classes: bool = False
     min_confidence: float | None = None
     has_labels: bool = False
+    has_sets: bool = False
 
     def __post_init__(self) -> None:
         if self.min_confidence is not None and UNSURE in self.class_names:
@@ -52,6 +56,8 @@ class PredictionRows:
             columns.append(Column("likeliest"))
         for rank in range(2, min(self.top_k, len(self.class_names)) + 1):
             columns += [Column(f"class_{rank}"), Column(f"probability_{rank}", "number")]
+        if self.has_sets:
+            columns.append(Column("set_90"))
         if self.has_labels:
             columns.append(Column("label"))
         if self.all_classes:
@@ -71,6 +77,8 @@ class PredictionRows:
             cells.append(first[0])
         for name, value in others:
             cells += [name, value]
+        if self.has_sets:
+            cells.append(BETWEEN.join(prediction.likely or ()))
         if self.has_labels:
             cells.append(label)
         return [*cells, *prediction.values] if self.all_classes else cells

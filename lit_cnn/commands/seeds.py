@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,10 +13,10 @@ from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.messages import FAILED, in_one_line, quiet
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import read_seeds
-from lit_cnn.commands.study import Study
+from lit_cnn.commands.study import Study, telling_how_to_resume
 from lit_cnn.commands.tables import print_table
 from lit_cnn.data.sharing import sharing_images
-from lit_cnn.errors import Interrupted, TrainingError
+from lit_cnn.errors import TrainingError
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
 
@@ -39,15 +37,10 @@ def main(arguments: list[str]) -> int:
     with sharing_images():
         study = Study(options, seeds)
         study.check_runs()
-        try:
+        with telling_how_to_resume():
             for number, seed in enumerate(seeds, 1):
                 if not _train(study, seed, f"seed {seed} ({number} of {len(seeds)})"):
                     diverged.append(seed)
-        except (SystemExit, KeyboardInterrupt) as stopped:
-            # Lightning answers Ctrl-C, where it gets it, with the status of a failure.
-            if isinstance(stopped, Interrupted) or KeyboardInterrupt in (type(stopped), type(stopped.__context__)):
-                print(f"stopped; resume with: {shlex.join(['lit-cnn', *sys.argv[1:]])}", flush=True)
-            raise
     print_study({seed: study.run_of(seed) for seed in seeds}, study.folder, diverged)
     if diverged:
         warn(f"{len(diverged)} of {len(seeds)} seeds diverged: {', '.join(map(str, diverged))}")

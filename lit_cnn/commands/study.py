@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from lit_cnn.commands.fit import FINDER_NAMES, Training, carry_out
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.module import ImageDataModule
+from lit_cnn.errors import Interrupted
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, digest_of_settings, find_changes, rule_of
 from lit_cnn.runs.search import is_run
@@ -108,7 +110,7 @@ class Study(CLI):
             self._train(seed, run)
         else:
             words = ("test", "--run", str(run.path))
-            with _command(words):
+            with as_command(words):
                 evaluate.main(prepare(*words))
 
     def _train(self, seed: int, run: Run) -> None:
@@ -122,7 +124,7 @@ class Study(CLI):
             own.remove("--seeds", "--name")
             added = [f"--{SEED}={seed}", f"--threads={self.threads}"]
             typed, words = [*own.words(), *added], [*self.options.words(), *added]
-        with _command(("fit", *typed)):
+        with as_command(("fit", *typed)):
             training = OfStudy(words, run, self)
             self.threads = training.config.threads
             carry_out(training)
@@ -183,10 +185,25 @@ def _may_change(option: str) -> bool:
 
 
 @contextmanager
-def _command(words: Sequence[str]) -> Iterator[None]:
+def telling_how_to_resume() -> Iterator[None]:
+    """If Ctrl-C or a signal stops several trainings, prints the command that resumes them."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt) as stopped:
+        # Lightning answers Ctrl-C, where it gets it, with the status of a failure.
+        if isinstance(stopped, Interrupted) or KeyboardInterrupt in (type(stopped), type(stopped.__context__)):
+            print(f"stopped; resume with: {shlex.join(['lit-cnn', *sys.argv[1:]])}", flush=True)
+        raise
+
+
+@contextmanager
+def as_command(words: Sequence[str]) -> Iterator[None]:
     """What is done in this context is what a command does: so the processes for other devices are started.
 
     Afterwards, this process is alone again.
+
+    Args:
+        words: The command and its options.
     """
     before, environment = sys.argv, dict(os.environ)
     sys.argv = [before[0], *words]

@@ -27,12 +27,14 @@ class Prediction:
         values: Probability of each, a float32 array (num_classes,) that cannot be written to.
         logits: Of which ``values`` are the softmax, likewise. After test-time augmentation, logarithms of ``values``.
         file: The image, if it was given as a file.
+        likely: Of a calibrated prediction, the classes of its prediction set at 90 %, the likeliest first; else None.
     """
 
     class_names: tuple[str, ...]
     values: np.ndarray
     logits: np.ndarray
     file: Path | None = None
+    likely: tuple[str, ...] | None = None
 
     @property
     def class_name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args, overload
 
@@ -12,14 +12,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from lit_cnn import models  # defines the architectures that a checkpoint can name
+from lit_cnn import models
 from lit_cnn.data.earlier_reading import trained_reading
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.data.reading import Reading
 from lit_cnn.inference.batches import BadImage, without_bad
+from lit_cnn.inference.calibrated import calibrate_batches, confidence_of_checkpoint
+from lit_cnn.inference.confidence import Confidence
 from lit_cnn.inference.embed import embed
 from lit_cnn.inference.inputs import GivenFiles, GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
+from lit_cnn.inference.rebuilt import rebuild
 from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.runs.search import find_run
@@ -86,7 +89,12 @@ class Trained:
 
     @overload
     def predict(
-        self, images: Image.Image, batch_size: int = 64, on_bad_image: OnBadImage = "error", tta: bool = False
+        self,
+        images: Image.Image,
+        batch_size: int = 64,
+        on_bad_image: OnBadImage = "error",
+        tta: bool = False,
+        calibrated: bool = False,
     ) -> Prediction: ...
     @overload
     def predict(
@@ -95,12 +103,25 @@ class Trained:
         batch_size: int = 64,
         on_bad_image: OnBadImage = "error",
         tta: bool = False,
+        calibrated: bool = False,
     ) -> list[Prediction]: ...
     @overload
     def predict(
-        self, images: OneImage, batch_size: int = 64, on_bad_image: OnBadImage = "error", tta: bool = False
+        self,
+        images: OneImage,
+        batch_size: int = 64,
+        on_bad_image: OnBadImage = "error",
+        tta: bool = False,
+        calibrated: bool = False,
     ) -> Any: ...
-    def predict(self, images: Any, batch_size: int = 64, on_bad_image: OnBadImage = "error", tta: bool = False) -> Any:
+    def predict(
+        self,
+        images: Any,
+        batch_size: int = 64,
+        on_bad_image: OnBadImage = "error",
+        tta: bool = False,
+        calibrated: bool = False,
+    ) -> Any:
         """Classifies images: one image gives one prediction, many give a list in the same order.
 
         Every image passes through the steps of training: orientation from EXIF, :attr:`reading`, normalisation.
@@ -117,12 +138,18 @@ class Trained:
                 prediction is its image.
             tta: Test-time augmentation: whether each probability is the mean of those of the image and of its mirror image.
                 It takes twice the time. It helps where a mirror image has the same class, as with most photos.
+            calibrated: Whether probabilities are those at the temperature of the run, see
+                :class:`lit_cnn.inference.confidence.Confidence`, and ``likely`` of each is its prediction set at 90 %.
 
         Raises:
             ValueError: If something else is given, or a file cannot be decoded; names it. Also if none of them can.
         """
+        if tta and calibrated:
+            raise ValueError("calibration was measured without test-time augmentation: leave out tta or calibrated")
+        confidence = confidence_of_checkpoint(self.source) if calibrated else None
         given = self._given(images, on_bad_image)
-        predictions = without_bad(self.predict_batches(given, batch_size, tta), len(given))
+        batches = self.predict_batches(given, batch_size, tta, confidence=confidence)
+        predictions = without_bad(batches, len(given))
         return predictions[0] if given.is_single else predictions
 
     def predict_each(
@@ -138,12 +165,14 @@ class Trained:
         batch_size: int = 64,
         tta: bool = False,
         num_workers: int | None = None,
+        confidence: Confidence | None = None,
     ) -> Iterator[list[tuple[Any, Prediction | BadImage]]]:
         """Classifies images one batch after another, see :func:`lit_cnn.inference.predict.predict`.
 
-        No more than a few batches are in memory, however many images there are.
+        No more than a few batches are in memory, however many images there are. With a confidence, they are calibrated.
         """
-        return predict(self.classifier, self.preprocess, self.class_names, images, batch_size, tta, num_workers)
+        batches = predict(self.classifier, self.preprocess, self.class_names, images, batch_size, tta, num_workers)
+        return calibrate_batches(batches, confidence) if confidence else batches
 
     def embed(self, images: Any, batch_size: int = 64, on_bad_image: OnBadImage = "error") -> np.ndarray:
         """Features of images: what the network computes before the layer that outputs the classes.
@@ -250,22 +279,13 @@ def _read(path: str | Path) -> Trained:
     checkpoint = read_checkpoint(path)
     if CHECKPOINT_KEY not in checkpoint:
         raise ValueError(f"{path} is not a checkpoint of lit_cnn: it does not say which network it holds")
-    metadata, hyper_parameters = checkpoint[CHECKPOINT_KEY], checkpoint["hyper_parameters"]
-    data = checkpoint.get(metadata["data_key"], {})
+    data = checkpoint.get(checkpoint[CHECKPOINT_KEY]["data_key"], {})
     if missing := {"image_size", "mean", "std", "class_names", "channels", "native_size", "dataset"} - data.keys():
         raise ValueError(
             f"{path} was not trained on an ImageDataModule: it does not say its {min(missing)}, which a prediction needs"
         )
-    classes = {f"{cls.__module__}.{cls.__qualname__}": cls for cls in _subclasses(LitClassifier)}
-    class_path = metadata["class_path"]
-    if class_path not in classes:
-        raise ValueError(f"{path} holds a {class_path}, but the known architectures are {', '.join(sorted(classes))}")
-    classifier = classes[class_path](**{**hyper_parameters, "weights": None})
-    classifier.on_load_checkpoint(checkpoint)
-    classifier.origin = replace(classifier.origin, path=str(path))
-    classifier.load_state_dict(checkpoint["state_dict"])
     return Trained(
-        classifier.eval(),
+        rebuild(checkpoint, path),
         Preprocessing(data["image_size"], tuple(data["mean"]), tuple(data["std"])),
         tuple(data["class_names"]),
         trained_reading(data["native_size"], data["channels"], data),
@@ -277,9 +297,3 @@ def _read(path: str | Path) -> Trained:
 
 def _fastest_device() -> torch.device:
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-
-
-def _subclasses(cls: type[LitClassifier]) -> Iterator[type[LitClassifier]]:
-    for subclass in cls.__subclasses__():
-        yield subclass
-        yield from _subclasses(subclass)

@@ -41,7 +41,7 @@ DIVERGED = "diverged"
 class Run:
     """A folder with ``config.yaml``, ``environment.json``, ``metrics.csv``, ``checkpoints/``, ``results.json`` and
     ``ledger.jsonl``, which has one line for each look at the test set; ``test/``, ``validation/`` and ``predictions/``
-    after an evaluation.
+    after an evaluation; ``confidence.json`` after a validation.
 
     Args:
         path: The folder.
@@ -60,6 +60,7 @@ class Run:
         self.last = self.checkpoints / "last.ckpt"
         # Folders of what evaluations say of classes and images.
         self.evaluations = {"test": self.path / "test", "val": self.path / "validation"}
+        self.confidence = self.path / "confidence.json"
         self.predictions = {split: self.path / "predictions" / f"{split}.npz" for split in ("val", "test")}
 
     def __repr__(self) -> str:

@@ -26,8 +26,8 @@ from lit_cnn.runs.predictions import RunPredictions
 
 FIT = ["fit", "--model", "LitLeNet", "--data.image_size", "28", "--trainer.max_epochs", "3", "--test_after_fit"]
 FIT += ["--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--name", "first", "--model.lr", "0.05"]
-SECTIONS = ["summary", "curves", "calibration", "confusion", "classes", "worst", "uncertain", "maps", "data", "speed"]
-SECTIONS += ["layers", "settings", "environment", "ledger"]
+SECTIONS = ["summary", "curves", "calibration", "confusion", "classes", "confidence", "worst", "uncertain"]
+SECTIONS += ["maps", "data", "speed", "layers", "settings", "environment", "ledger"]
 SCRIPT, QUOTE, RIGHT_TO_LEFT = "<script>alert(1)<", '"><img src=x onerror=alert(1)>.png', "ש\u202e$x$"
 
 
@@ -76,7 +76,8 @@ def sections(text: str) -> dict[str, str]:
 def test_a_tested_run_has_all_sections(text: str):
     page = check_page(text)
     assert list(sections(text)) == SECTIONS
-    assert 'class="missing"' not in text
+    assert [name for name, part in sections(text).items() if 'class="missing"' in part] == ["confidence"]
+    assert "validation images, and at least 50 show how sure" in sections(text)["confidence"]
     assert 'class="notice"' not in text
     assert len(text.encode()) < 500_000
     # Curves and the reliability diagram; three images of either sort, and maps beside theirs.
@@ -226,3 +227,21 @@ def test_images_of_another_dataset_are_not_shown_as_those_of_the_predictions(run
     predictions = run.read_predictions("test")
     with pytest.raises(ValueError, match="other images"):
         images_of(run, "val", predictions)
+
+
+def test_a_report_shows_how_sure_the_network_is(run: Run):
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 1000)
+    logits = np.where(np.arange(2) == labels[:, None], 8.0, 0.0) * (random.random((1000, 1)) < 0.9) + random.normal(
+        size=(1000, 2)
+    )
+    names = [f"#{number}" for number in range(1000)]
+    kept = run.read_predictions("val")
+    RunPredictions(
+        names, labels, 3 * logits.astype(np.float32), kept.class_names, kept.digest, "checkpoints/best.ckpt"
+    ).write(run.predictions["val"])
+    part = sections(write_report(run, num_images=0))["confidence"]
+    assert "the network is over-confident" in part
+    assert "Of the answers with a calibrated probability above" in part
+    assert part.count("<svg") == 2
+    assert run.confidence.is_file()

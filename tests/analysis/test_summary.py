@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lit_cnn.analysis.calibration import reliability
 from lit_cnn.analysis.class_table import rows_of_classes, share_of
 from lit_cnn.analysis.facts import Scored
 from lit_cnn.analysis.summary import describe_calibration, describe_fit, describe_worst_class
+from lit_cnn.inference.calibration import reliability
 
 
 def epochs(train: list[float], val: list[float]) -> list[dict[str, float]]:

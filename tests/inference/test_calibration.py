@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from lit_cnn.analysis.calibration import reliability
+from lit_cnn.inference.calibration import error_interval, reliability
 
 
 def test_the_error_is_that_of_torchmetrics():
@@ -32,3 +32,22 @@ def test_no_image_has_no_error():
     found = reliability(np.zeros((0, 3)), np.zeros(0, dtype=int))
     assert np.isnan(found.error)
     assert found.counts.sum() == 0
+
+
+def test_the_interval_of_the_error_contains_the_true_one():
+    random = np.random.default_rng(0)
+    covered = 0
+    for _ in range(25):  # a network that is right in c − 0.15 of the answers of confidence c
+        confidences = 0.6 + 0.4 * random.random(400)
+        labels = (random.random(400) > confidences - 0.15).astype(int)
+        found = error_interval(np.stack([confidences, 1 - confidences], axis=1), labels)
+        assert found.low <= found.value <= found.high
+        covered += found.low <= 0.15 <= found.high
+    assert covered >= 22
+
+
+def test_a_calibrated_network_may_have_no_error():
+    random = np.random.default_rng(0)
+    confidences = 0.5 + 0.5 * random.random(300)
+    labels = (random.random(300) > confidences).astype(int)
+    assert error_interval(np.stack([confidences, 1 - confidences], axis=1), labels).low == 0
