@@ -8,17 +8,19 @@ from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.tables import print_table
 from lit_cnn.runs.search import find_run
+from lit_cnn.system.compiler import require_compiler
 from lit_cnn.system.extras import require_extra
 from lit_cnn.system.json_files import write_object
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
 
 ONNX = ("onnx", "onnxscript", "onnxruntime")
+COMPILED = "PyTorch compiled"
 # The forms, with the optional packages that they need.
 NEEDED = {
     "PyTorch float32": {},
     "PyTorch bfloat16": {},
-    "PyTorch compiled": {},
+    COMPILED: {},
     "ONNX Runtime": {"export": ONNX},
     "ONNX Runtime int8": {"export": ONNX},
     "OpenVINO": {"export": ONNX, "openvino": ("openvino",)},
@@ -53,14 +55,16 @@ def main(arguments: list[str]) -> int:
     run = find_run(options.run, expand(options.runs_dir))
     forms = []
     for form, extras in NEEDED.items():
+        if form == COMPILED and options.no_compile:
+            continue
         try:
             for extra, packages in extras.items():
                 require_extra(extra, form, packages)
+            if form == COMPILED:
+                require_compiler(form)
             forms.append(form)
         except ValueError as error:
             warn(in_one_line(str(error)))
-    if options.no_compile:
-        forms.remove("PyTorch compiled")
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.commands.threads import use_threads

@@ -6,6 +6,7 @@ import argparse
 
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.runs.search import find_run
+from lit_cnn.system.compiler import require_compiler
 from lit_cnn.system.extras import require_extra
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
@@ -78,11 +79,15 @@ def main(arguments: list[str]) -> int:
     for name in formats:
         for extra, packages in NEEDED.get(name, []):
             require_extra(extra, f"--format {name}", packages)
+    if options.aot:
+        require_compiler("--aot")
     run = find_run(options.run, expand(options.runs_dir))
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.commands.threads import use_threads
     from lit_cnn.export.export import Export
 
+    use_threads("auto", 1, "export")
     export = Export(run, options.layout, options.dtype, options.resize, lambda line: print(line, flush=True))
     print(export.write(formats, options.aot, options.int8, options.max_loss))
     return 0

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, get_args
 from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
 from lit_cnn.commands.policy import ALLOW
 from lit_cnn.data.names import DATASETS
-from lit_cnn.errors import TrainingError
+from lit_cnn.errors import ParityError, TrainingError
 from lit_cnn.network.catalogue import read_catalogue
 
 # Set to anything, errors come with their traceback.
@@ -76,7 +76,7 @@ def _message_for_users(error: Exception) -> str | None:
     """What to print of an error; None if it is a fault of the program."""
     if isinstance(error, OSError) and error.strerror:
         return in_one_line(error.strerror if error.filename is None else f"{error.filename}: {error.strerror}")
-    if isinstance(error, OSError | TrainingError) or _is_about_settings(error):
+    if isinstance(error, OSError | TrainingError | ParityError) or _is_about_settings(error):
         return explain(str(error)) or type(error).__name__
     if isinstance(error, RuntimeError):
         if LOST_PEER.search(str(error)):

@@ -18,16 +18,15 @@ from lit_cnn.export.latency import milliseconds
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.onnx_file import OnnxNetwork, write_onnx
 from lit_cnn.export.openvino_model import OpenvinoModel, write_openvino
-from lit_cnn.export.quantise import quantise
+from lit_cnn.export.quantise import write_int8
 from lit_cnn.export.samples import set_up
-from lit_cnn.inference.trained import load_run
+from lit_cnn.export.validation import Answer, accuracy_of, classes_of, spread
+from lit_cnn.inference.trained import Trained, load_run
 from lit_cnn.runs.folder import Run
 
 BATCHES = (1, 32)
 # Validation images whose answers give the accuracy.
 MAX_IMAGES = 2000
-
-Answer = Callable[[Tensor], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,13 @@ def measure_forms(
     """
     trained = load_run(run.path, device="cpu")
     network = ExportedNetwork.of(trained)
-    validation = set_up(run).splits["val"]
-    with tempfile.TemporaryDirectory() as folder:
+    splits = set_up(run).splits
+    validation = splits["val"]
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         answers: dict[str, Answer] = {}
         for form in forms:
             report(f"prepares {form}")
-            answers[form] = FORMS[form](_Source(run, network, Path(folder), threads))
+            answers[form] = FORMS[form](_Source(trained, network, splits["train"], Path(folder), threads))
         report("measures")
         times: dict[str, dict[int, float]] = {form: {} for form in forms}
         for size in BATCHES:
@@ -74,16 +74,20 @@ def measure_forms(
             calls = {form: (lambda answer=answer, pixels=pixels: answer(pixels)) for form, answer in answers.items()}
             for form, ms in milliseconds(calls).items():
                 times[form][size] = ms / size
-        found = [Timed(form, times[form], _accuracy(answers[form], validation)) for form in forms]
-    num_images = min(len(validation.labels), MAX_IMAGES)
-    machine = {"machine": describe_machine(), "images": num_images, "forms": [asdict(one) for one in found]}
-    return found, machine
+        positions = spread(validation, MAX_IMAGES)
+        timed = []
+        for form, answer in answers.items():
+            accuracy = accuracy_of(classes_of(answer, validation, positions), validation, positions)
+            timed.append(Timed(form, times[form], accuracy))
+    content = {"machine": describe_machine(), "images": len(positions), "forms": [asdict(form) for form in timed]}
+    return timed, content
 
 
 @dataclass(frozen=True)
 class _Source:
-    run: Run
+    trained: Trained
     network: ExportedNetwork
+    training: Images
     folder: Path
     threads: int
 
@@ -91,8 +95,7 @@ class _Source:
     def onnx(self) -> Path:
         path = self.folder / "model.onnx"
         if not path.exists():
-            trained = load_run(self.run.path, device="cpu")
-            write_onnx(self.network, trained.native_size, trained.channels, path, {})
+            write_onnx(self.network, self.trained.native_size, self.trained.channels, path, {})
         return path
 
 
@@ -113,7 +116,7 @@ def _openvino(source: _Source) -> Answer:
 
 def _int8(source: _Source) -> Answer:
     path = source.folder / "model_int8.onnx"
-    quantise(source.run, source.network, source.onnx, path)
+    write_int8(source.training, source.network, source.onnx, path)
     return OnnxNetwork(path, source.network, source.threads)
 
 
@@ -125,10 +128,3 @@ FORMS: dict[str, Callable[[_Source], Answer]] = {
     "ONNX Runtime int8": _int8,
     "OpenVINO": _openvino,
 }
-
-
-def _accuracy(answer: Answer, images: Images) -> float:
-    size = len(images.labels)
-    positions = torch.linspace(0, size - 1, min(size, MAX_IMAGES)).round().long()
-    classes = np.concatenate([answer(images.fetch(part).cpu()).argmax(axis=1) for part in positions.split(32)])
-    return float((classes == images.labels[positions].numpy()).mean())

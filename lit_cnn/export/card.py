@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,24 +14,17 @@ from lit_cnn import models
 from lit_cnn.analysis.facts import RunFacts
 from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.reading import MAX_PIXELS
+from lit_cnn.export.forms import FORMS, LABELS, ONNX, PREPROCESS
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.inference.trained import Trained
 from lit_cnn.network.counting import count_parameters
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.class_scores import wilson
 
-LABELS, PREPROCESS, CARD = "labels.txt", "preprocess.json", "README.md"
 SCRIPT_COMMAND = "python predict_onnx.py --images FOLDER --output FILE.csv"
 HEAD = ("| file | what it is | largest difference from the run | equal answers |", "| --- | --- | --- | --- |")
-# What each form of a network is, by the name of its file.
-FORMS = {
-    "model.onnx": "ONNX, for ONNX Runtime and many others",
-    "model_int8.onnx": "ONNX with weights and activations of 8 bits",
-    "model.pt2": 'torch.export: `torch.export.load("model.pt2").module()`',
-    "model_compiled.pt2": 'compiled for this kind of processor: `torch._inductor.aoti_load_package("model_compiled.pt2")`',
-    "model.safetensors": "weights, with `config.json`: `lit_cnn.export.hub.load_hub_files(FOLDER)`",
-    "model.xml": "OpenVINO, with `model.bin`",
-}
+# Settings of the Trainer that belong to the recipe.
+TRAINER = ("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val")
 
 
 def describe_preprocessing(trained: Trained, network: ExportedNetwork) -> dict[str, Any]:
@@ -74,7 +67,7 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
     facts = RunFacts.read(run)
     variant, num_classes = str(trained.classifier.hparams["variant"]), len(trained.class_names)
     header = {"library_name": "lit_cnn", "pipeline_tag": "image-classification", "license": "other", "tags": [variant]}
-    settings = {name: facts.config[name] for name in ("seed_everything", "model", "data") if name in facts.config}
+    settings = _recipe_of(facts.config)
     images, forms = parity["images"], parity["forms"]
     sections = [
         f"# {variant} trained on {trained.dataset or 'images that are not known'}",
@@ -83,7 +76,7 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
         "## Use",
         f"{_input_of(trained, network)} Output: probabilities (N, {num_classes}), in the order of `{LABELS}`. "
         f"Normalisation is inside. `{PREPROCESS}` has how a file becomes such an image.",
-        *([f"```bash\n{SCRIPT_COMMAND}\n```"] if "model.onnx" in forms else []),
+        *([f"```bash\n{SCRIPT_COMMAND}\n```"] if ONNX in forms else []),
         "\n".join([*HEAD, *(_row(name, of) for name, of in forms.items())]),
         f"Compared on {images['validation']} validation and {images['training']} training images.",
         "## Scores",
@@ -108,6 +101,23 @@ def _input_of(trained: Trained, network: ExportedNetwork) -> str:
     return f"Input `images`: {network.dtype} (N, {layout}), {size}, {colours}, {values}."
 
 
+def _recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that matter to others: without folders of this machine, and without what was not set."""
+    recipe = {name: config[name] for name in ("seed_everything", "model", "data") if name in config}
+    trainer = {name: value for name in TRAINER if (value := (config.get("trainer") or {}).get(name)) not in (None, -1)}
+    return _without_folders(recipe | {"trainer": trainer})
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_folders(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    if isinstance(value, str) and ("/" in value or "\\" in value):
+        return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return value
+
+
 def _row(name: str, of: Mapping[str, Any]) -> str:
     difference = of.get("max_difference")
     shown = "-" if difference is None else f"{difference:.1e}"
@@ -127,16 +137,14 @@ def _scores(facts: RunFacts) -> list[str]:
             low, high = (float(end) for end in wilson(np.array(round(accuracy * number)), np.array(number)))
             ends = f" (95 % interval {low:.2%} to {high:.2%}, {number:,} images)"
         lines.append(f"- {noun} accuracy {accuracy:.2%}{ends}")
-    lines.append(f"- looks at the test set: {facts.looks}" if facts.is_tested else "- the test set was not looked at")
+    if facts.is_tested:
+        looks = facts.looks
+        lines.append(f"- looks at the test set: {looks.by_run} by this run, {looks.in_total} by all {looks.num_runs} runs")
+    else:
+        lines.append("- the test set was not looked at")
     return lines
 
 
 def _first(names: Sequence[str], number: int = 10) -> str:
     shown = ", ".join(names[:number])
     return shown + (f" and {len(names) - number} more" if len(names) > number else "")
-
-
-def write_preprocessing(trained: Trained, network: ExportedNetwork, path: Path) -> None:
-    """Writes ``preprocess.json``."""
-    content = describe_preprocessing(trained, network)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

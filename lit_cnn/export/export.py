@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,36 @@ import torch
 from torch import Tensor
 
 from lit_cnn.errors import ParityError
-from lit_cnn.export.card import CARD, LABELS, PREPROCESS, write_card, write_labels, write_preprocessing
+from lit_cnn.export.card import describe_preprocessing, write_card, write_labels
 from lit_cnn.export.docker import write_container
-from lit_cnn.export.hub import WEIGHTS, load_hub_files, write_hub_files
+from lit_cnn.export.forms import (
+    CARD,
+    COMPILED,
+    FILES,
+    LABELS,
+    ONNX,
+    ONNX_INT8,
+    OPENVINO,
+    PARITY,
+    PREPROCESS,
+    PROGRAM,
+    WEIGHTS,
+)
+from lit_cnn.export.hub import load_hub_files, write_hub_files
 from lit_cnn.export.network import Dtype, ExportedNetwork, Layout
 from lit_cnn.export.onnx_file import OPSET, OnnxNetwork, write_onnx
 from lit_cnn.export.openvino_model import OpenvinoModel, write_openvino
 from lit_cnn.export.parity import BATCH_SIZES, TOLERANCE, check_answers, check_parity, check_whole_images
-from lit_cnn.export.quantise import Int8, quantise
-from lit_cnn.export.samples import Samples
+from lit_cnn.export.quantise import measure_int8, write_int8
+from lit_cnn.export.samples import Samples, set_up
 from lit_cnn.export.torch_program import TorchProgram, write_compiled, write_program
 from lit_cnn.inference.trained import Trained, load_run
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.json_files import read_object, write_object
 
 FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
-FOLDER, PARITY = "export", "parity.json"
+FOLDER = "export"
 SCRIPT = Path(__file__).with_name("predict_onnx.py")
-ONNX, ONNX_INT8, OPENVINO = "model.onnx", "model_int8.onnx", "model.xml"
-PROGRAM, COMPILED = "model.pt2", "model_compiled.pt2"
 # Runs the script as where torch is not installed.
 WITHOUT_TORCH = (
     "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
@@ -90,7 +102,7 @@ class Export:
         """
         with self._partial_folder() as partial:
             samples = Samples.of(self.run, self.trained, partial / "samples")
-            write_preprocessing(self.trained, self.network, partial / PREPROCESS)
+            write_object(partial / PREPROCESS, describe_preprocessing(self.trained, self.network))
             write_labels(self.trained.class_names, partial / LABELS)
             if is_int8 or "onnx" in formats or "openvino" in formats:
                 self._write_onnx(partial, samples)
@@ -126,14 +138,17 @@ class Export:
         self._check_script(folder, samples)
 
     def _write_int8(self, folder: Path, max_loss: float) -> None:
-        found: Int8 = quantise(self.run, self.network, folder / ONNX, folder / ONNX_INT8)
-        if found.loss > max_loss:
+        splits = set_up(self.run).splits
+        num_calibration = write_int8(splits["train"], self.network, folder / ONNX, folder / ONNX_INT8)
+        float32, int8 = (OnnxNetwork(folder / name, self.network) for name in (ONNX, ONNX_INT8))
+        cost = measure_int8(splits["val"], float32, int8, num_calibration)
+        if cost.loss > max_loss:
             raise ParityError(
-                f"8 bits lose {found.loss:.2f} points of validation accuracy, more than {max_loss:g} "
-                f"({found.before:.2%} to {found.after:.2%}, {found.num_images:,} images); --max_loss allows more"
+                f"8 bits lose {cost.loss:.2f} points of validation accuracy, more than {max_loss:g} "
+                f"({cost.before:.2%} to {cost.after:.2%}, {cost.num_images:,} images); --max_loss allows more"
             )
-        self.forms[ONNX_INT8] = found.as_json()
-        self.report(f"{ONNX_INT8}: {found}")
+        self.forms[ONNX_INT8] = cost.as_json()
+        self.report(f"{ONNX_INT8}: {cost}")
 
     def _write_programs(self, folder: Path, samples: Samples, is_compiled: bool) -> None:
         program = write_program(self.network, self.size, self.channels, folder / PROGRAM)
@@ -151,6 +166,7 @@ class Export:
             f"{form}: probabilities differ by at most {parity.max_difference:.1e}, {parity.share_equal:.2%} equal answers"
         )
 
+        self.forms[form]["torch"] = torch.__version__
         if self.network.reading is not None and form != WEIGHTS:
             whole = check_whole_images(form, answer, self.network, samples)
             self.forms[form]["whole_images"] = whole.as_json()
@@ -190,7 +206,6 @@ class Export:
             "dtype": self.network.dtype,
             "takes_any_size": self.network.reading is not None,
             "opset": OPSET,
-            "torch": torch.__version__,
             "tolerance": TOLERANCE,
             "images": {
                 "validation": samples.num_validation,
@@ -205,32 +220,39 @@ class Export:
     @contextlib.contextmanager
     def _partial_folder(self) -> Iterator[Path]:
         """A folder that takes the place of ``export`` at the end; after an error it is removed."""
+        for left in self.run.path.glob(".export-*"):  # by an export that was killed
+            shutil.rmtree(left, ignore_errors=True)
         partial = self.run.path / f".export-{secrets.token_hex(4)}.partial"
+        replaced = partial.with_suffix(".replaced")
         try:
-            if self._earlier_forms():
+            if self.folder.exists():
                 shutil.copytree(self.folder, partial)
             else:
                 partial.mkdir()
+            if not self._earlier_forms():
+                for name in FILES:
+                    (partial / name).unlink(missing_ok=True)
             yield partial
-            replaced = partial.with_suffix(".replaced")
             if self.folder.exists():
                 self.folder.rename(replaced)
             partial.rename(self.folder)
-            shutil.rmtree(replaced, ignore_errors=True)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            if replaced.exists() and not self.folder.exists():
+                replaced.rename(self.folder)
+            for left in (partial, replaced):
+                shutil.rmtree(left, ignore_errors=True)
 
     def _earlier_forms(self) -> dict[str, Any]:
-        """What earlier exports of the same checkpoint, for the same images, have left."""
-        path = self.folder / PARITY
-        if not path.is_file():
+        """What earlier exports of the same checkpoint, for the same images, have left; nothing that is damaged."""
+        try:
+            earlier = read_object(self.folder / PARITY)
+        except (OSError, ValueError):
             return {}
-        earlier = read_object(path)
         own = (self._checkpoint_digest, self.network.layout, self.network.dtype, self.network.reading is not None)
         is_same = tuple(earlier.get(name) for name in ("checkpoint", "layout", "dtype", "takes_any_size")) == own
         return dict(earlier.get("forms", {})) if is_same else {}
 
-    @property
+    @cached_property
     def _checkpoint_digest(self) -> str:
         with Path(self.trained.source).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,10 +9,9 @@ from typing import Any
 from lit_cnn import models
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.data.reading import Reading
+from lit_cnn.export.forms import CONFIG, WEIGHTS
 from lit_cnn.inference.trained import Trained
 from lit_cnn.system.json_files import read_object
-
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def write_hub_files(trained: Trained, folder: Path) -> None:

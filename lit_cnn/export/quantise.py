@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lit_cnn.data.loader import Images
 from lit_cnn.export.latency import milliseconds
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.onnx_file import INPUT, OnnxNetwork
-from lit_cnn.export.samples import set_up
-from lit_cnn.runs.folder import Run
+from lit_cnn.export.validation import BATCH, accuracy_of, classes_of, spread
 
 # Training images whose activations give the ranges.
 NUM_CALIBRATION = 256
 # Validation images whose answers give the accuracy.
 MAX_VALIDATION = 5000
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -62,26 +59,27 @@ class Int8:
         return f"{accuracy}, {self.ms_before:.2f} to {self.ms_after:.2f} ms an image"
 
 
-def quantise(run: Run, network: ExportedNetwork, source: Path, path: Path) -> Int8:
-    """Static quantisation: ranges of the activations from training images; accuracy on validation images.
+def write_int8(training: Images, network: ExportedNetwork, source: Path, path: Path) -> int:
+    """Static quantisation: ranges of the activations from training images.
 
     Weights have 7 bits of range, one scale for each channel: sums of products of 8 bits overflow on processors without VNNI.
 
     Args:
-        run: The run, whose images are needed.
+        training: The training images of the run.
         network: What was exported.
         source: The float32 ONNX file.
         path: The file to write.
+
+    Returns:
+        Number of images that gave the ranges.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    module = set_up(run)
-    training, validation = module.splits["train"], module.splits["val"]
+    calibration = spread(training, NUM_CALIBRATION)
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder) / "prepared.onnx"
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        calibration = _spread(training, NUM_CALIBRATION)
         quantize_static(
             prepared,
             path,
@@ -94,30 +92,31 @@ def quantise(run: Run, network: ExportedNetwork, source: Path, path: Path) -> In
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=_nodes_outside(prepared),
         )
-    positions = _spread(validation, MAX_VALIDATION)
-    labels = validation.labels[positions].numpy()
-    float32, int8 = OnnxNetwork(source, network), OnnxNetwork(path, network)
-    before, after = (_classes(one, validation, positions) for one in (float32, int8))
-    image = validation.fetch(positions[:1])
+    return len(calibration)
+
+
+def measure_int8(validation: Images, float32: OnnxNetwork, int8: OnnxNetwork, num_calibration: int) -> Int8:
+    """Accuracy and speed of a network with 8 bits beside those of the float32 one.
+
+    Args:
+        validation: The validation images of the run.
+        float32: The network before.
+        int8: The network with 8 bits.
+        num_calibration: See :func:`write_int8`.
+    """
+    positions = spread(validation, MAX_VALIDATION)
+    before, after = (classes_of(network, validation, positions) for network in (float32, int8))
+    image = validation.fetch(positions[:1]).cpu()
     times = milliseconds({"before": lambda: float32(image), "after": lambda: int8(image)})
     return Int8(
-        float((before == labels).mean()),
-        float((after == labels).mean()),
-        len(labels),
+        accuracy_of(before, validation, positions),
+        accuracy_of(after, validation, positions),
+        len(positions),
         float((before == after).mean()),
         times["before"],
         times["after"],
-        len(calibration),
+        num_calibration,
     )
-
-
-def _spread(images: Images, number: int) -> Tensor:
-    size = len(images.labels)
-    return torch.linspace(0, size - 1, min(number, size)).round().long()
-
-
-def _classes(network: OnnxNetwork, images: Images, positions: Tensor) -> np.ndarray:
-    return np.concatenate([network(images.fetch(part).cpu()).argmax(axis=1) for part in positions.split(BATCH)])
 
 
 def _nodes_outside(path: Path) -> list[str]:

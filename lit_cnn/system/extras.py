@@ -28,4 +28,4 @@ def require_extra(extra: str, purpose: str, packages: tuple[str, ...] = ()) -> N
     missing = [package for package in packages or EXTRAS[extra] if importlib.util.find_spec(package) is None]
     if missing:
         needed = missing[0] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
-        raise ValueError(f"{purpose} needs {needed}: pip install 'lit-cnn[{extra}]', or make extras in a clone")
+        raise ValueError(f"{purpose} needs {needed}: make extras, or pip install '.[{extra}]' in the clone of lit_cnn")

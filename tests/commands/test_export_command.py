@@ -41,7 +41,7 @@ def test_a_missing_package_is_named_with_its_command(
     )
     done = lit_cnn("export", "--run", "none", "--format", form)
     assert done.returncode == 2
-    assert f"--format {form} needs {package}: pip install 'lit-cnn[" in done.stderr
+    assert f"--format {form} needs {package}: make extras, or pip install '.[" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,20 @@ def test_what_cannot_be_measured_is_one_line(lit_cnn: Command, options: list[str
     done = lit_cnn("bench-export", *options)
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
+
+
+def test_a_missing_compiler_is_named_before_any_work(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    done = lit_cnn("export", "--run", "none", "--format", "torch", "--aot")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--aot needs a C++ compiler, but there is no no-such-compiler on this machine" in done.stderr
+
+
+def test_commands_and_code_have_the_same_forms():
+    pytest.importorskip("onnxruntime")
+    from lit_cnn.commands import bench_export, export
+    from lit_cnn.export.bench import FORMS
+    from lit_cnn.export.export import FORMATS
+
+    assert export.FORMATS == FORMATS
+    assert bench_export.NEEDED.keys() == FORMS.keys()

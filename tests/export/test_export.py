@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_process
+from conftest import Command, run_process
 from PIL import Image
 
 import lit_cnn.export.export as exporting
@@ -214,3 +215,35 @@ def answer_of_server(address: str, content: bytes | None = None) -> tuple[int, d
         except urllib.error.URLError:
             time.sleep(0.1)
     raise TimeoutError(address)
+
+
+def test_a_refused_export_is_one_line(run: Run, lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("lit_cnn.export.parity.TOLERANCE", -1.0)
+    done = lit_cnn("export", "--run", run.path, "--format", "torch")
+    assert done.returncode == 1
+    assert done.stderr.startswith("lit-cnn: error: model.pt2, batches of 1: a probability of ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")
+def test_a_program_is_compiled_ahead_of_time(run: Run):
+    folder = Export(run, report=silent).write(["torch"], is_compiled=True)
+    form = json.loads((folder / "parity.json").read_text())["forms"]["model_compiled.pt2"]
+    assert form["batch_sizes"] == [1, 2, 17, 64]
+    assert form["max_difference"] < 1e-4
+
+
+def test_files_of_others_and_what_an_export_left_that_was_killed(run: Run):
+    folder = Export(run, report=silent).write(["safetensors"])
+    (folder / "notes.txt").write_text("mine")
+    (run.path / ".export-1234.partial").mkdir()
+    Export(run, dtype="float32", report=silent).write(["torch"])
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert "model.safetensors" not in names_in(folder)
+    assert not list(run.path.glob(".export-*"))
+
+
+def test_the_card_has_no_folder_of_this_machine(run: Run):
+    folder = Export(run, report=silent).write(["safetensors"])
+    assert str(run.path.parents[3]) not in (folder / "README.md").read_text()
+    assert "max_epochs: 1" in (folder / "README.md").read_text()

@@ -46,4 +46,5 @@ def test_each_network_answers_as_its_export(variant: str, tmp_path: Path):
                 exact = copy.deepcopy(network).double()(network.as_input(pixels)).numpy()
             # Deep plain networks with random weights enlarge the errors of float32.
             tolerance = max(1e-4, 4 * float(np.abs(expected - exact).max()))
+            assert tolerance < 0.01
             np.testing.assert_allclose(answer(pixels), exact, atol=tolerance, rtol=0)
