@@ -53,7 +53,10 @@ NOT_RUN = {
     "tables",
     "catalogue",
     "benchmark",
+    "extras",
 }
+# Commands that take long, train, or need optional packages.
+LOOKED_UP = {"benchmark", "bench-export", "export", "label-errors", "serve"}
 CLASSES = ("cat", "dog")
 SMALL = ["--image_size", "32", "--batch_size", "8"]
 SETTINGS_OF_A_COMMAND = {
@@ -102,7 +105,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Instead of an installation, ``.venv`` has programs that write down how make called them.
     """
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-extras.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     for recipe in RECIPES:
         (folder / recipe.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
@@ -137,9 +140,10 @@ def _write_programs(venv: Path) -> None:
         program = venv / "bin" / name
         program.write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" "" >> "$(dirname "$0")/called"\n')
         program.chmod(0o755)
-    (venv / "installed").touch()
-    later = time.time() + 60  # than what make compares it with
-    os.utime(venv / "installed", (later, later))
+    later = time.time() + 60  # than what make compares them with
+    for name in ("installed", "extras"):
+        (venv / name).touch()
+        os.utime(venv / name, (later, later))
 
 
 def _train(folder: Path) -> Path:
@@ -213,9 +217,9 @@ def test_every_command_works(words: tuple[str, ...], workplace: Path, lit_cnn: C
 
 
 def check(lit_cnn: Command, command: str, *arguments: str) -> None:
-    """Runs a command; a training is only configured, and of a benchmark or a study the options are looked up."""
+    """Runs a command; a training is only configured, and of what takes long the options are looked up."""
     said = f"lit-cnn {command} {shlex.join(arguments)}"
-    if command == "benchmark" or (command, arguments[:1]) == ("claims", ("run",)):
+    if command in LOOKED_UP or (command, arguments[:1]) == ("claims", ("run",)):
         options = lit_cnn(command, *arguments[: command == "claims"], "--help").stdout
         assert all(word in options for word in arguments if word.startswith("--")), said
         return
@@ -228,7 +232,7 @@ def check(lit_cnn: Command, command: str, *arguments: str) -> None:
 def test_every_command_named_in_a_sentence_exists(page: str):
     prose = BLOCK.sub("", PAGES[page])
     assert set(re.findall(r"`make ([a-z][a-z-]*)", prose)) <= targets()
-    assert set(re.findall(r"`lit-cnn ([a-z]+)", prose)) <= COMMANDS.keys()
+    assert set(re.findall(r"`lit-cnn ([a-z-]+)", prose)) <= COMMANDS.keys()
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ EXTRAS = {
     "explain": ("captum",),
     "serve": ("litserve", "multipart"),
     "labels": ("cleanlab",),
+    "parquet": ("pyarrow",),
 }
 
 

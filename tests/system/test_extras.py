@@ -12,7 +12,8 @@ from lit_cnn.system.extras import EXTRAS, require_extra
 
 def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("onnx", "onnxruntime") else object())
-    with pytest.raises(ValueError, match=r"^--format onnx needs onnx and onnxruntime: make extras, or pip install '\.\[export\]'"):
+    command = r"make extras, or pip install '\.\[export\]' in the clone of lit_cnn$"
+    with pytest.raises(ValueError, match=rf"^--format onnx needs onnx and onnxruntime: {command}"):
         require_extra("export", "--format onnx")
     require_extra("export", "--format safetensors", ("safetensors",))
 
