@@ -33,7 +33,7 @@ def test_a_wheel_holds_the_package_and_its_command_and_nothing_else(wheel: Path)
         entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
         assert "lit-cnn = lit_cnn.__main__:main" in archive.read(entry_points).decode()
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn").rglob("*.py")}
-    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn" / "analysis" / "templates").iterdir()}
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn").glob("*/templates/*")}
     assert names == {*code, *templates, "lit_cnn/py.typed", "lit_cnn/models/catalogue.json"}
 
 
