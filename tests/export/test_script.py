@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from untrained import samples_of, untrained
 
 from lit_cnn.errors import ParityError
+from lit_cnn.export.card import write_preprocessing
+from lit_cnn.export.network import ExportedNetwork
+from lit_cnn.export.onnx_file import write_onnx
 from lit_cnn.export.samples import Samples
 from lit_cnn.export.script import SCRIPT, check_script
 
@@ -112,3 +120,31 @@ def test_a_script_that_does_not_end_is_refused(samples: Samples, tmp_path: Path,
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(ParityError, match=r"^predict_onnx\.py did not end within 30 minutes$"):
         check_script(SCRIPT, samples, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_real_script_leaves_out_what_only_the_run_reads(tmp_path: Path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    trained, folder = untrained(), tmp_path / "samples"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
+    comment = PngInfo()
+    comment.add_text("comment", "x" * 2**21, zip=True)
+    Image.fromarray(pixels).save(folder / "0.png")
+    Image.fromarray(pixels).save(folder / "1.png", pnginfo=comment)
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "2.png")
+    files = tuple(folder / f"{number}.png" for number in range(3))
+    samples = replace(
+        samples_of(trained, 3), files=files, pixels=torch.stack([trained.reading.read(file) for file in files])
+    )
+    network = ExportedNetwork.of(trained)
+    write_onnx(network, 32, 3, tmp_path / "model.onnx", {})
+    write_preprocessing(trained, network, tmp_path / "preprocess.json")
+    script = Path(shutil.copy(SCRIPT, tmp_path))
+    assert check_script(script, samples, folder).as_json() == {"answers": 1, "equal": 1, "unread": 2}
+    (folder / "0.png").unlink()
+    only_deep = replace(samples, files=files[1:], pixels=samples.pixels[1:])
+    assert str(check_script(script, only_deep, folder)).startswith(
+        "predict_onnx.py: not compared, it does not read 2 images"
+    )
