@@ -12,7 +12,7 @@ import yaml
 
 from lit_cnn import models
 from lit_cnn.analysis.facts import RunFacts
-from lit_cnn.data.formats import SUFFIXES
+from lit_cnn.data.formats import FORMATS, SUFFIXES
 from lit_cnn.data.reading import MAX_PIXELS
 from lit_cnn.export.forms import FORMS, LABELS, ONNX, PREPROCESS
 from lit_cnn.export.network import ExportedNetwork
@@ -39,6 +39,7 @@ def describe_preprocessing(trained: Trained, network: ExportedNetwork) -> dict[s
         "dtype": network.dtype,
         "class_names": list(trained.class_names),
         "endings": list(SUFFIXES),
+        "formats": list(FORMATS),
         "inside_the_network": {
             "mean": trained.preprocessing.mean,
             "std": trained.preprocessing.std,

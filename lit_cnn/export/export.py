@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import secrets
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -38,9 +35,10 @@ from lit_cnn.export.hub import load_hub_files, write_hub_files
 from lit_cnn.export.network import Dtype, ExportedNetwork, Layout
 from lit_cnn.export.onnx_file import OPSET, OnnxNetwork, write_onnx
 from lit_cnn.export.openvino_model import OpenvinoModel, write_openvino
-from lit_cnn.export.parity import BATCH_SIZES, TOLERANCE, check_answers, check_parity, check_whole_images
+from lit_cnn.export.parity import BATCH_SIZES, TOLERANCE, check_parity, check_whole_images
 from lit_cnn.export.quantise import measure_int8, write_int8
 from lit_cnn.export.samples import Samples, set_up
+from lit_cnn.export.script import SCRIPT, check_script
 from lit_cnn.export.torch_program import TorchProgram, write_compiled, write_program
 from lit_cnn.inference.trained import Trained, load_run
 from lit_cnn.runs.folder import Run
@@ -48,12 +46,6 @@ from lit_cnn.system.json_files import read_object, write_object
 
 FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 FOLDER = "export"
-SCRIPT = Path(__file__).with_name("predict_onnx.py")
-# Runs the script as where torch is not installed.
-WITHOUT_TORCH = (
-    "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; "
-    "runpy.run_path(sys.argv[0], run_name='__main__')"
-)
 
 
 class Export:
@@ -177,26 +169,9 @@ class Export:
 
     def _check_script(self, folder: Path, samples: Samples) -> None:
         """Runs the stand-alone script on the files, and compares its answers."""
-        # It leaves images of more than 8 bits a value to lit-cnn predict.
-        taken = [i for i, file in enumerate(samples.files) if self.trained.reading.examine(file)[1].values is None]
-        for number in set(range(len(samples.files))) - set(taken):
-            samples.files[number].rename(samples.files[number].with_suffix(".deep"))
-        output = folder / "samples" / "answers.csv"
-        command = [sys.executable, "-c", WITHOUT_TORCH, folder / SCRIPT.name, "--images", folder / "samples"]
-        done = subprocess.run([*command, "--output", output], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ParityError(f"{SCRIPT.name} ended with status {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
-        with output.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = {Path(row["file"]).name: row for row in csv.DictReader(file)}
-        answers = [rows[samples.files[number].name] for number in taken]
-        number_of = {name: number for number, name in enumerate(self.trained.class_names)}
-        classes = np.array([number_of[row["class"]] for row in answers], dtype=np.int64)
-        equal = check_answers(SCRIPT.name, classes, samples, taken)
-        differences = np.abs(samples.probabilities[taken].max(axis=1) - [float(row["probability"]) for row in answers])
-        if differences.max(initial=0.0) > TOLERANCE:
-            worst = samples.files[taken[int(differences.argmax())]].name
-            raise ParityError(f"{SCRIPT.name}: the probability of {worst} differs by {differences.max():.2g} from the run's")
-        self.report(f"{SCRIPT.name}: {equal} of {len(taken)} answers are equal")
+        parity = check_script(folder / SCRIPT.name, samples, folder / "samples")
+        self.forms[ONNX]["script"] = parity.as_json()
+        self.report(str(parity))
 
     def _describe(self, samples: Samples) -> dict[str, Any]:
         """The content of ``parity.json``."""

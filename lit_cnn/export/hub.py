@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lit_cnn import models
+from lit_cnn.data.earlier_reading import trained_reading
 from lit_cnn.data.preprocess import Preprocessing
-from lit_cnn.data.reading import Reading
 from lit_cnn.export.forms import CONFIG, WEIGHTS
 from lit_cnn.inference.trained import Trained
 from lit_cnn.system.json_files import read_object
@@ -76,7 +76,7 @@ def load_hub_files(folder: str | Path) -> Trained:
         resize_size, native_size = how.pop("resize_size"), how.pop("native_size")
         size, mean, std = config["image_size"], tuple(how.pop("mean")), tuple(how.pop("std"))
         names = tuple(config["id2label"][str(number)] for number in range(config["num_labels"]))
-        reading = Reading.of(native_size, config["num_channels"], how)
+        reading = trained_reading(native_size, config["num_channels"], {"reading": how})
     except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{folder} holds no network of lit_cnn ({' '.join(str(error).split())[:200]})") from error
     preprocessing = Preprocessing(size, mean, std, resize_size)

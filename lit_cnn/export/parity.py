@@ -20,6 +20,8 @@ TOLERANCE = 1e-4
 BATCH_SIZES = (1, 2, 17, 64)
 # Images that are compared at their own size, where the network resizes them.
 MAX_WHOLE = 64
+# So many of those must have the run's class: the network resizes without rounding, Pillow does not.
+MIN_SHARE_EQUAL = 0.95
 
 # From pixels as the run reads files, uint8 (N, C, H, W), to probabilities (N, num_classes).
 Answer = Callable[[Tensor], np.ndarray]
@@ -44,7 +46,7 @@ class Parity:
     @property
     def share_equal(self) -> float:
         """Share of the answers that have the same class."""
-        return self.num_equal / self.num_answers if self.num_answers else 1.0
+        return self.num_equal / self.num_answers
 
     def as_json(self) -> dict[str, Any]:
         """As a file keeps it."""
@@ -113,11 +115,12 @@ def check_whole_images(form: str, answer: Answer, network: ExportedNetwork, samp
         The difference from the run, which decodes and resizes with Pillow: some levels of 255.
 
     Raises:
-        ParityError: If it differs from the network in PyTorch by more than :data:`TOLERANCE`; names the image.
+        ParityError: If it differs from the network in PyTorch by more than :data:`TOLERANCE`; names the image. If fewer
+            than :data:`MIN_SHARE_EQUAL` of the answers are the run's, or there is no image to compare.
     """
-    differences, num_equal = [0.0], 0
-    images = samples.whole(MAX_WHOLE)
-    for position, pixels in images:
+    differences: list[float] = []
+    num_equal = 0
+    for position, pixels in samples.whole(MAX_WHOLE):
         answered = answer(pixels)[0]
         with torch.inference_mode():
             expected = network(network.as_input(pixels))[0].numpy(force=True)
@@ -129,7 +132,17 @@ def check_whole_images(form: str, answer: Answer, network: ExportedNetwork, samp
         own = samples.probabilities[position]
         differences.append(float(np.abs(answered - own).max()))
         num_equal += int(answered.argmax() == own.argmax())
-    return Parity(max(differences), len(images), num_equal, (1,))
+    if not differences:
+        raise ParityError(
+            f"{form}: its own resizing cannot be compared: no image is opaque, of 8 bits, grey or RGB; leave out --resize"
+        )
+    parity = Parity(max(differences), len(differences), num_equal, (1,))
+    if parity.share_equal < MIN_SHARE_EQUAL:
+        raise ParityError(
+            f"{form}: with its own resizing, {num_equal} of {len(differences)} answers are the run's, fewer than "
+            f"{MIN_SHARE_EQUAL:.0%}; leave out --resize"
+        )
+    return parity
 
 
 def check_answers(form: str, classes: np.ndarray, samples: Samples, of: Sequence[int] | None = None) -> int:
@@ -141,7 +154,7 @@ def check_answers(form: str, classes: np.ndarray, samples: Samples, of: Sequence
         form: Name of what was exported, for errors.
         classes: The answers.
         samples: Images with the run's answers.
-        of: Positions of the images that were classified; all if not given.
+        of: Positions of the images that were classified, at least one; all if not given.
 
     Raises:
         ParityError: If one differs without a tie; names the image.
@@ -150,8 +163,8 @@ def check_answers(form: str, classes: np.ndarray, samples: Samples, of: Sequence
     expected = samples.probabilities[positions]
     rows = np.arange(len(positions))
     lost = expected.max(axis=1) - expected[rows, classes]
-    worst = int(lost.argmax())
-    if lost[worst] > TOLERANCE:
+    worst = int(np.nan_to_num(lost, nan=np.inf).argmax())
+    if not lost[worst] <= TOLERANCE:
         file = Path(samples.files[positions[worst]]).name
         names = samples.trained.class_names
         raise ParityError(

@@ -6,6 +6,7 @@ Needs onnxruntime, Pillow and numpy alone. Files become pixels as in training: p
 import argparse
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,33 +19,39 @@ Image.MAX_IMAGE_PIXELS = None  # it counts a JPEG before it is scaled down
 
 def read_image(path, how):
     """The pixels of a file, uint8 (size, size, channels)."""
-    size, mode, background = how["image_size"], "L" if how["channels"] == 1 else "RGB", how["background"]
-    with Image.open(path) as file:
-        file.draft(mode, _inside(file.size, size) if how["resize"] == "pad" else (size, size))
+    square, mode = (how["image_size"],) * 2, "L" if how["channels"] == 1 else "RGB"
+    is_tga = str(path).lower().endswith(".tga")  # its files have no mark: many a broken file would be one
+    with Image.open(path, formats=[name for name in how["formats"] if name != "TGA" or is_tga]) as file:
+        file.draft(mode, _inner_size(file.size, how) if how["resize"] == "pad" else square)
         if file.width * file.height > how["max_pixels"]:
-            raise ValueError(f"{path}: {file.width}x{file.height} pixels are more than {how['max_pixels']}")
-        if file.mode in ("I", "F") or ";16" in file.mode + str(file.tile):
-            raise ValueError(f"{path} has more than 8 bits a value: lit-cnn predict reads it")
+            raise ValueError(f"{file.width}x{file.height} pixels are more than {how['max_pixels']}")
+        if file.mode in ("I", "F") or any(mark in f"{file.mode} {file.tile}" for mark in (";16", "('RGB', 65535)")):
+            raise ValueError("more than 8 bits a value: lit-cnn predict reads it")
         image = ImageOps.exif_transpose(file)
-        if image.has_transparency_data:
+        if image.has_transparency_data and how.get("version") != 1:  # 1: transparent pixels keep their own colours
             image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-            ground = Image.new("RGB", image.size, background)
+            ground = Image.new("RGB", image.size, how["background"])
             ground.paste(image, mask=image.getchannel("A"))
             image = ground if image.getchannel("A").getextrema()[0] < 255 else image
         image = image.convert(mode)
         if how["resize"] == "crop":
-            image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-        elif how["resize"] == "squash":
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
+            image = ImageOps.fit(image, square, Image.Resampling.BILINEAR)
         else:
-            whole = image.resize(_inside(image.size, size), Image.Resampling.BILINEAR)
-            image = Image.new(mode, (size, size), background)
-            image.paste(whole, ((size - whole.width) // 2, (size - whole.height) // 2))
-    return np.asarray(image).reshape(size, size, how["channels"])
+            whole = image.resize(_inner_size(image.size, how), Image.Resampling.BILINEAR)
+            image = Image.new(mode, square, how["background"])
+            image.paste(whole, ((square[0] - whole.width) // 2, (square[1] - whole.height) // 2))
+    return np.asarray(image).reshape(*square, how["channels"])
 
 
-def _inside(sides, size):
-    return tuple(max(1, round(side * size / max(sides))) for side in sides)
+def _inner_size(sides, how):
+    size, longer = how["image_size"], max(sides)
+    return tuple(max(1, round(side * size / longer)) if how["resize"] == "pad" else size for side in sides)
+
+
+def classify(session, image, how):
+    """Probabilities (classes,) for what read_image returns."""
+    image = image if how["layout"] == "nhwc" else image.transpose(2, 0, 1)
+    return session.run(None, {"images": (image if how["dtype"] == "uint8" else image.astype(np.float32) / 255)[None]})[0][0]
 
 
 if __name__ == "__main__":
@@ -52,17 +59,24 @@ if __name__ == "__main__":
     parser.add_argument("--images", type=Path, required=True, help="a folder, or one file")
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     parser.add_argument("--model", type=Path, default=HERE / "model.onnx", help="default: %(default)s")
-    options = parser.parse_args()
+    options, num_unread = parser.parse_args(), 0
     how = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
-    session = onnxruntime.InferenceSession(str(options.model), providers=["CPUExecutionProvider"])
     found = sorted(options.images.rglob("*")) if options.images.is_dir() else [options.images]
     files = [file for file in found if file.is_file() and file.suffix.lower() in how["endings"]]
+    files = [file for file in files if not any(part[0] == "." for part in file.relative_to(options.images).parts)]
+    if not files:
+        parser.error(f"--images: there is no image in {options.images}")
+    session = onnxruntime.InferenceSession(str(options.model), providers=["CPUExecutionProvider"])
     with options.output.open("w", encoding="utf-8", errors="surrogateescape", newline="") as output:
         rows = csv.writer(output, lineterminator="\n")
         rows.writerow(("file", "class", "probability"))
-        for start in range(0, len(files), 64):
-            batch = np.stack([read_image(file, how) for file in files[start : start + 64]])
-            batch = batch if how["layout"] == "nhwc" else batch.transpose(0, 3, 1, 2)
-            batch = batch if how["dtype"] == "uint8" else batch.astype(np.float32) / 255
-            for file, values in zip(files[start:], session.run(None, {"images": batch})[0]):  # noqa: B905
-                rows.writerow((file, how["class_names"][values.argmax()], f"{values.max():.6f}"))
+        for file in files:
+            try:
+                image = read_image(file, how)
+            except Exception as error:  # Pillow's decoders raise errors of many classes
+                print(f"{file} cannot be read: {' '.join(str(error).split())}", file=sys.stderr)
+                num_unread += 1
+                continue
+            values = classify(session, image, how)
+            rows.writerow((file, how["class_names"][values.argmax()], f"{values.max():.6f}"))
+    sys.exit(1 if num_unread else 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -14,9 +15,14 @@ from PIL import Image
 from torch import Tensor
 
 from lit_cnn.analysis.run_images import data_of_run
+from lit_cnn.data.depth import low_bytes_tiles
+from lit_cnn.data.formats import SUFFIXES
 from lit_cnn.data.loader import Images
 from lit_cnn.data.metadata import upright
 from lit_cnn.data.module import ImageDataModule
+from lit_cnn.data.opening import despite_metadata, open_image
+from lit_cnn.data.reading import MAX_PIXELS
+from lit_cnn.export.network import MAX_SIDE
 from lit_cnn.inference.trained import Trained
 from lit_cnn.network.base import evaluating
 from lit_cnn.runs.folder import Run
@@ -53,20 +59,31 @@ class Samples:
                 parts.append(self.trained.classifier(self.trained.preprocess(pixels)).float().softmax(dim=1))
         return torch.cat(parts).numpy(force=True)
 
-    def whole(self, number: int) -> list[tuple[int, Tensor]]:
+    def whole(self, number: int) -> Iterator[tuple[int, Tensor]]:
         """Positions and pixels of the first images, uint8 (1, C, H, W) as large as their files are.
 
         Args:
-            number: At most so many; images of other kinds than grey and colour of 8 bits are left out.
+            number: At most so many. Left out are transparent images, those of other kinds than grey and colour of 8 bits,
+                and those larger than an exported network takes.
         """
-        found = []
-        for position, file in enumerate(self.files[:number]):
-            with Image.open(file) as image:
-                if image.mode in ("L", "RGB") and not image.has_transparency_data:
-                    square = upright(image).convert("L" if self.trained.channels == 1 else "RGB")
-                    pixels = np.array(square).reshape(square.height, square.width, -1)
-                    found.append((position, torch.from_numpy(pixels).permute(2, 0, 1)[None]))
-        return found
+        num_images = 0
+        for position, file in enumerate(self.files):
+            if num_images == number:
+                return
+            pixels = despite_metadata(self._whole, file)
+            if pixels is not None:
+                num_images += 1
+                yield position, pixels
+
+    def _whole(self, file: Path | IO[bytes]) -> Tensor | None:
+        with open_image(file) as image:
+            is_small = image.width * image.height <= MAX_PIXELS and max(image.size) <= MAX_SIDE
+            is_plain = image.mode in ("L", "RGB") and low_bytes_tiles(image) is None and not image.has_transparency_data
+            if not (is_small and is_plain):
+                return None
+            opened = upright(image).convert("L" if self.trained.channels == 1 else "RGB")
+            pixels = np.array(opened).reshape(opened.height, opened.width, -1)
+        return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
     @classmethod
     def of(cls, run: Run, trained: Trained, folder: Path) -> Samples:
@@ -121,7 +138,8 @@ def _place(images: Images, position: int, place: Path) -> Path:
     """A copy of an image's file, or a PNG of an image that is in no file."""
     file = Path(images.name(position))
     if file.is_file():
-        target = place.with_suffix(file.suffix)
+        # The content decides how it is read; the stand-alone script takes files of the usual endings alone.
+        target = place.with_suffix(file.suffix if file.suffix.lower() in SUFFIXES else ".png")
         shutil.copyfile(file, target)
         return target
     pixels = images.fetch(torch.tensor([position]))[0].cpu().permute(1, 2, 0).numpy()

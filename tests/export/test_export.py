@@ -23,8 +23,9 @@ from PIL import Image
 
 import lit_cnn.export.export as exporting
 from lit_cnn.errors import ParityError
-from lit_cnn.export.export import WITHOUT_TORCH, Export
+from lit_cnn.export.export import Export
 from lit_cnn.export.hub import load_hub_files
+from lit_cnn.export.script import WITHOUT_TORCH
 from lit_cnn.inference.trained import load_run
 from lit_cnn.runs.folder import Run
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,13 @@ import pytest
 from PIL import Image
 from untrained import untrained
 
+from lit_cnn.data.earlier_reading import EarlierReading
 from lit_cnn.data.reading import Reading
 from lit_cnn.export.card import describe_preprocessing
-from lit_cnn.export.export import SCRIPT
 from lit_cnn.export.network import ExportedNetwork
+from lit_cnn.export.script import SCRIPT
 
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,9 @@ FILES = {
     "picture.webp": lambda path: picture(50, 40, "RGBA").save(path),
     "picture.tif": lambda path: picture(50, 40).save(path),
     "line.bmp": lambda path: picture(400, 3).save(path),
+    "picture.tga": lambda path: picture(50, 40).save(path),
+    "8_bits.ppm": lambda path: picture(50, 40).save(path),
+    "10_bits.ppm": lambda path: path.write_bytes(b"P6 20 30 1023\n" + np.arange(1800, dtype=">u2").clip(0, 1023).tobytes()),
 }
 
 
@@ -67,20 +74,96 @@ def test_files_become_the_same_pixels(script: dict[str, Any], name: str, tmp_pat
         for resize in ("crop", "squash", "pad"):
             for background in ("white", "black"):
                 reading = Reading(32, channels, resize, background)
-                trained = untrained(channels, reading)
-                how = describe_preprocessing(trained, ExportedNetwork.of(trained))
+                how = preprocessing(reading)
                 expected = reading.read(tmp_path / name).permute(1, 2, 0).numpy()
                 assert np.array_equal(script["read_image"](tmp_path / name, how), expected), (channels, resize, background)
+
+
+@pytest.mark.parametrize("name", ["wide.jpg", "transparent.png", "grey_transparent.png", "keyed.png"])
+def test_runs_of_the_earlier_version_keep_their_pixels(script: dict[str, Any], name: str, tmp_path: Path):
+    FILES[name](tmp_path / name)
+    for channels in (1, 3):
+        reading = EarlierReading(32, channels)
+        expected = reading.read(tmp_path / name).permute(1, 2, 0).numpy()
+        assert np.array_equal(script["read_image"](tmp_path / name, preprocessing(reading)), expected)
+
+
+def preprocessing(reading: Reading | None = None) -> dict[str, Any]:
+    """The content of ``preprocess.json``, as it is read from there."""
+    trained = untrained(3 if reading is None else reading.channels, reading)
+    return json.loads(json.dumps(describe_preprocessing(trained, ExportedNetwork.of(trained))))
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])
 def test_deep_images_are_refused(script: dict[str, Any], mode: str, tmp_path: Path):
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).convert(mode).save(tmp_path / "deep.tif")
-    trained = untrained()
-    how = describe_preprocessing(trained, ExportedNetwork.of(trained))
-    with pytest.raises(ValueError, match=r"deep\.tif has more than 8 bits a value: lit-cnn predict reads it"):
-        script["read_image"](tmp_path / "deep.tif", how)
+    with pytest.raises(ValueError, match=r"^more than 8 bits a value: lit-cnn predict reads it$"):
+        script["read_image"](tmp_path / "deep.tif", preprocessing())
+
+
+def test_colours_of_16_bits_in_a_ppm_are_refused(script: dict[str, Any], tmp_path: Path):
+    (tmp_path / "deep.ppm").write_bytes(b"P6 20 30 65535\n" + np.arange(1800, dtype=">u2").tobytes())
+    with pytest.raises(ValueError, match="more than 8 bits a value"):
+        script["read_image"](tmp_path / "deep.ppm", preprocessing())
+
+
+@pytest.mark.parametrize("content", ["EPS", "TGA"])
+def test_other_formats_are_refused_whatever_the_file_is_called(script: dict[str, Any], content: str, tmp_path: Path):
+    picture(20, 20).save(tmp_path / "picture.jpg", content)
+    with pytest.raises(Image.UnidentifiedImageError):
+        script["read_image"](tmp_path / "picture.jpg", preprocessing())
+
+
+class FakeSession:
+    """Answers with the second class."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def run(self, _: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        assert inputs["images"].shape == (1, 32, 32, 3)
+        assert inputs["images"].dtype == np.uint8
+        return [np.array([[0.25, 0.75, 0.0]], np.float32)]
+
+
+def run_script(folder: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs a copy of the script in this process; the status of its end."""
+    (folder / SCRIPT.name).write_bytes(SCRIPT.read_bytes())
+    (folder / "preprocess.json").write_text(json.dumps(preprocessing()))
+    monkeypatch.setattr(onnxruntime, "InferenceSession", FakeSession)
+    monkeypatch.setattr(sys, "argv", [SCRIPT.name, "--images", str(images), "--output", str(folder / "out.csv")])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(folder / SCRIPT.name), run_name="__main__")
+    return end.value.code
+
+
+def test_files_that_cannot_be_read_are_named_and_the_others_classified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    images = tmp_path / ".images"
+    (images / ".thumbnails").mkdir(parents=True)
+    for name in ("a.png", "c.png", ".thumbnails/a.png"):
+        picture(20, 20).save(images / name)
+    (images / "._a.png").write_bytes(b"of a Mac")
+    assert run_script(tmp_path, images, monkeypatch) == 0
+    (images / "b.png").write_bytes(b"no image")
+    assert run_script(tmp_path, images, monkeypatch) == 1
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = [(Path(row["file"]).name, row["class"], row["probability"]) for row in csv.DictReader(file)]
+    assert rows == [("a.png", "bee", "0.750000"), ("c.png", "bee", "0.750000")]
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{images / 'b.png'} cannot be read: cannot identify image file")
+
+
+def test_no_image_is_an_error_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "empty").mkdir()
+    for images in (tmp_path / "missing", tmp_path / "empty"):
+        assert run_script(tmp_path, images, monkeypatch) == 2
+        assert capsys.readouterr().err.endswith(f"error: --images: there is no image in {images}\n")
+        assert not (tmp_path / "out.csv").exists()
 
 
 def test_it_is_short():
-    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 70
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 82
