@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lit_cnn.export.serve_server import ClassifierServer
     from lit_cnn.export.serve_worker import ClassifierAPI
 
-# Time that a request may wait to be computed, and that open requests get when the server ends, in seconds.
+# Time until a worker takes a request, and that open requests get when the server ends, in seconds.
 SECONDS_TO_WAIT = 30
 SECONDS_TO_END = 1
 

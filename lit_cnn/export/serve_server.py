@@ -23,16 +23,24 @@ SECONDS_TO_ANSWER = 120
 class Unanswered(dict[str, ResponseBufferItem]):
     """The requests that wait for their answers, as LitServe keeps them.
 
-    A request whose answer takes too long is refused. LitServe itself limits only the time until a worker takes it.
+    A request is refused if no worker takes it in time, as when a worker died that had just taken it, or if its answer takes
+    too long.
+
+    Args:
+        seconds_to_wait: Time until a worker takes a request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds_to_wait: float) -> None:
         super().__init__()
+        self._seconds_to_wait = seconds_to_wait
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def __setitem__(self, uid: str, item: ResponseBufferItem) -> None:
         super().__setitem__(uid, item)
-        self._timers[uid] = asyncio.get_running_loop().call_later(SECONDS_TO_ANSWER, _refuse, item)
+        self._refuse_later(uid, item, self._seconds_to_wait, 0)
+
+    def _refuse_later(self, uid: str, item: ResponseBufferItem, seconds: float, waited: float) -> None:
+        self._timers[uid] = asyncio.get_running_loop().call_later(seconds, self._refuse, uid, item, waited + seconds)
 
     def items(self) -> Any:
         """A copy, for LitServe's thread that watches the workers: requests come and go meanwhile."""
@@ -44,10 +52,13 @@ class Unanswered(dict[str, ResponseBufferItem]):
             timer.cancel()
         return super().pop(uid, *default)
 
-
-def _refuse(item: ResponseBufferItem) -> None:
-    if not item.event.is_set():
-        message = f"there is no answer after {SECONDS_TO_ANSWER} seconds: try again later, or send fewer images"
+    def _refuse(self, uid: str, item: ResponseBufferItem, waited: float) -> None:
+        if item.event.is_set():
+            return
+        if item.worker_id is not None and waited < SECONDS_TO_ANSWER:
+            self._refuse_later(uid, item, SECONDS_TO_ANSWER - waited, waited)
+            return
+        message = f"there is no answer after {waited:g} seconds: try again later, or send fewer images"
         item.response = response(Answer({"error": message}, 503)), LitAPIStatus.OK
         item.event.set()
 
@@ -62,7 +73,7 @@ class ClassifierServer(LitServer):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.response_buffer = Unanswered()
+        self.response_buffer = Unanswered(self.timeout)
         # Why no worker is started any more.
         self.failure: str | None = None
         self.when_failed: Callable[[], None] = lambda: None

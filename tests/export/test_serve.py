@@ -13,7 +13,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +103,16 @@ class Server:
         assert match, self.log.read_text(encoding="utf-8")
         self.address = match[1]
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.address, timeout=DEADLINE)
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what a failed test has left."""
+        if self.process.poll() is None:
+            self.end(signal.SIGTERM)
+
+    def ask(self, method: str, path: str, body: Any = None, timeout: float = DEADLINE, **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.address, timeout=timeout)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             response = connection.getresponse()
@@ -152,9 +162,9 @@ def trained(photo_runs: Path) -> Trained:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    started = Server(folder, "--max_mb", "1")
-    yield started
-    status, printed = started.end(signal.SIGTERM)
+    with Server(folder, "--max_mb", "1") as started:
+        yield started
+        status, printed = started.end(signal.SIGTERM)
     assert status == 0
     assert printed == ""  # of all the tests together
 
@@ -242,26 +252,28 @@ def test_clients_that_leave_early_or_talk_nonsense_harm_nobody(server: Server):
 
 @pytest.mark.slow
 def test_a_key_is_asked_for_and_ctrl_c_ends_all_processes_at_once(folder: Path):
-    server = Server(folder, "--api_key", "secret", "--host", "0.0.0.0", "--batch_wait_ms", "5")
-    assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 401
-    status, answer = server.ask("POST", "/predict", **form(IMAGES[0]), X_API_Key="wrong")
-    assert (status, answer.count(b"\n")) == (401, 1)
-    assert server.ask("POST", "/predict", **form(IMAGES[0]), X_API_Key="secret")[0] == 200
-    assert server.ask("GET", "/")[0] == 200
-    assert server.end(signal.SIGINT, group=True) == (130, "")
+    with Server(folder, "--api_key", "secret", "--host", "0.0.0.0", "--batch_wait_ms", "5") as server:
+        assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 401
+        status, answer = server.ask("POST", "/predict", **form(IMAGES[0]), X_API_Key="wrong")
+        assert (status, answer.count(b"\n")) == (401, 1)
+        assert server.ask("POST", "/predict", **form(IMAGES[0]), X_API_Key="secret")[0] == 200
+        assert server.ask("GET", "/")[0] == 200
+        assert server.end(signal.SIGINT, group=True) == (130, "")
 
 
 @pytest.mark.slow
 def test_a_worker_that_dies_is_started_anew_and_ignores_ctrl_c_too(folder: Path):
-    server = Server(folder)
-    process = psutil.Process(server.process.pid)
-    worker = max(process.children(recursive=True), key=lambda child: child.memory_info().rss)
-    worker.kill()
-    worker.wait(DEADLINE)
-    # A request waits for the new worker; the one that the killed worker held is answered with a fault.
-    assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] in (200, 500)
-    assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 200
-    assert server.end(signal.SIGINT, group=True) == (130, "")
+    with Server(folder) as server:
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+        worker = max(processes, key=lambda process: process.memory_info().rss)
+        worker.kill()
+        deadline, statuses = time.monotonic() + DEADLINE, []
+        while 200 not in statuses and time.monotonic() < deadline:
+            with suppress(TimeoutError):  # a request that the dead worker had taken
+                statuses.append(server.ask("POST", "/predict", **form(IMAGES[0]), timeout=5)[0])
+        assert set(statuses) <= {200, 500}
+        assert 200 in statuses
+        assert server.end(signal.SIGINT, group=True) == (130, "")
 
 
 @pytest.mark.slow

@@ -18,21 +18,25 @@ def test_a_request_without_an_answer_is_refused_after_a_while(monkeypatch: pytes
 
     from lit_cnn.export import serve_server
 
-    monkeypatch.setattr(serve_server, "SECONDS_TO_ANSWER", 0.01)
+    monkeypatch.setattr(serve_server, "SECONDS_TO_ANSWER", 0.1)
 
-    async def wait() -> tuple:
-        waiting = serve_server.Unanswered()
-        for uid in ("answered", "late"):
+    async def wait() -> list[tuple]:
+        waiting = serve_server.Unanswered(0.01)
+        for uid in ("answered", "lost", "late"):
             waiting[uid] = ResponseBufferItem(asyncio.Event())
+        waiting["late"].worker_id = 0
         waiting["answered"].response = ("answer", "OK")
         waiting["answered"].event.set()
+        await asyncio.wait_for(waiting["lost"].event.wait(), 10)
+        assert not waiting["late"].event.is_set()
         await asyncio.wait_for(waiting["late"].event.wait(), 10)
-        return waiting.pop("answered").response, waiting.pop("late").response, waiting.pop("late", None)
+        return [waiting.pop(uid).response for uid in ("answered", "lost", "late")]
 
-    answered, (late, status), nothing = asyncio.run(wait())
-    assert (answered, status, nothing) == (("answer", "OK"), "OK", None)
-    assert late.status_code == 503
-    assert "try again later" in json.loads(late.body)["error"]
+    answered, *refused = asyncio.run(wait())
+    assert answered == ("answer", "OK")
+    for (late, status), seconds in zip(refused, ("0.01", "0.1"), strict=True):
+        assert (status, late.status_code) == ("OK", 503)
+        assert f"no answer after {seconds} seconds: try again later" in json.loads(late.body)["error"]
 
 
 def test_a_worker_that_never_loads_the_run_is_started_three_times(monkeypatch: pytest.MonkeyPatch):
