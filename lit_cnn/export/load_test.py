@@ -23,6 +23,7 @@ import psutil
 from lit_cnn.system.memory import format_bytes
 
 BOUNDARY = "lit-cnn-load-test"
+CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 # Probabilities may differ so much between batches of different sizes.
 TOLERANCE = 1e-6
 
@@ -60,8 +61,8 @@ def measure(address: str, images: list[bytes], clients: int, requests: int, api_
     Raises:
         ValueError: If the server does not answer the first requests.
     """
-    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"} | ({"X-API-Key": api_key} if api_key else {})
-    bodies = [_form(image) for image in images]
+    headers = {"Content-Type": CONTENT_TYPE} | ({"X-API-Key": api_key} if api_key else {})
+    bodies = [make_form(("image", "image", image)) for image in images]
     first = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
     expected = []
     for body in bodies:
@@ -101,9 +102,18 @@ def measure(address: str, images: list[bytes], clients: int, requests: int, api_
     return load
 
 
-def _form(image: bytes) -> bytes:
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="image"\r\n\r\n'
-    return head.encode() + image + f"\r\n--{BOUNDARY}--\r\n".encode()
+def make_form(*parts: tuple[str, str | None, bytes]) -> bytes:
+    """The body of a form, of the type :data:`CONTENT_TYPE`.
+
+    Args:
+        parts: Name, file name (None for a value) and content of each field.
+    """
+    body = b""
+    for name, file, content in parts:
+        of_file = "" if file is None else f'; filename="{file}"'
+        body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{of_file}\r\n\r\n'.encode()
+        body += content + b"\r\n"
+    return body + f"--{BOUNDARY}--\r\n".encode()
 
 
 def _ask(connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]) -> tuple[int, dict]:

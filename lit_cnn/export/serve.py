@@ -15,6 +15,7 @@ import re
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,12 @@ from jinja2 import Environment, StrictUndefined
 from lit_cnn.system.text import printable
 
 if TYPE_CHECKING:
-    from litserve import LitServer
     from starlette.responses import Response
 
+    from lit_cnn.export.serve_server import ClassifierServer
     from lit_cnn.export.serve_worker import ClassifierAPI
 
-# Time that a request may wait to be computed, and that open requests get when the server ends, in seconds.
+# Time until a worker takes a request, and that open requests get when the server ends, in seconds.
 SECONDS_TO_WAIT = 30
 SECONDS_TO_END = 1
 
@@ -71,7 +72,7 @@ class Service:
             started: Called with the address once requests are answered.
 
         Raises:
-            ValueError: If the address or the run cannot be used.
+            ValueError: If the address or the run cannot be used, also later when a worker has to load it anew.
             KeyboardInterrupt: After Ctrl-C.
             SystemExit: After SIGTERM, with status 0.
         """
@@ -88,13 +89,16 @@ class Service:
             server.app, log_level="error", access_log=False, server_header=False, ws="none",
             timeout_graceful_shutdown=SECONDS_TO_END,
         )  # fmt: skip
-        with _workers(server, api), listen(self.host, self.port) as place:
+        http = uvicorn.Server(config)
+        server.when_failed = lambda: setattr(http, "should_exit", True)
+        with _workers(server, api), listen(self.host, self.port) as listening:
             host = f"[{self.host}]" if ":" in self.host else self.host
-            started(f"http://{host}:{place.getsockname()[1]}")
-            http = uvicorn.Server(config)
+            started(f"http://{host}:{listening.getsockname()[1]}")
             # Requests that are cut off when the server ends are no faults, which would be printed with their traceback.
             logging.getLogger("uvicorn.error").addFilter(lambda _: not http.should_exit)
-            http.run(sockets=[place])
+            http.run(sockets=[listening])
+        if server.failure is not None:
+            raise ValueError(f"the server has ended, because its run cannot be loaded anew: {server.failure}")
         sys.exit(0)
 
 
@@ -119,18 +123,19 @@ def listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"the server cannot listen at {host}, port {port} ({reason}): choose another --port") from error
 
 
-def _make_server(api: ClassifierAPI, service: Service) -> LitServer:
+def _make_server(api: ClassifierAPI, service: Service) -> ClassifierServer:
     """LitServe's server with our page, our limits and our errors."""
     import litserve
     from starlette.exceptions import HTTPException
     from starlette.responses import Response
 
     from lit_cnn.export.serve_request import Answer, Intake, RefusedError
+    from lit_cnn.export.serve_server import ClassifierServer
     from lit_cnn.export.serve_worker import SILENT, response
 
     litserve.configure_logging(SILENT, stream=sys.stderr)
     logging.getLogger("python_multipart").setLevel(SILENT)  # it warns of forms that are refused
-    server = litserve.LitServer(
+    server = ClassifierServer(
         api,
         accelerator="cpu",  # a worker takes the fastest device itself
         devices=1,
@@ -163,7 +168,7 @@ def _make_server(api: ClassifierAPI, service: Service) -> LitServer:
 
 
 @contextmanager
-def _workers(server: LitServer, api: ClassifierAPI) -> Iterator[None]:
+def _workers(server: ClassifierServer, api: ClassifierAPI) -> Iterator[None]:
     """The processes that compute, loaded; none is left afterwards, whatever ends the server."""
     from litserve.utils import wrap_litserve_start
 
@@ -185,16 +190,18 @@ def _workers(server: LitServer, api: ClassifierAPI) -> Iterator[None]:
             process.join()
 
 
-def _await_workers(server: LitServer, api: ClassifierAPI) -> None:
+def _await_workers(server: ClassifierServer, api: ClassifierAPI) -> None:
     """Waits until a worker has loaded the run.
 
     Raises:
         ValueError: If it cannot be loaded.
     """
-    try:
-        server.verify_worker_status()
-    except RuntimeError as error:
-        raise ValueError(api.problems.get()) from error
+    from litserve.utils import WorkerSetupStatus
+
+    while WorkerSetupStatus.READY not in server.workers_setup_status.values():
+        if problem := api.problem() or server.failure:
+            raise ValueError(problem)
+        time.sleep(0.05)
 
 
 def page(name: str, needs_key: bool) -> tuple[str, str]:
@@ -209,8 +216,8 @@ def page(name: str, needs_key: bool) -> tuple[str, str]:
     html = template.render(name=printable(name), needs_key=needs_key)
     hashes = [
         f"'sha256-{base64.b64encode(hashlib.sha256(block.encode()).digest()).decode()}'"
-        for kind in ("style", "script")
-        for block in re.findall(rf"<{kind}>(.*?)</{kind}>", html, re.DOTALL)
+        for tag in ("style", "script")
+        for block in re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
     ]
     style, script = hashes
     policy = f"default-src 'none'; img-src data: blob:; connect-src 'self'; style-src {style}; script-src {script}"

@@ -6,6 +6,7 @@ Imported only when the extra ``serve`` is known to be installed: classes of LitS
 import hmac
 import logging
 import multiprocessing
+import signal
 import sys
 import time
 import traceback
@@ -18,6 +19,7 @@ from litserve import LitAPI, configure_logging
 from litserve.loops.base import LitLoop
 from litserve.utils import LitAPIStatus, LoopResponseType
 
+from lit_cnn.data.opening import reason
 from lit_cnn.export.serve_request import Answer, Question
 
 # A worker looks so often, in seconds, whether the server is still there.
@@ -76,7 +78,11 @@ class BatchLoop(LitLoop):
     def _answer(self, lit_api: Any, requests: list[tuple[int, str, Question]], transport: Any) -> None:
         try:
             responses = lit_api.predict([question for *_, question in requests])
-        except RuntimeError:  # of torch: a fault of this machine or program, which its owner should see
+        except MemoryError:
+            busy = Answer({"error": "the server has too little memory: try again later, or send fewer images"}, 503)
+            responses = [response(busy)] * len(requests)
+        # RuntimeError of torch, or a fault of this program: its owner should see it, and others are still answered.
+        except Exception:
             traceback.print_exc()
             responses = [response(Answer({"error": "the network cannot compute"}, 500))] * len(requests)
         for (consumer, uid, _), content in zip(requests, responses, strict=True):
@@ -116,19 +122,29 @@ class ClassifierAPI(LitAPI):
 
     def setup(self, device: Any) -> None:
         """Loads the run in a worker, on the fastest device of the machine."""
+        # A terminal sends Ctrl-C to all processes; the server ends the workers itself.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         configure_logging(SILENT, stream=sys.stderr)  # LitServe would print the traceback of what is raised here
+        try:
+            self.answering = self._load()
+        except Exception as error:
+            # OSError or ValueError of the run; of torch and its device also RuntimeError, MemoryError or ImportError.
+            named = reason(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {reason(error)}"
+            self.problems.put(named)
+            raise
+
+    def _load(self) -> Any:
         import torch
 
         from lit_cnn.export.serve_answers import Answering
         from lit_cnn.inference.trained import load_run
 
         torch.set_num_threads(self.threads)
-        try:
-            trained = load_run(self.path)
-        except (OSError, ValueError) as error:
-            self.problems.put(str(error))
-            raise
-        self.answering = Answering(trained, self.max_batch_size, self.threads, _heat_map)
+        return Answering(load_run(self.path), self.max_batch_size, self.threads, _heat_map)
+
+    def problem(self) -> str | None:
+        """Why a worker could not load the run, if one has told; each reason once."""
+        return None if self.problems.empty() else self.problems.get()
 
     def predict(self, questions: list[Question]) -> list[Response]:
         """The responses to several requests."""

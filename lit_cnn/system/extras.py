@@ -9,7 +9,7 @@ EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime", "safetensors"),
     "openvino": ("openvino",),
     "explain": ("captum",),
-    "serve": ("litserve", "multipart"),
+    "serve": ("litserve", "python_multipart"),
     "labels": ("cleanlab",),
     "parquet": ("pyarrow",),
 }

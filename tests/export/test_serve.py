@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
 import os
 import re
+import selectors
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,10 @@ import pytest
 from conftest import Command, run_process
 from PIL import Image
 
-from lit_cnn.export.load_test import measure
+from lit_cnn.export.load_test import CONTENT_TYPE, make_form, measure
 from lit_cnn.export.serve import is_local, listen, page
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.explain import heat_map
+from lit_cnn.inference.trained import Trained, load_run
 
 
 @pytest.mark.parametrize(
@@ -74,8 +79,12 @@ def test_the_page_holds_all_it_needs_and_escapes_names():
     assert "unsafe" not in policy
 
 
+# A server that starts or ends more slowly than this hangs, in seconds.
+DEADLINE = 120
+
+
 class Server:
-    """A server in processes of its own."""
+    """A server of the latest run below ``runs``, in processes of its own."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.log = folder / "server.log"
@@ -85,13 +94,25 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
             )
-        self.line = self.process.stdout.readline()
-        found = re.fullmatch(r"\S+ is served at http://(\S+) \(Ctrl-C ends it\)\n", self.line)
-        assert found, self.log.read_text(encoding="utf-8")
-        self.place = found[1]
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            if not selector.select(DEADLINE):
+                self.process.kill()
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"\S+ is served at http://(\S+) \(Ctrl-C ends it\)\n", line)
+        assert match, self.log.read_text(encoding="utf-8")
+        self.address = match[1]
 
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection(self.place, timeout=60)
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what a failed test has left."""
+        if self.process.poll() is None:
+            self.end(signal.SIGTERM)
+
+    def ask(self, method: str, path: str, body: Any = None, timeout: float = DEADLINE, **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection(self.address, timeout=timeout)
         try:
             connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             response = connection.getresponse()
@@ -103,7 +124,7 @@ class Server:
         """Ends the server; its status, and what it has printed since it began."""
         processes = psutil.Process(self.process.pid).children(recursive=True)
         (os.killpg if group else os.kill)(self.process.pid, by)
-        printed, _ = self.process.communicate(timeout=60)
+        printed, _ = self.process.communicate(timeout=DEADLINE)
         _, left = psutil.wait_procs(processes, timeout=10)
         assert not left
         return self.process.returncode, printed + self.log.read_text(encoding="utf-8")
@@ -115,59 +136,65 @@ def png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-DIGITS = [png(np.random.default_rng(seed).integers(0, 255, (8, 8), dtype=np.uint8)) for seed in range(7)]
+def pixels_of(base64_png: str) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(base64.b64decode(base64_png))))
 
 
-def form(content: bytes, field: str = "image") -> dict[str, Any]:
-    head = f'--xx\r\nContent-Disposition: form-data; name="{field}"; filename="a.png"\r\n\r\n'.encode()
-    return {"body": head + content + b"\r\n--xx--\r\n", "Content_Type": "multipart/form-data; boundary=xx"}
+IMAGES = [png(np.random.default_rng(seed).integers(0, 255, (40, 50, 3), dtype=np.uint8)) for seed in range(7)]
+
+
+def form(content: bytes, field: str = "image", heat_map: bool = False) -> dict[str, Any]:
+    parts = [(field, "a.png", content), *([("heat_map", None, b"true")] if heat_map else [])]
+    return {"body": make_form(*parts), "Content_Type": CONTENT_TYPE}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(photo_runs: Path) -> Path:
+    """The folder that holds the folder of the runs."""
     pytest.importorskip("litserve")
-    place = tmp_path_factory.mktemp("served")
-    options = ["--data.image_size", "28", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"]
-    done = run_process(place, "fit", "--model", "lenet", "--data", "digits", *options)
-    assert done.returncode == 0, done.stderr
-    return place
+    return photo_runs.parent
+
+
+@pytest.fixture(scope="module")
+def trained(photo_runs: Path) -> Trained:
+    return load_run(next(photo_runs.glob("*/*/*")), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Server]:
-    started = Server(folder, "--max_mb", "1")
-    yield started
-    status, printed = started.end(signal.SIGTERM)
+    with Server(folder, "--max_mb", "1") as started:
+        yield started
+        status, printed = started.end(signal.SIGTERM)
     assert status == 0
     assert printed == ""  # of all the tests together
 
 
 @pytest.mark.slow
-def test_many_clients_get_what_predict_gives(server: Server, folder: Path):
-    load = measure(f"http://{server.place}", DIGITS, clients=8, requests=200)
+def test_many_clients_get_what_predict_gives(server: Server, trained: Trained):
+    load = measure(f"http://{server.address}", IMAGES, clients=8, requests=200)
     assert load.problems == []
     assert len(load.milliseconds) == 200
-    (run,) = (path.parent for path in folder.rglob("config.yaml"))
-    trained = load_run(run, device="cpu")
-    for file in DIGITS:
+    for file in IMAGES:
         status, answer = server.ask("POST", "/predict", **form(file))
         expected = trained.predict(Image.open(io.BytesIO(file)))
         assert status == 200
         assert json.loads(answer)["class"] == expected.class_name
         assert dict(json.loads(answer)["top"]) == pytest.approx(dict(expected.top()), abs=1e-6)
-    status, answer = server.ask("POST", "/predict", **form(DIGITS[0]) | {"Accept_Encoding": "identity"})
+    status, answer = server.ask("POST", "/predict", **form(IMAGES[0]) | {"Accept_Encoding": "identity"})
     assert status == 200
 
 
 @pytest.mark.slow
-def test_a_heat_map_is_sent_on_request(server: Server):
-    body = form(DIGITS[0])
-    body["body"] = body["body"].replace(
-        b"--xx--", b'--xx\r\nContent-Disposition: form-data; name="heat_map"\r\n\r\ntrue\r\n--xx--'
-    )
-    status, answer = server.ask("POST", "/predict", **body)
-    assert status == 200
-    assert {"pixels", "heat_map"} < json.loads(answer).keys()
+def test_a_heat_map_is_sent_on_request(server: Server, trained: Trained):
+    for file in IMAGES[:2]:
+        status, body = server.ask("POST", "/predict", **form(file, heat_map=True))
+        assert status == 200
+        answer = json.loads(body)
+        pixels, _ = trained.reading.decode(io.BytesIO(file))
+        np.testing.assert_array_equal(pixels_of(answer["pixels"]), pixels.permute(1, 2, 0))
+        expected = 255 * heat_map(trained, pixels, trained.class_names.index(answer["class"]))
+        assert expected.max() > 0
+        assert np.abs(pixels_of(answer["heat_map"]) - expected).max() <= 1
 
 
 @pytest.mark.slow
@@ -192,10 +219,10 @@ def bomb() -> bytes:
     ("upload", "status"),
     [
         (form(bomb()), 422),
-        (form(DIGITS[0][:50]), 422),
+        (form(IMAGES[0][:50]), 422),
         (form(b"hello"), 422),
         (form(b""), 422),
-        (form(DIGITS[0], "picture"), 400),
+        (form(IMAGES[0], "picture"), 400),
         (form(b"x" * 100_000_000), 413),
         ({"body": b"", "Content_Type": "application/json"}, 400),
         ({"body": b"{nonsense", "Content_Type": "application/json"}, 400),
@@ -210,28 +237,43 @@ def test_a_bad_upload_gets_one_line_and_harms_nobody(server: Server, upload: dic
     assert got == status
     assert list(json.loads(answer)) == ["error"]
     assert answer.count(b"\n") == 1
-    assert server.ask("POST", "/predict", **form(DIGITS[0]))[0] == 200
+    assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 200
 
 
 @pytest.mark.slow
 def test_clients_that_leave_early_or_talk_nonsense_harm_nobody(server: Server):
-    host, port = server.place.split(":")
+    host, port = server.address.split(":")
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\nabc"
     for content in (head, b"nonsense\r\n\r\n", b"\x16\x03\x01\x00"):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(content)
-    assert server.ask("POST", "/predict", **form(DIGITS[0]))[0] == 200
+    assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 200
 
 
 @pytest.mark.slow
 def test_a_key_is_asked_for_and_ctrl_c_ends_all_processes_at_once(folder: Path):
-    server = Server(folder, "--api_key", "secret", "--host", "0.0.0.0", "--batch_wait_ms", "5")
-    assert server.ask("POST", "/predict", **form(DIGITS[0]))[0] == 401
-    status, answer = server.ask("POST", "/predict", **form(DIGITS[0]), X_API_Key="wrong")
-    assert (status, answer.count(b"\n")) == (401, 1)
-    assert server.ask("POST", "/predict", **form(DIGITS[0]), X_API_Key="secret")[0] == 200
-    assert server.ask("GET", "/")[0] == 200
-    assert server.end(signal.SIGINT, group=True) == (130, "")
+    with Server(folder, "--api_key", "secret", "--host", "0.0.0.0", "--batch_wait_ms", "5") as server:
+        assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 401
+        status, answer = server.ask("POST", "/predict", **form(IMAGES[0]), X_API_Key="wrong")
+        assert (status, answer.count(b"\n")) == (401, 1)
+        assert server.ask("POST", "/predict", **form(IMAGES[0]), X_API_Key="secret")[0] == 200
+        assert server.ask("GET", "/")[0] == 200
+        assert server.end(signal.SIGINT, group=True) == (130, "")
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_started_anew_and_ignores_ctrl_c_too(folder: Path):
+    with Server(folder) as server:
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+        worker = max(processes, key=lambda process: process.memory_info().rss)
+        worker.kill()
+        deadline, statuses = time.monotonic() + DEADLINE, []
+        while 200 not in statuses and time.monotonic() < deadline:
+            with suppress(TimeoutError):  # a request that the dead worker had taken
+                statuses.append(server.ask("POST", "/predict", **form(IMAGES[0]), timeout=5)[0])
+        assert set(statuses) <= {200, 500}
+        assert 200 in statuses
+        assert server.end(signal.SIGINT, group=True) == (130, "")
 
 
 @pytest.mark.slow

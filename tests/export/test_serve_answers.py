@@ -11,15 +11,13 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from untrained import untrained
 
-from lit_cnn.data.preprocess import Preprocessing
-from lit_cnn.data.reading import Reading
+from lit_cnn.data.reading import MAX_PIXELS, Reading
 from lit_cnn.export.serve_answers import Answering
 from lit_cnn.export.serve_request import Question
+from lit_cnn.inference.explain import heat_map
 from lit_cnn.inference.trained import Trained
-from lit_cnn.models import LitLeNet
-
-CLASSES = ("ant", "bee", "c\udcff")
 
 
 def brightness(trained: Trained, image: Tensor, target: int) -> np.ndarray:
@@ -30,9 +28,7 @@ def brightness(trained: Trained, image: Tensor, target: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trained() -> Trained:
-    torch.manual_seed(0)
-    preprocessing = Preprocessing(28, (0.5,) * 3, (0.25,) * 3)
-    return Trained(LitLeNet(len(CLASSES), 3).eval(), preprocessing, CLASSES, Reading(32, 3), "photos", "nowhere")
+    return untrained()
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +44,9 @@ def photo(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def bomb() -> bytes:
+def blank(side: int) -> bytes:
     buffer = io.BytesIO()
-    Image.new("1", (9000, 9000)).save(buffer, "PNG")
+    Image.new("1", (side, side)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -83,7 +79,7 @@ def test_probabilities_are_those_of_predict_in_any_company(trained: Trained, ans
         (b"hello", "its content is of no image format that is read"),
         (photo(0)[:99], "truncated"),
         (photo(1)[:300], "Truncated File Read"),
-        (bomb(), "9000×9000 pixels are more than 67,108,864"),
+        (blank(9000), "9000×9000 pixels are more than 67,108,864"),
     ],
     ids=["empty", "text", "truncated PNG", "truncated JPEG", "bomb"],
 )
@@ -109,18 +105,59 @@ def test_a_heat_map_comes_with_the_pixels_that_it_covers(trained: Trained, answe
     assert np.abs(pixels_of(answer.content["heat_map"]) - seen.mean(axis=2)).max() <= 1
 
 
-def test_a_network_without_heat_maps_still_answers(trained: Trained):
+def test_a_heat_map_that_needs_gradients_is_that_of_python(trained: Trained):
+    files = tuple(photo(seed) for seed in range(3))
+    (answer,) = Answering(trained, 8, 1, heat_map).answer([Question(files, False, heat_map=True)])
+    for file, content in zip(files, answer.content, strict=True):
+        expected = heat_map(trained, trained.reading.decode(io.BytesIO(file))[0])
+        assert expected.max() > 0
+        np.testing.assert_array_equal(pixels_of(content["heat_map"]), (255 * expected).round())
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(ValueError("it has no feature map"), "it has no feature map"), (MemoryError(), "MemoryError"), (KeyError("a"), "'a'")],
+    ids=["without feature maps", "memory", "fault"],
+)
+def test_without_a_heat_map_there_is_still_an_answer(trained: Trained, error: Exception, message: str):
     def refuse(*_: object) -> np.ndarray:
-        raise ValueError("it has no feature map")
+        raise error
 
     (answer,) = Answering(trained, 8, 1, refuse).answer([Question((photo(4),), True, heat_map=True)])
     assert answer.status == 200
     assert answer.content["heat_map"] is None
-    assert answer.content["no_heat_map"] == "it has no feature map"
+    assert answer.content["no_heat_map"] == message
 
 
-def test_what_is_not_a_number_is_never_sent(trained: Trained):
-    broken = Trained(LitLeNet(3, 3).eval(), trained.preprocessing, CLASSES, trained.reading, "photos", "nowhere")
+def test_too_little_memory_is_no_fault_of_the_image(answering: Answering, monkeypatch: pytest.MonkeyPatch):
+    def decode(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Reading, "decode", decode)
+    (answer,) = answering.answer([Question((photo(4),), True)])
+    assert answer.status == 503
+    assert "try again later" in answer.content["error"]
+
+
+def test_images_that_are_large_together_are_refused_before_they_are_decoded(
+    answering: Answering, monkeypatch: pytest.MonkeyPatch
+):
+    largest = blank(8192)
+    decoded = []
+
+    def decode(_: Reading, file: io.BytesIO) -> tuple[Tensor, None]:
+        decoded.append(file)
+        return torch.zeros(3, 32, 32, dtype=torch.uint8), None
+
+    monkeypatch.setattr(Reading, "decode", decode)
+    answers = answering.answer([Question((largest,) * 5, False), Question((largest,) * 4, False), Question((b"",), True)])
+    assert [answer.status for answer in answers] == [413, 200, 200]
+    assert f"{5 * MAX_PIXELS:,} pixels together, more than {4 * MAX_PIXELS:,}" in answers[0].content["error"]
+    assert len(decoded) == 5
+
+
+def test_what_is_not_a_number_is_never_sent():
+    broken = untrained()
     with torch.no_grad():
         next(broken.network.parameters()).fill_(float("nan"))
     (answer,) = Answering(broken, 8, 1, brightness).answer([Question((photo(4),), True)])

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from lit_cnn.export import serve_request
+from lit_cnn.export.load_test import CONTENT_TYPE, make_form
 from lit_cnn.export.serve_request import MAX_IMAGES, Answer, Intake, Question, RefusedError
 
 pytest.importorskip("starlette")
@@ -16,12 +17,8 @@ JSON = "application/json"
 
 
 def form(*parts: tuple[str, str | None, bytes]) -> tuple[bytes, str]:
-    """Name, file name and content of the parts of a form; and the type of the whole."""
-    body = b""
-    for name, file, content in parts:
-        of_file = f'; filename="{file}"' if file is not None else ""
-        body += f'--xx\r\nContent-Disposition: form-data; name="{name}"{of_file}\r\n\r\n'.encode() + content + b"\r\n"
-    return body + b"--xx--\r\n", "multipart/form-data; boundary=xx"
+    """A form, and its type."""
+    return make_form(*parts), CONTENT_TYPE
 
 
 def make_request(body: bytes, content_type: str, length: int | None = None, chunk: int = 1000) -> Request:

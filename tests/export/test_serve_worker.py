@@ -60,3 +60,22 @@ def test_a_request_that_has_waited_too_long_is_refused():
     ((consumer, uid, status, response),) = transport.sent
     assert (consumer, uid, status, response.status_code) == (0, "old", "OK", 503)
     assert b"try again later" in response.body
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "printed"),
+    [(RuntimeError("CUDA error"), 500, "CUDA error"), (KeyError("a"), 500, "KeyError"), (MemoryError(), 503, "")],
+    ids=["torch", "program", "memory"],
+)
+def test_a_worker_outlives_its_faults(error: Exception, status: int, printed: str, capsys: pytest.CaptureFixture[str]):
+    pytest.importorskip("litserve")
+    from lit_cnn.export.serve_worker import BatchLoop
+
+    def predict(_: list[Question]) -> None:
+        raise error
+
+    transport = Transport()
+    requests = [(0, uid, Question((b"",), True)) for uid in ("a", "b")]
+    BatchLoop()._answer(SimpleNamespace(predict=predict), requests, transport)
+    assert [(uid, response.status_code) for _, uid, _, response in transport.sent] == [("a", status), ("b", status)]
+    assert printed in capsys.readouterr().err

@@ -21,6 +21,6 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch:
 def test_each_optional_package_is_known():
     extras = test_packaging.PROJECT["optional-dependencies"]
     assert EXTRAS.keys() == extras.keys() - {"dev"}
-    for name, packages in EXTRAS.items():
-        declared = {one.replace("python-", "") for one in test_packaging.names_of(extras[name])}
+    for extra, packages in EXTRAS.items():
+        declared = {name.replace("-", "_") for name in test_packaging.names_of(extras[extra])}
         assert declared == set(packages)
