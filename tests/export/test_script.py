@@ -17,11 +17,12 @@ from PIL.PngImagePlugin import PngInfo
 from untrained import samples_of, untrained
 
 from lit_cnn.errors import ParityError
-from lit_cnn.export.card import write_preprocessing
+from lit_cnn.export.card import describe_preprocessing
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.onnx_file import write_onnx
 from lit_cnn.export.samples import Samples
 from lit_cnn.export.script import SCRIPT, check_script
+from lit_cnn.system.json_files import write_object
 
 Rows = list[tuple[str, str, str]]
 
@@ -140,7 +141,7 @@ def test_the_real_script_leaves_out_what_only_the_run_reads(tmp_path: Path):
     )
     network = ExportedNetwork.of(trained)
     write_onnx(network, 32, 3, tmp_path / "model.onnx", {})
-    write_preprocessing(trained, network, tmp_path / "preprocess.json")
+    write_object(tmp_path / "preprocess.json", describe_preprocessing(trained, network))
     script = Path(shutil.copy(SCRIPT, tmp_path))
     assert check_script(script, samples, folder).as_json() == {"answers": 1, "equal": 1, "unread": 2}
     (folder / "0.png").unlink()
