@@ -87,7 +87,7 @@ class Request:
 
     images: list[Path]
     data_dir: Path | None
-    checkpoint: Path | None
+    checkpoint: Path | str | None
     variant: str | None
     weights: str
     output: Path | None
@@ -110,7 +110,7 @@ class Request:
         from lit_cnn.inference.trained import load_pretrained, load_run
 
         if self.output:
-            _check_replaced(self.output, [*self.images, *([self.checkpoint] if self.checkpoint else [])], self.endings)
+            _check_replaced(self.output, [*self.images, *([Path(self.checkpoint)] if self.checkpoint else [])], self.endings)
         threads = use_threads(self.threads, 1, command)
         if self.variant:
             trained = load_pretrained(self.variant, self.weights)
@@ -164,7 +164,9 @@ def read_request(options: argparse.Namespace, endings: tuple[str, ...] = (".csv"
         raise ValueError("--data_dir is where the paths in a table begin, but --images is no table")
     if options.weights and not options.model:
         raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
-    checkpoint = expand(options.ckpt_path) if options.ckpt_path else None
+    checkpoint: Path | str | None = options.ckpt_path or None
+    if checkpoint and "://" not in checkpoint:  # an address is refused as it was given
+        checkpoint = expand(checkpoint)
     if options.run or options.config:
         checkpoint = find_run(options.run or options.config, expand(options.runs_dir)).path
     variant = find_in_catalogue(options.model)[0] if options.model else None

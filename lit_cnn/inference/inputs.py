@@ -82,7 +82,7 @@ class GivenImages:
     ) -> None:
         self.reading = reading
         self.skip_bad = skip_bad
-        items, self.is_single = _list_images(images)
+        items, self.is_single = _list_images(images, must_exist=not skip_bad)
         names = ["the image"] if self.is_single else [f"images[{i}]" for i in range(len(items))]
         self.items = [self._prepare(item, name) for item, name in zip(items, names, strict=True)]
 
@@ -144,12 +144,12 @@ def _is_file(image: Image.Image) -> TypeGuard[ImageFile]:
     return isinstance(image, (JpegImageFile, TiffImageFile)) or low_bytes_tiles(image) is not None
 
 
-def _list_images(images: Any) -> tuple[list[Any], bool]:
+def _list_images(images: Any, must_exist: bool = True) -> tuple[list[Any], bool]:
     """The images one by one, and whether one image was given alone."""
     if isinstance(images, (str, os.PathLike)):
         path = expand(os.fspath(images))
         if is_table(path):
-            return [file for file, _ in files_in(path)], False
+            return [file for file, _ in files_in(path, must_exist=must_exist)], False
         if path.is_file():
             return [path], True
         if not path.is_dir():

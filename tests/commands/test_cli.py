@@ -41,6 +41,7 @@ def test_a_run_is_a_folder_with_everything(digits_run: tuple[Path, str]):
         "environment.json",
         "metrics.csv",
         "results.json",
+        "confidence.json",
         "data.json",
         "ledger.jsonl",
         "test/confusion_matrix.csv",

@@ -380,3 +380,12 @@ def test_what_does_not_say_how_to_see_images_is_refused(trainer, tmp_path: Path)
         load_run(tmp_path / "plain.ckpt")
     with pytest.raises(ValueError, match="checkpoint='last' is of a run's folder"):
         load_run(tmp_path / "plain.ckpt", checkpoint="last")
+
+
+def test_missing_files_of_a_table_are_skipped(run: Trained, photo: Path):
+    table = photo.with_name("table.csv")
+    table.write_text(f"path\n{photo.name}\nmissing.png\n")
+    with pytest.raises(ValueError, match=r"table\.csv, line 3: there is no file"):
+        run.predict(table)
+    with pytest.warns(UserWarning, match="left out 1 of 2 images: there is no file"):
+        assert len(run.predict(table, on_bad_image="skip")) == 1
