@@ -11,6 +11,10 @@ class DataWarning(UserWarning):
     """Something about a dataset that ``lit-cnn doctor`` reports as a finding."""
 
 
+class OwnValidationError(ValueError):
+    """Validation images are to be drawn, but they are given by hand."""
+
+
 class Interrupted(SystemExit):
     """A signal stopped the training. Ends the program with status 128 + signal number, as shells do.
 

@@ -20,8 +20,6 @@ from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.system.extras import require_extra
 from lit_cnn.system.json_files import read_object
 
-COLUMNS = ("file", "label", "suggested", "probability_of_label", "probability_of_suggested")
-
 
 @dataclass(frozen=True, eq=False)
 class Folds:
@@ -53,11 +51,13 @@ class Folds:
         if len(runs) < 2:
             raise ValueError("label errors need the runs of at least two folds")
         predictions = [run.read_predictions("val") for run in runs]
-        digest, total = _images_of(of)
+        digest, total = known_images(of)
         seen: set[str] = set()
         for run, own in zip(runs, predictions, strict=True):
-            if _images_of(run)[0] != digest:
-                raise ValueError(f"the images of {run.path} are not those of {of.path}: train its folds anew")
+            if known_images(run)[0] != digest:
+                folds, is_own = run.path.parent, run.path.parent.parent == of.path
+                advice = f"remove {folds}, to train its folds anew" if is_own else "give runs on the same images"
+                raise ValueError(f"the images of {run.path} are not those of {of.path}: {advice}")
             if twice := next((name for name in own.images if name in seen), None):
                 raise ValueError(f"{run.path} and another run both predict {twice}: give one run for each fold")
             seen.update(own.images)
@@ -66,8 +66,12 @@ class Folds:
         return cls(tuple(runs), tuple(predictions))
 
 
-def _images_of(run: Run) -> tuple[str, int]:
-    """Digest and number of the training and validation images of a run."""
+def known_images(run: Run) -> tuple[str, int]:
+    """Digest and number of the training and validation images of a run.
+
+    Raises:
+        ValueError: If its manifest cannot be read.
+    """
     manifest = run.path / FILE_NAME
     try:
         content = read_object(manifest)
@@ -117,7 +121,7 @@ def find_label_errors(folds: Folds) -> list[LabelError]:
 
 
 def rows_of(folds: Folds, errors: Sequence[LabelError]) -> Iterator[tuple[str, ...]]:
-    """Rows of a table with :data:`COLUMNS`."""
+    """File, label, suggested class and the probabilities of both, for each error."""
     for error in errors:
         own, position = folds.predictions[error.fold], error.position
         label, suggested = int(own.labels[position]), int(own.predicted[position])

@@ -62,6 +62,27 @@ def data_of_run(run: Run) -> ImageDataModule:
     Raises:
         ValueError: If it is not made by a class of lit_cnn, or its arguments are wrong.
     """
+    manifest = run.path / FILE_NAME
+    with following_run(manifest if manifest.is_file() and Manifest.read(manifest) else None):
+        return _data_of(run)
+
+
+def data_of_fold(run: Run, number: int, fold: int) -> ImageDataModule:
+    """The data module of the training of a fold of a run's images, as they are now; nothing is read yet.
+
+    Args:
+        run: The run.
+        number: Number of folds.
+        fold: Number of the fold, from 0.
+
+    Raises:
+        ValueError: See :func:`data_of_run`.
+    """
+    return _data_of(run, num_folds=number, fold=fold)
+
+
+def _data_of(run: Run, **others: int) -> ImageDataModule:
+    """The data module of a run, with some other arguments."""
     config = read_config(run)
     settings = config.get("data")
     class_path = str(settings.get("class_path")) if isinstance(settings, dict) else ""
@@ -69,13 +90,11 @@ def data_of_run(run: Run) -> ImageDataModule:
     if name not in DATASETS or package.partition(".")[0] != "lit_cnn":
         raise ValueError(f"the images are made by {class_path or 'no class'}, which is none of lit_cnn's in {run.config}")
     cls = getattr(data, name)
-    arguments = dict(settings.get("init_args") or {})
+    arguments = {**(settings.get("init_args") or {}), **others}
     if arguments.get("seed") is None:
         arguments["seed"] = config.get("seed_everything") or 0  # as in training, where it is a variable of the process
-    manifest = run.path / FILE_NAME
     try:
-        with following_run(manifest if manifest.is_file() and Manifest.read(manifest) else None):
-            return cls(**arguments)
+        return cls(**arguments)
     except TypeError as error:
         raise ValueError(f"the data in {run.config} cannot be made ({error})") from error
 

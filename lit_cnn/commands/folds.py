@@ -7,15 +7,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lit_cnn.analysis.run_images import read_config
+from lit_cnn.analysis.label_errors import known_images
+from lit_cnn.analysis.run_images import data_of_fold, read_config
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.fit import Training, carry_out
 from lit_cnn.commands.resuming import RUN_FOLDER
 from lit_cnn.commands.study import as_command, telling_how_to_resume
+from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.sharing import sharing_images
+from lit_cnn.errors import OwnValidationError
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import is_run
 from lit_cnn.system.processes import started_by_a_launcher
+from lit_cnn.weights.sources import is_published
 
 # Folder of the folds in the folder of a run.
 FOLDER = "folds"
@@ -56,7 +60,8 @@ def train_folds(run: Run, number: int) -> list[Run]:
         number: Number of folds.
 
     Raises:
-        ValueError: If a fold of other settings lies there, or a launcher has started this process.
+        ValueError: If a fold of other settings or images lies there, if the recipe or the images do not suit folds, or if a
+            launcher has started this process. No fold is trained then.
         TrainingError: If a training diverges.
     """
     if started_by_a_launcher() or RUN_FOLDER in os.environ:
@@ -64,12 +69,15 @@ def train_folds(run: Run, number: int) -> list[Run]:
             f"folds are trained one after another: start the command alone, without a launcher and {RUN_FOLDER}"
         )
     runs = [Run(run.path / FOLDER / f"{fold + 1}-of-{number}") for fold in range(number)]
+    check_recipe(run)
     for own in runs:
         _check_settings(own, run)
     with sharing_images(), telling_how_to_resume():
+        if not all(map(_is_finished, runs)):
+            _check_images(run, number)
         for fold, own in enumerate(runs):
             title = f"fold {fold + 1} of {number}"
-            if "seconds" in own.read_results():
+            if _is_finished(own):
                 print(f"{title}: finished already, {own.path}", flush=True)
                 continue
             print(f"\n{title}", flush=True)
@@ -90,10 +98,61 @@ def _train(own: Run, config: Path, number: int, fold: int) -> None:
     gc.collect()  # the network and its images on a GPU
 
 
+def check_recipe(run: Run) -> None:
+    """Refuses a recipe whose folds would not tell label errors.
+
+    Raises:
+        ValueError: If its weights may have seen the images, or only a part of the validation images is looked at.
+    """
+    config = read_config(run)
+    if weights := own_weights(run):
+        raise ValueError(
+            f"{run.path} started from {weights}, which may have been trained on the images of the folds: "
+            "name a run that started from random weights or from torchvision's"
+        )
+    trainer = config.get("trainer") or {}
+    limit, overfit = trainer.get("limit_val_batches"), trainer.get("overfit_batches")
+    if limit is not None and not (isinstance(limit, float) and limit == 1):  # the number 1 is one batch
+        raise ValueError(f"{run.path} has trainer.limit_val_batches={limit}: folds need answers for all validation images")
+    if overfit:
+        raise ValueError(f"{run.path} has trainer.overfit_batches={overfit}: folds need trainings on all images")
+
+
+def own_weights(run: Run) -> str | None:
+    """The weights that a run started from, if they are of a run or a file; None for random ones and torchvision's."""
+    arguments = (read_config(run).get("model") or {}).get("init_args") or {}
+    weights, variant = arguments.get("weights"), arguments.get("variant")
+    return None if weights is None or is_published(str(weights), variant) else str(weights)
+
+
+def _is_finished(own: Run) -> bool:
+    return "seconds" in own.read_results()
+
+
 def _check_settings(own: Run, run: Run) -> None:
-    """Refuses a fold that was trained with other settings than the run."""
-    if is_run(own.path) and _settings_of(own) != _settings_of(run):
+    """Refuses a fold that was trained with other settings or images than the run."""
+    if not is_run(own.path):
+        return
+    if _settings_of(own) != _settings_of(run):
         raise ValueError(f"{own.path} was trained with other settings than {run.path}: remove it, to train it anew")
+    if (own.path / FILE_NAME).is_file() and known_images(own)[0] != known_images(run)[0]:
+        raise ValueError(f"the images of {own.path} are not those of {run.path}: remove it, to train it anew")
+
+
+def _check_images(run: Run, number: int) -> None:
+    """Refuses images that cannot be divided into folds, or that are not those of the run any more."""
+    module = data_of_fold(run, number, 0)
+    try:
+        digest = module.digest
+    except OwnValidationError as error:
+        raise ValueError(
+            f"the images of {run.path} have a validation set of their own, and folds are drawn from training images: "
+            "move its images into the training images, and train a run on them"
+        ) from error
+    except (OSError, RuntimeError) as error:  # as torchvision names missing files
+        raise ValueError(f"the images of {module.name} are not there ({' '.join(str(error).split())})") from error
+    if digest != known_images(run)[0]:
+        raise ValueError(f"{module.name} has other images now than {run.path}: train a run on them, and name it")
 
 
 def _settings_of(run: Run) -> dict[str, Any]:

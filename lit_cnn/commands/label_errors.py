@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import csv
+from pathlib import Path
 
 from lit_cnn.commands.messages import OneLineParser, quiet
-from lit_cnn.commands.output import check_output, check_page, open_output, write_page
-from lit_cnn.runs.search import find_run
+from lit_cnn.commands.output import check_output, check_page, is_replaced, open_output, write_page
+from lit_cnn.commands.resuming import warn
+from lit_cnn.runs.search import find_run, is_run
 from lit_cnn.system.extras import require_extra
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
 
 FILE_NAME = "label_errors.html"
+COLUMNS = ("file", "label", "suggested", "probability_of_label", "probability_of_suggested")
 MAX_FOLDS = 20
 MAX_IMAGES = 1000
 EPILOG = """
@@ -45,6 +48,23 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_outputs(page: Path, table: Path) -> None:
+    """Refuses to replace a file that is no page and no table of this command.
+
+    Raises:
+        ValueError: See :func:`~lit_cnn.commands.output.check_page`.
+    """
+    check_page(page)
+    check_output(table)
+    if page.name != FILE_NAME and is_run(page.resolve().parent):
+        raise ValueError(f"--output {page} is in the folder of a run, among its own files: name another folder")
+    if is_replaced(table) and table.exists():
+        with table.open(encoding="utf-8", errors="replace") as file:
+            header = file.readline()
+            if header and header.rstrip("\n") != ",".join(COLUMNS):
+                raise ValueError(f"{table} is another table, which would be replaced: give another --output")
+
+
 def main(arguments: list[str]) -> int:
     """Runs ``lit-cnn label-errors`` and returns the exit status."""
     options = make_parser().parse_args(arguments[1:])
@@ -60,15 +80,17 @@ def main(arguments: list[str]) -> int:
     run = find_run(options.run, expand(options.runs_dir))
     output = run.path / FILE_NAME if options.output is None else expand(options.output)
     table = output.with_suffix(".csv")
-    check_page(output)
-    check_output(table)
+    _check_outputs(output, table)
     finished = [find_run(path, expand(options.runs_dir)) for path in options.finished or ()]
     require_extra("labels", "lit-cnn label-errors")
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
-    from lit_cnn.analysis.label_errors import COLUMNS, Folds, find_label_errors, rows_of, write_label_errors
-    from lit_cnn.commands.folds import train_folds
+    from lit_cnn.analysis.label_errors import Folds, find_label_errors, rows_of, write_label_errors
+    from lit_cnn.commands.folds import own_weights, train_folds
 
+    for own in finished:
+        if weights := own_weights(own):
+            warn(f"{own.path} started from {weights}: its answers are of use only if these were not trained on its images")
     folds = Folds.read(finished or train_folds(run, number), run)
     errors = find_label_errors(folds)
     with open_output(table) as file:

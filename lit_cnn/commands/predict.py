@@ -55,7 +55,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--calibrated",
         action="store_true",
-        help="probabilities at the temperature of the run, and the column set_90: classes of which one is true in 90 %%",
+        help="probabilities at the temperature of the run, and the column set_90: classes of which one is true in 90 %% "
+        "of the validation images, on which the checkpoint was chosen too",
     )
     return parser
 

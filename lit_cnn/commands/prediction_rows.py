@@ -32,7 +32,7 @@ class PredictionRows:
         has_sets: Whether there is a column with the prediction set of each image, whose names :data:`BETWEEN` separates.
 
     Raises:
-        ValueError: If a number is out of range, or a class has the name :data:`UNSURE`.
+        ValueError: If a number is out of range, or a class has the name :data:`UNSURE`, or :data:`BETWEEN` in its name.
     """
 
     class_names: tuple[str, ...]
@@ -47,6 +47,11 @@ class PredictionRows:
             raise ValueError(
                 f"the network has a class {UNSURE}, which --min_confidence would not tell from doubt: "
                 "leave it out, and compare the column probability"
+            )
+        if self.has_sets and (joined := next((name for name in self.class_names if BETWEEN in name), None)):
+            raise ValueError(
+                f"the class {joined!r} has {BETWEEN!r} in its name, which separates the classes in the column set_90: "
+                "leave out --calibrated"
             )
 
     def columns(self) -> list[Column]:

@@ -18,6 +18,7 @@ from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, 
 from lit_cnn.data.manifest import Entry, Manifest, first
 from lit_cnn.data.match import Found, Match, match
 from lit_cnn.data.splits import SPLITS, Split
+from lit_cnn.errors import OwnValidationError
 
 # The manifest of the run that new datasets of files follow, see following_run().
 run_manifest: ContextVar[Path | None] = ContextVar("run_manifest", default=None)
@@ -181,7 +182,9 @@ class Contents:
         if empty := [name for name in classes_of(listing.images) if name not in names]:
             raise ValueError(f"no image of the class {empty[0]} can be decoded")
         if "val" in listing.own and wanted.drawing.num_folds is not None:
-            raise ValueError("num_folds draws the validation images, but there is a validation set: remove one of the two")
+            raise OwnValidationError(
+                "num_folds draws the validation images, but there is a validation set: remove one of the two"
+            )
         drawing = replace(
             wanted.drawing,
             test_fraction=None if "test" in listing.own else wanted.drawing.test_fraction,

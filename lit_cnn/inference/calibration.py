@@ -74,13 +74,13 @@ def _bins_of(confidences: np.ndarray, num_bins: int) -> np.ndarray:
 
 
 def error_interval(probabilities: np.ndarray, labels: np.ndarray, num_bins: int = NUM_BINS) -> Interval:
-    """The expected calibration error with its 95 % interval.
+    """The expected calibration error with an approximate 95 % interval.
 
     With few images the error of each bin is partly chance, and the sum of their sizes is too large. Resampling adds the same
     chance once more, which shows how much it is. So the interval is the basic one of the bootstrap, 2 e − q for the
     quantiles q of the resampled errors. It is widened to contain the error e itself. It begins at 0 if a network whose
-    probabilities are true has such an error by chance in more than 5 % of samples. In simulations with 180 to 6,000 images,
-    it contained the true error in 85 to 99 % of samples.
+    probabilities are true has such an error by chance in more than 5 % of samples. It covers less than it is named:
+    in simulations with 180 to 6,000 images, it contained the true error in 85 to 99 % of samples.
 
     Source: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 5.2; for calibration errors, Kumar,
     Liang and Ma 2019, arXiv:1909.10155; the chance of a true network, Bröcker and Smith 2007, Weather and Forecasting 22.

@@ -12,7 +12,7 @@ import numpy as np
 from lit_cnn.inference.calibration import error_interval
 from lit_cnn.inference.conformal import conformal_sets, conformal_threshold
 from lit_cnn.inference.interval import Interval, exact_share
-from lit_cnn.inference.selective import Threshold, area, find_threshold, least_images, risks
+from lit_cnn.inference.selective import Threshold, area, candidates, find_threshold, least_images, risks
 from lit_cnn.inference.temperature import cross_fit, fit_temperature, log_loss, softmax
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions
@@ -169,7 +169,7 @@ def assess(logits: np.ndarray, labels: np.ndarray) -> Confidence:
         error_interval(after, labels),
         area(risks(after.max(axis=1), correct)),
         None if threshold is None else _describe_sure(threshold, accepted, correct),
-        "" if threshold else _why_none(number),
+        "" if threshold else _why_none(calibrated.max(axis=1), correct),
         tuple(
             _describe_sets(level, conformal_threshold(calibrated[images, labels], level), of_level, labels)
             for level, of_level in sets.items()
@@ -183,11 +183,14 @@ def _describe_sure(threshold: Threshold, accepted: np.ndarray, correct: np.ndarr
     return Sure(threshold, exact_share(number, len(correct)), accuracy)
 
 
-def _why_none(number: int) -> str:
-    least = least_images(WANTED_ACCURACY)
+def _why_none(confidences: np.ndarray, correct: np.ndarray) -> str:
+    number, least = len(correct), least_images(WANTED_ACCURACY)
     if number < least:
         return f"there are {number:,} validation images, and at least {least:,} are needed to show it"
-    return f"even among the {least:,} surest validation images, too many are not recognised"
+    tried = [one for one in candidates(confidences, correct, WANTED_ACCURACY) if one.num_accepted >= least]
+    surest = min(tried, key=lambda one: one.num_accepted)  # equally sure images are accepted together
+    shares = f"{surest.num_accepted:,} surest validation images, {surest.num_right:,}"
+    return f"of the {shares} are recognised, too few to show it"
 
 
 def _describe_sets(level: float, threshold: float, sets: np.ndarray, labels: np.ndarray) -> SetsAt:

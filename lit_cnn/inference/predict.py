@@ -25,7 +25,8 @@ class Prediction:
     Args:
         class_names: Name of each output of the network.
         values: Probability of each, a float32 array (num_classes,) that cannot be written to.
-        logits: Of which ``values`` are the softmax, likewise. After test-time augmentation, logarithms of ``values``.
+        logits: Outputs of the network, likewise. ``values`` are their softmax, of a calibrated prediction at the temperature
+            of the run. After test-time augmentation, logarithms of ``values``.
         file: The image, if it was given as a file.
         likely: Of a calibrated prediction, the classes of its prediction set at 90 %, the likeliest first; else None.
     """

@@ -6,6 +6,7 @@ Source: Geifman and El-Yaniv 2017, arXiv:1705.08500, "Selective classification f
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,11 @@ def find_threshold(confidences: np.ndarray, correct: np.ndarray, accuracy: float
     Returns:
         The threshold; None if no candidate has shown the accuracy.
     """
+    return next((found for found in candidates(confidences, correct, accuracy) if found.low >= accuracy), None)
+
+
+def candidates(confidences: np.ndarray, correct: np.ndarray, accuracy: float) -> Iterator[Threshold]:
+    """The thresholds that :func:`find_threshold` tries, from the smallest; none for too few images."""
     least = least_images(accuracy)
     descending = np.sort(confidences)[::-1]
     for rank in np.linspace(len(confidences), least, NUM_CANDIDATES).round().astype(int) if len(correct) >= least else ():
@@ -84,6 +90,4 @@ def find_threshold(confidences: np.ndarray, correct: np.ndarray, accuracy: float
         accepted = confidences > confidence
         num_accepted, num_right = int(accepted.sum()), int(correct[accepted].sum())
         low = exact_lower_bound(num_right, num_accepted, ALPHA / NUM_CANDIDATES)
-        if low >= accuracy:
-            return Threshold(confidence, num_accepted, num_right, low)
-    return None
+        yield Threshold(confidence, num_accepted, num_right, low)

@@ -19,6 +19,8 @@ from lit_cnn.system.paths import expand
 StateDict = dict[str, Tensor]
 # Prefixes of names that wrappers add in training.
 PREFIXES = ("module.", "_orig_mod.", "network.")
+# Endings of files with weights.
+SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,23 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
     if path.is_file():
         published = _published_as(path.name, variant)
         return replace(published, state_dict=_read(path).state_dict) if published else _read(path)
-    if path.suffix in (".pt", ".pth", ".ckpt", ".safetensors") or len(path.parts) > 1:
+    if path.suffix in SUFFIXES or len(path.parts) > 1:
         raise ValueError(f"weights: there is no file or run folder {name}")
     return _of_torchvision(name, variant)
+
+
+def is_published(name: str, variant: str | None = None) -> bool:
+    """Whether weights are torchvision's, by name or as a file, and so of ImageNet; takes other words as for those of a user.
+
+    Args:
+        name: See :func:`find_weights`.
+        variant: The variant of the network.
+    """
+    path = expand(name)
+    if path.is_dir() or name == "latest":
+        return False
+    is_file = path.is_file() or path.suffix in SUFFIXES or len(path.parts) > 1
+    return not is_file or _published_as(path.name, variant) is not None
 
 
 def _read(path: Path) -> Weights:

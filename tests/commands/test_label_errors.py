@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import Command, write_photos
 from fake_runs import write_run
 from html_pages import check_page
 from PIL import Image
 
+from lit_cnn.commands.folds import check_recipe
 from lit_cnn.data.digits import Digits
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions
@@ -65,6 +66,7 @@ def test_doubted_labels_are_listed_and_shown(lit_cnn: Command, folds: list[Run],
     page = check_page((tmp_path / "errors.html").read_text(encoding="utf-8"))
     assert page.tags.count("img") == len(rows)
     assert "rather" in page.text
+    assert "The checkpoint of each was chosen by its score on the part that it left out" in page.text
     assert not folds[0].ledger.entries()
 
 
@@ -103,6 +105,92 @@ def test_nonsense_is_refused_in_a_line(lit_cnn: Command, folds: list[Run], optio
     assert result.returncode == 2
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model.weights": "runs/digits/earlier"}, "started from runs/digits/earlier, which may have been trained on"),
+        ({"model.weights": "latest"}, "started from latest, which may"),
+        ({"model.weights": "own.pt"}, "started from own.pt, which may"),
+        ({"trainer.limit_val_batches": 1}, "trainer.limit_val_batches=1"),
+        ({"trainer.limit_val_batches": 0.5}, "trainer.limit_val_batches=0.5"),
+        ({"trainer.overfit_batches": 2}, "trainer.overfit_batches=2"),
+        ({}, "digits has other images now than"),  # the run's digest is not that of digits
+    ],
+)
+def test_a_recipe_that_folds_cannot_use_is_refused_before_the_first(
+    lit_cnn: Command, tmp_path: Path, settings: dict[str, object], message: str
+):
+    pytest.importorskip("cleanlab")
+    run = write_run(tmp_path / "run", settings=settings)
+    result = lit_cnn("label-errors", "--run", run.path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (run.path / "folds").exists()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"model.weights": None},
+        {"model.variant": "alexnet", "model.weights": "IMAGENET1K_V1"},
+        {"model.variant": "alexnet", "model.weights": "downloads/alexnet-owt-7be5be79.pth"},
+        {"trainer.limit_val_batches": 1.0, "trainer.overfit_batches": 0.0},
+    ],
+)
+def test_other_recipes_suit_folds(tmp_path: Path, settings: dict[str, object]):
+    check_recipe(write_run(tmp_path / "run", settings=settings))
+
+
+def test_images_with_a_validation_folder_are_refused_before_the_first_fold(lit_cnn: Command, tmp_path: Path):
+    pytest.importorskip("cleanlab")
+    for split, number in (("train", 6), ("val", 2), ("test", 2)):
+        write_photos(tmp_path / "photos" / split, ("ant", "bee"), number)
+    data = {"class_path": "lit_cnn.ImageFolder", "init_args": {"data_dir": str(tmp_path / "photos"), "image_size": 28}}
+    run = write_run(tmp_path / "run", settings={"data": data})
+    result = lit_cnn("label-errors", "--run", run.path)
+    assert result.returncode == 2
+    assert "have a validation set of their own" in result.stderr
+    assert "num_folds" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_fold_of_other_images_is_refused_before_the_next(lit_cnn: Command, tmp_path: Path):
+    pytest.importorskip("cleanlab")
+    run = write_run(tmp_path / "run")
+    own = write_run(run.path / "folds" / "2-of-5", data={"digest": "0" * 32})
+    result = lit_cnn("label-errors", "--run", run.path)
+    assert result.returncode == 2
+    assert f"the images of {own.path} are not those of {run.path}: remove it" in result.stderr
+
+
+def test_weights_of_given_folds_are_warned_about(lit_cnn: Command, tmp_path: Path):
+    pytest.importorskip("cleanlab")
+    run = write_run(tmp_path / "run", settings={"model.weights": "own.pt"})
+    result = lit_cnn("label-errors", "--run", run.path, "--from", run.path)
+    assert f"warning: {run.path} started from own.pt" in result.stderr
+
+
+def test_only_tables_of_its_own_are_replaced(lit_cnn: Command, folds: list[Run], tmp_path: Path):
+    pytest.importorskip("cleanlab")
+    photos = tmp_path / "photos.csv"
+    photos.write_text("file,label\na.png,ant\n", encoding="utf-8")
+    options = "--run", folds[0].path, "--from", *paths(folds), "--num_images", "0", "--output"
+    result = lit_cnn("label-errors", *options, "photos.html")
+    assert result.returncode == 2
+    assert "photos.csv is another table" in result.stderr
+    assert photos.read_text(encoding="utf-8") == "file,label\na.png,ant\n"
+    for _ in range(2):
+        assert lit_cnn("label-errors", *options, "errors.html").returncode == 0
+
+
+def test_files_of_a_run_are_not_replaced(lit_cnn: Command, folds: list[Run]):
+    result = lit_cnn("label-errors", "--run", folds[0].path, "--output", folds[0].path / "report.html")
+    assert result.returncode == 2
+    assert "report.html is in the folder of a run" in result.stderr
 
 
 def write_digits(folder: Path, share: float) -> set[str]:

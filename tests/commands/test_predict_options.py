@@ -76,6 +76,12 @@ def test_a_class_of_low_probability_is_unsure(classify: Command):
     assert "no accuracy: all 9 images with a label are unsure" in all_unsure.stderr
 
 
+def test_a_class_with_the_separator_of_sets_in_its_name_is_refused():
+    assert PredictionRows(("ant", "bee | wasp")).columns()
+    with pytest.raises(ValueError, match=r"'bee \| wasp' has ' \| ' in its name, .*: leave out --calibrated"):
+        PredictionRows(("ant", "bee | wasp"), has_sets=True)
+
+
 def test_a_class_that_is_called_unsure_is_refused():
     assert PredictionRows(("sure", "unsure")).columns()
     with pytest.raises(ValueError, match="the network has a class unsure"):

@@ -34,16 +34,17 @@ def test_no_image_has_no_error():
     assert found.counts.sum() == 0
 
 
-def test_the_interval_of_the_error_contains_the_true_one():
+@pytest.mark.parametrize(("shift", "least"), [(0.15, 22), (0.08, 20)])  # of 25; 85 % are 21.25, and chance is more
+def test_the_interval_of_the_error_contains_the_true_one(shift: float, least: int):
     random = np.random.default_rng(0)
     covered = 0
-    for _ in range(25):  # a network that is right in c − 0.15 of the answers of confidence c
+    for _ in range(25):  # a network that is right in c − shift of the answers of confidence c
         confidences = 0.6 + 0.4 * random.random(400)
-        labels = (random.random(400) > confidences - 0.15).astype(int)
+        labels = (random.random(400) > confidences - shift).astype(int)
         found = error_interval(np.stack([confidences, 1 - confidences], axis=1), labels)
         assert found.low <= found.value <= found.high
-        covered += found.low <= 0.15 <= found.high
-    assert covered >= 22
+        covered += found.low <= shift <= found.high
+    assert covered >= least
 
 
 def test_a_calibrated_network_may_have_no_error():

@@ -65,6 +65,14 @@ def test_too_few_images_for_99_percent_have_a_reason():
     assert found.reason == "there are 400 validation images, and at least 597 are needed to show it"
 
 
+def test_equally_sure_images_are_counted_together():
+    labels = np.arange(1000) % 2
+    answers = np.where(np.arange(1000) < 30, 1 - labels, labels)
+    found = assess(8 * np.eye(2, dtype=np.float32)[answers], labels)
+    assert found.sure is None
+    assert found.reason == "of the 1,000 surest validation images, 970 are recognised, too few to show it"
+
+
 def test_calibrated_probabilities_of_one_image_and_of_many():
     logits, labels = draw(400)
     found = assess(logits, labels)
