@@ -170,7 +170,14 @@ def side_by_side(image: np.ndarray, panels: Sequence[np.ndarray]) -> np.ndarray:
     return sheet
 
 
-def write_sheet(title: str, subtitle: str, images: Sequence[Explained], num_left_out: int = 0) -> str:
+def write_sheet(
+    title: str,
+    subtitle: str,
+    images: Sequence[Explained],
+    num_left_out: int = 0,
+    generator: str = "lit-cnn",
+    pictures: Sequence[str] = (),
+) -> str:
     """The page with all images.
 
     Args:
@@ -178,7 +185,16 @@ def write_sheet(title: str, subtitle: str, images: Sequence[Explained], num_left
         subtitle: What was explained.
         images: The images, in order.
         num_left_out: Images that are not shown.
+        generator: The program that writes the page, which its head names.
+        pictures: Names of the files that belong to the page, which its head names.
     """
     return page.render(
-        "explain.html", title=title, subtitle=subtitle, images=images, num_left_out=num_left_out, size=SHOWN_SIZE
+        "explain.html",
+        title=title,
+        subtitle=subtitle,
+        images=images,
+        num_left_out=num_left_out,
+        size=SHOWN_SIZE,
+        generator=generator,
+        pictures=pictures,
     )

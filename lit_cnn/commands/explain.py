@@ -6,18 +6,18 @@ import argparse
 import glob
 import itertools
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lit_cnn.commands.explained_folder import GENERATOR, PAGE, check_folder, new_content, picture_name
 from lit_cnn.commands.image_progress import BadImages, each_batch
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.output import write_page
 from lit_cnn.commands.resuming import warn
 from lit_cnn.network.catalogue import find_in_catalogue
 from lit_cnn.network.names import nearest
-from lit_cnn.runs.search import find_run, is_run
+from lit_cnn.runs.search import find_run
 from lit_cnn.system.extras import require_extra
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
@@ -36,10 +36,7 @@ HEAT_MAPS = ("cam", "gradcam", "layercam", "occlusion", "ig")
 METHODS = (*HEAT_MAPS, "features", "receptive_field")
 WITH_LAYER = ("gradcam", "layercam", "features", "receptive_field")
 NEEDS_CAPTUM = ("occlusion", "ig")
-PAGE = "index.html"
 NUM_CLASSES = 3  # likeliest classes that are shown
-# A picture that this command wrote.
-PICTURE = re.compile(rf"\d{{4,}}-.*-({'|'.join(METHODS)})\.png")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -71,7 +68,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--layer", help=f"layer for {', '.join(WITH_LAYER)} (default: the last with several places)")
     parser.add_argument("--output", default="explanations", help="folder to write into (default: %(default)s)")
     parser.add_argument(
-        "--num_images", type=int, default=24, help="so many of the images, the first; 0 for all (default: %(default)s)"
+        "--num_images",
+        type=int,
+        default=24,
+        help="so many of the images, the first; 0 for all: the page holds each, about 0.5 MB of memory for an image and "
+        "method (default: %(default)s)",
     )
     parser.add_argument("--batch_size", type=int, default=16, help="images at a time (default: %(default)s)")
     parser.add_argument(
@@ -110,7 +111,7 @@ def main(arguments: list[str]) -> int:
         if not path.exists() and not glob.has_magic(str(path)):
             raise ValueError(f"there is no file or folder {path}")
     output = expand(options.output)
-    _check_folder(output, paths)
+    check_folder(output, paths)
     variant = find_in_catalogue(options.model)[0] if options.model else None
     checkpoint = find_run(options.run, expand(options.runs_dir)).path if options.run else options.ckpt_path
 
@@ -127,47 +128,23 @@ def main(arguments: list[str]) -> int:
     assert source.count is not None  # nothing is piped in
     num_taken = min(source.count, options.num_images or source.count)
     given = GivenFiles(list(itertools.islice(source, num_taken)), trained.reading, skips)
-    output.mkdir(parents=True, exist_ok=True)
-    _remove_earlier(output)
     bad = BadImages()
     batches = _explained_batches(trained, given, methods, target, options.layer, options.batch_size)
     explained: list[Explained] = []
-    for batch in each_batch(batches, "explaining", num_taken, bad):
-        for listed, one in batch:
-            _write_pictures(one, len(explained), listed.path, output)
-            explained.append(one)
-    bad.end(len(explained))
+    pictures: list[str] = []
     num_left_out = source.count - num_taken
     title = f"What {options.model or Path(str(checkpoint)).name} sees"
-    write_page(output / PAGE, write_sheet(title, repr(trained), explained, num_left_out))
+    with new_content(output) as folder:
+        for batch in each_batch(batches, "explaining", num_taken, bad):
+            for listed, one in batch:
+                pictures += _write_pictures(one, len(explained), listed.path, folder)
+                explained.append(one)
+        bad.end(len(explained))
+        write_page(folder / PAGE, write_sheet(title, repr(trained), explained, num_left_out, GENERATOR, pictures))
     if num_left_out:
         warn(f"explained {len(explained):,} of {source.count:,} images: --num_images takes more")
     print(output / PAGE)
     return 0
-
-
-def _check_folder(output: Path, images: Sequence[Path]) -> None:
-    """Refuses a folder that holds other files than those of this command."""
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"--output {output} is a file: name a folder")
-    place = Path(os.path.realpath(output))
-    if run := next((folder for folder in (place, *place.parents) if is_run(folder)), None):
-        raise ValueError(f"--output {output} is in the folder of the run {run}: name a folder elsewhere")
-    # Pictures of an earlier call may be given as images, but would be removed.
-    if any(place in Path(os.path.realpath(path)).parents or place == Path(os.path.realpath(path)) for path in images):
-        raise ValueError(f"--output {output} holds the images: name another folder")
-    if output.is_dir() and (other := sorted(file.name for file in output.iterdir() if not _is_ours(file))):
-        raise ValueError(f"--output {output} holds other files, for example {other[0]}: name an empty folder, or a new one")
-
-
-def _is_ours(file: Path) -> bool:
-    return file.is_file() and (file.name == PAGE or PICTURE.fullmatch(file.name) is not None)
-
-
-def _remove_earlier(output: Path) -> None:
-    for file in output.iterdir():
-        if _is_ours(file):
-            file.unlink()
 
 
 def _class_number(name: str, class_names: Sequence[str]) -> int:
@@ -224,16 +201,16 @@ def _explain(
         yield Explained(name, list(zip(likeliest, values.tolist(), strict=True)), image, found)
 
 
-def _write_pictures(explained: Explained, position: int, file: Path, output: Path) -> None:
-    """Writes a picture for each method."""
+def _write_pictures(explained: Explained, position: int, file: Path, folder: Path) -> list[str]:
+    """Writes a picture for each method, and gives their names."""
     from PIL import Image
 
     from lit_cnn.analysis.explanations import side_by_side
 
-    stem = re.sub(r"[^\w.-]", "_", file.stem)[:80]
-    for one in explained.found:
-        picture = Image.fromarray(side_by_side(explained.image, one.panels))
-        picture.save(output / f"{position:04d}-{stem}-{one.method}.png", optimize=True)
+    names = [picture_name(position, file, one.method) for one in explained.found]
+    for one, name in zip(explained.found, names, strict=True):
+        Image.fromarray(side_by_side(explained.image, one.panels)).save(folder / name, optimize=True)
+    return names
 
 
 def _of_methods(

@@ -73,7 +73,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         ValueError: If the file cannot be made.
         OSError: If it cannot be written to its end.
     """
-    with _raise_on_signals(), _naming(path):
+    with raise_on_signals(), _naming(path):
         descriptor = 1 if path is None else _descriptor_of(path)
         if path is None or descriptor == 1:
             with _open_stdout() as file:
@@ -93,7 +93,7 @@ def open_binary_output(path: Path) -> Iterator[BinaryIO]:
     Args:
         path: A file that :func:`is_replaced`.
     """
-    with _raise_on_signals(), _naming(path), _new_file(path) as partial:
+    with raise_on_signals(), _naming(path), _new_file(path) as partial:
         try:
             file = partial.open("xb")
         except OSError as error:
@@ -178,7 +178,7 @@ def _naming(path: Path | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _raise_on_signals() -> Iterator[None]:
+def raise_on_signals() -> Iterator[None]:
     """Turns SIGTERM, and SIGHUP of a terminal that is closed, into an exception."""
     if threading.current_thread() is not threading.main_thread():
         yield

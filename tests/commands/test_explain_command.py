@@ -130,9 +130,11 @@ def test_files_and_broken_ones(show: Command, tmp_path: Path):
     assert done.returncode == 0
     assert "warning: left out: new/ant/0.png" in done.stderr
     assert len(list((tmp_path / "explanations").glob("*.png"))) == 1
+    earlier = {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()}
     done = show("--images", "new/ant/0.png", "--on_bad_image", "skip")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "lit-cnn: error: none of 1 images can be read"
+    assert {path.name: path.read_bytes() for path in (tmp_path / "explanations").iterdir()} == earlier
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.inference.explain import attribution, class_activation
-from lit_cnn.inference.explain.places import Place, Survey, survey
+from lit_cnn.inference.explain.places import WITHOUT_MAPS, Place, Survey, survey
 from lit_cnn.inference.trained import Trained
 from lit_cnn.network.base import evaluating
 from lit_cnn.system.extras import require_extra
@@ -104,7 +104,8 @@ def explain(
         raise ValueError(f"target must be from 0 to {num_classes - 1}, got {targets.tolist()}")
     targets = targets.to(batch.device)
     values, name = _compute(trained, batch, method, targets, found, layer)
-    heat = place_on_images(_scale(values, method), trained.preprocessing, images.shape[-1])
+    # Scaled last: the mean over several pixels is less than the largest of them.
+    heat = _scale(place_on_images(values.float().clamp(min=0).cpu(), trained.preprocessing, images.shape[-1]), method)
     return Explanation(method, name, targets.numpy(force=True), values.numpy(force=True), heat.numpy(force=True))
 
 
@@ -126,9 +127,10 @@ def _compute(
         return attribution.integrated_gradients(network, batch, targets), ""
     if method == "cam":
         if found.head is None:
+            remedy = WITHOUT_MAPS if found.last is None else "take gradcam or layercam"
             raise ValueError(
                 f"cam needs a network that ends in an average over maps of several cells and one linear layer; "
-                f"{found.network} does not on these images: take gradcam or layercam"
+                f"{found.network} does not on these images: {remedy}"
             )
         return class_activation.exact_cam(network, batch, targets, found.head), found.head.maps.name
     place: Place = found.find(layer)
@@ -136,9 +138,8 @@ def _compute(
     return compute(network, batch, targets, place), place.name
 
 
-def _scale(values: Tensor, method: Method) -> Tensor:
+def _scale(heat: Tensor, method: Method) -> Tensor:
     """What speaks for the class on a scale of 0 to 1, by image."""
-    heat = values.float().clamp(min=0)
     flat = heat.flatten(1)
     peak = flat.amax(dim=1)
     if method == "ig":
@@ -150,7 +151,7 @@ def _scale(values: Tensor, method: Method) -> Tensor:
 def place_on_images(maps: Tensor, preprocessing: Preprocessing, size: int) -> Tensor:
     """Maps of what a network sees, on the images before :class:`~lit_cnn.data.preprocess.Preprocessing`.
 
-    What preprocessing cuts off is 0.
+    What preprocessing cuts off is 0. Where several cells lie on a pixel, it gets their weighted mean: none is left out.
 
     Args:
         maps: (N, h, w), of any size.
@@ -167,5 +168,5 @@ def place_on_images(maps: Tensor, preprocessing: Preprocessing, size: int) -> Te
     rest = whole - seen - start
     enlarged = F.pad(enlarged, (start, rest, start, rest))
     if whole != size:
-        enlarged = F.interpolate(enlarged, (size, size), mode="bilinear")
-    return enlarged[:, 0].clamp(0, 1)
+        enlarged = F.interpolate(enlarged, (size, size), mode="bilinear", antialias=whole > size)
+    return enlarged[:, 0]

@@ -15,6 +15,8 @@ from lit_cnn.network.names import nearest
 
 # A map of fewer cells a side shows no place: an earlier one is taken, if one has more.
 FEWEST_CELLS = 4
+# What explains a network that has no maps.
+WITHOUT_MAPS = "take --method occlusion or ig, which need none"
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ class Survey:
         """
         if layer is None:
             if self.last is None:
-                raise ValueError(f"{self.network} has no feature map of several cells, so that there is no place to show")
+                raise ValueError(f"{self.network} has no feature map of several cells: {WITHOUT_MAPS}")
             return self.last
         if layer not in self.outputs:
             if not self.outputs:
-                raise ValueError(f"{self.network} has no layer that gives feature maps")
+                raise ValueError(f"{self.network} has no layer that gives feature maps: {WITHOUT_MAPS}")
             names = list(self.outputs)
             hint = nearest(layer, names)
             if "did you mean" not in hint:

@@ -67,8 +67,9 @@ class _Fields(TorchDispatchMode):
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
-        # By the tensor's identity; the tensors are held, so that no other gets it.
-        self.known: dict[int, tuple[Tensor, ReceptiveField]] = {}
+        # By the tensor's identity; the tensors are held, so that no other gets it. A field is None if the tensor depends on
+        # the image, but not regularly. What does not depend on the image, such as a weight, has no entry.
+        self.known: dict[int, tuple[Tensor, ReceptiveField | None]] = {}
         self._enter(image, ReceptiveField((0, 0), (1, 1), (1, 1)))
 
     def of(self, tensor: Tensor) -> ReceptiveField | None:
@@ -76,33 +77,45 @@ class _Fields(TorchDispatchMode):
         return None if found is None else found[1]
 
     def _enter(self, tensor: Tensor, field: ReceptiveField | None) -> None:
-        if field is None:
-            self.known.pop(id(tensor), None)
-        else:
-            self.known[id(tensor)] = (tensor, field)
+        self.known[id(tensor)] = (tensor, field)
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        # Shapes from before the operation, which may work in place.
         inputs = [
-            (leaf.shape[-2:], field)
+            (leaf.shape, self.known[id(leaf)][1])
             for leaf in tree_leaves((args, kwargs))
-            if isinstance(leaf, Tensor) and (field := self.of(leaf)) is not None
+            if isinstance(leaf, Tensor) and id(leaf) in self.known
         ]
         result = func(*args, **(kwargs or {}))
-        if inputs:
-            output = result[0] if isinstance(result, tuple) else result
-            if isinstance(output, Tensor):
-                rule = RULES.get(func.overloadpacket)
-                field = rule(inputs[0][1], args) if rule else _joined(output, inputs)
-                self._enter(output, field if output.ndim > 2 else None)
+        if inputs and func.overloadpacket not in CONSTANTS:
+            rule = RULES.get(func.overloadpacket)
+            regular = [(shape, field) for shape, field in inputs if field is not None]
+            for position, output in enumerate(tree_leaves(result)):
+                if not isinstance(output, Tensor):
+                    continue
+                field = None
+                # The first of a tuple is the map, the others are indices or statistics; all of a list are parts of a map.
+                is_map = output.ndim > 2 and (position == 0 or isinstance(result, list))
+                if is_map and len(regular) == len(inputs):
+                    field = rule(regular[0][1], args) if rule else _joined(output, regular, isinstance(result, list))
+                self._enter(output, field)
         return result
 
 
-def _joined(output: Tensor, inputs: list[tuple[torch.Size, ReceptiveField]]) -> ReceptiveField | None:
-    """The hull of the fields of all inputs, if height and width stay."""
+def _joined(output: Tensor, inputs: list[tuple[torch.Size, ReceptiveField]], is_part: bool = False) -> ReceptiveField | None:
+    """The hull of the fields of all inputs, if height and width stay.
+
+    Args:
+        output: What came out.
+        inputs: Shapes and fields of what went in.
+        is_part: Whether the output is one of several parts: then it must also have as many axes as what went in.
+    """
     fields = [field for _, field in inputs]
-    if any(shape != output.shape[-2:] for shape, _ in inputs) or len({field.stride for field in fields}) > 1:
+    if is_part and any(len(shape) != output.ndim for shape, _ in inputs):
+        return None  # which axis is gone is not known
+    if any(shape[-2:] != output.shape[-2:] for shape, _ in inputs) or len({field.stride for field in fields}) > 1:
         return None
     first = tuple(min(field.first[axis] for field in fields) for axis in (0, 1))
     last = tuple(max(field.first[axis] + field.size[axis] for field in fields) for axis in (0, 1))
@@ -176,6 +189,11 @@ def _given(args: tuple[Any, ...], position: int, default: Any) -> Any:
     return args[position] if len(args) > position else default
 
 
+# What these give depends on the shape and type of the input alone.
+CONSTANTS = {
+    *(aten.new_zeros, aten.new_ones, aten.new_full, aten.new_empty, aten.new_empty_strided),
+    *(aten.zeros_like, aten.ones_like, aten.full_like, aten.empty_like, aten.rand_like, aten.randn_like),
+}
 RULES: dict[Any, Callable[[ReceptiveField, tuple[Any, ...]], ReceptiveField | None]] = {
     aten.convolution: _convolved,
     aten.max_pool2d_with_indices: _max_pooled,

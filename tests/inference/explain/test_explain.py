@@ -177,6 +177,27 @@ def test_what_preprocessing_cuts_off_has_no_heat():
     assert place_on_images(maps, Preprocessing(16, (0.5,), (0.5,)), size=28).min() > 0.999
 
 
+def test_no_pixel_is_left_out_where_the_images_are_smaller_than_what_the_network_sees():
+    # One map for each row, along the diagonal.
+    placed = place_on_images(torch.diag_embed(torch.eye(28)), Preprocessing(28, (0.5,), (0.5,)), size=8)
+    assert placed.shape == (28, 8, 8)
+    assert placed.amax(dim=(1, 2)).min() > 0
+    for row, one in enumerate(placed):
+        cell = int(one.argmax()) // 8
+        assert abs((cell + 0.5) * 28 / 8 - (row + 0.5)) <= 28 / 8 / 2
+
+
+def test_integrated_gradients_on_images_smaller_than_what_the_network_sees():
+    pytest.importorskip("captum")
+    trained = trained_of("lenet", 28)
+    torch.manual_seed(1)
+    explanation = explain(trained, torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8), "ig")
+    assert explanation.heat.shape == (2, 8, 8)
+    assert (explanation.heat.max(axis=(1, 2)) == 1).all()
+    means = F.adaptive_avg_pool2d(torch.from_numpy(explanation.values).clamp(min=0), 8).numpy()
+    assert rank_correlation(explanation.heat, means) > 0.8
+
+
 def test_heat_lies_on_the_place_that_it_is_of():
     maps = torch.zeros(1, 4, 4)
     maps[0, 0, 3] = 1
@@ -215,9 +236,12 @@ def trained_of(variant: str, size: int) -> Trained:
 def test_a_network_without_feature_maps_has_no_places():
     trained = trained_of("mlp", 28)
     images = torch.zeros(1, 3, 28, 28, dtype=torch.uint8)
-    with pytest.raises(ValueError, match="MLP has no feature map of several cells"):
+    remedy = "take --method occlusion or ig"
+    with pytest.raises(ValueError, match=f"MLP has no feature map of several cells: {remedy}"):
         heat_map(trained, images[0])
-    with pytest.raises(ValueError, match="MLP has no layer that gives feature maps"):
+    with pytest.raises(ValueError, match=f"MLP does not on these images: {remedy}"):
+        explain(trained, images, "cam")
+    with pytest.raises(ValueError, match=f"MLP has no layer that gives feature maps: {remedy}"):
         features(trained, images, "network")
     with pytest.raises(ValueError, match="MLP has no feature map of several cells"):
         field_of(trained)

@@ -103,3 +103,47 @@ def test_cells_of_several_sizes_have_no_field():
 
 def test_an_average_over_all_sees_all():
     assert field_of(build("resnet20"), "avgpool", 32).size[0] > 32
+
+
+class Split(Network):
+    """A wide and a narrow convolution, each of some channels or rows, which are joined again."""
+
+    def __init__(self, dim: int) -> None:
+        nn.Module.__init__(self)
+        self.dim = dim
+        self.first = nn.Conv2d(3, 4, 3, padding=1)
+        self.wide = nn.LazyConv2d(2, 5, padding=2)
+        self.joined = nn.Identity()
+        self.whole = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = self.first(x).chunk(2, dim=self.dim)
+        return self.whole(self.joined(torch.cat([self.wide(one), other], dim=1))).flatten(1)
+
+
+def test_parts_of_channels_keep_their_field():
+    assert field_of(Split(dim=1), "joined", 16).size == (7, 7)
+
+
+def test_parts_of_rows_have_no_field():
+    with pytest.raises(ValueError, match="the cells of joined have no receptive field of one size"):
+        field_of(Split(dim=2), "joined", 16)
+
+
+class Gated(Network):
+    """Each channel is weighed by its mean over the image."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.gated = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.gated(x * x.mean(dim=(2, 3))[:, :, None, None]).mean(dim=(2, 3))
+
+
+def test_what_depends_on_the_image_without_a_field_is_no_weight():
+    assert field_of(Gated(), "conv", 8).size == (3, 3)
+    with pytest.raises(ValueError, match="the cells of gated have no receptive field of one size"):
+        field_of(Gated(), "gated", 8)
