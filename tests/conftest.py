@@ -6,6 +6,7 @@ import atexit
 import functools
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -60,6 +61,14 @@ def variants(names: list[str] | None = None) -> list[ParameterSet]:
     """Names of networks as parameters of tests, the large ones marked as slow, but for each architecture's default."""
     slow = {name for name in names or list_variants() if name not in DEFAULTS and is_large(name)}
     return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names or list_variants()]
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs that a shell starts in the background ignore SIGINT, and so do those that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +68,6 @@ def test_a_killed_process_is_told_and_the_others_end(tmp_path: Path):
 
 def workers(others: list[Any]) -> list[Any]:
     return [process for process in multiprocessing.active_children() if process not in others]
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Programs that a shell starts in the background ignore SIGINT, and so do those that they start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.slow

@@ -251,6 +251,7 @@ def test_clients_that_leave_early_or_talk_nonsense_harm_nobody(server: Server):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_a_key_is_asked_for_and_ctrl_c_ends_all_processes_at_once(folder: Path):
     with Server(folder, "--api_key", "secret", "--host", "0.0.0.0", "--batch_wait_ms", "5") as server:
         assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 401
@@ -262,6 +263,7 @@ def test_a_key_is_asked_for_and_ctrl_c_ends_all_processes_at_once(folder: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_a_worker_that_dies_is_started_anew_and_ignores_ctrl_c_too(folder: Path):
     with Server(folder) as server:
         processes = psutil.Process(server.process.pid).children(recursive=True)

@@ -22,6 +22,11 @@ def network_for(variant: str, size: int) -> ExportedNetwork:
     """With the usual spread of activations: random weights and running means of BatchNorm that are those of its images."""
     torch.manual_seed(0)
     network = build(variant, num_classes=5, in_channels=3)
+    if variant.startswith("plain"):
+        # Deep plain networks with random weights enlarge errors of rounding without a limit; nearly the identity does not.
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.data = torch.nn.init.dirac_(torch.empty_like(layer.weight)) + 0.2 * layer.weight.data
     exported = ExportedNetwork(network, Preprocessing(size, (0.5,) * 3, (0.25,) * 3))
     pixels = torch.randint(0, 256, (8, 3, size, size), dtype=torch.uint8)
     with torch.no_grad():
@@ -44,7 +49,7 @@ def test_each_network_answers_as_its_export(variant: str, tmp_path: Path):
             with torch.inference_mode():
                 expected = network(network.as_input(pixels)).numpy()
                 exact = copy.deepcopy(network).double()(network.as_input(pixels)).numpy()
-            # Deep plain networks with random weights enlarge the errors of float32.
+            # Networks with random weights enlarge the errors of float32.
             tolerance = max(1e-4, 4 * float(np.abs(expected - exact).max()))
             assert tolerance < 0.01
             np.testing.assert_allclose(answer(pixels), exact, atol=tolerance, rtol=0)
