@@ -234,7 +234,11 @@ def test_killed_at_any_moment(workplace: Path, lit_cnn: Command, whole: tuple, m
 
 @pytest.mark.parametrize(
     ("signum", "status"),
-    [(signal.SIGTERM, 143), (signal.SIGINT, 130), pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow)],
+    [
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+    ],
 )
 def test_told_to_stop(workplace: Path, lit_cnn: Command, whole: tuple, signum: int, status: int):
     process = start(workplace, *FIT, "--save_every_steps", "1000")  # nothing is saved but for the signal

@@ -37,6 +37,7 @@ def test_a_wheel_holds_the_package_and_its_command_and_nothing_else(wheel: Path)
     assert names == {*code, *templates, "lit_cnn/py.typed", "lit_cnn/models/catalogue.json"}
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_trains(wheel: Path, tmp_path: Path):
     target = tmp_path / "installed"
     command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", "--target", target, wheel]
