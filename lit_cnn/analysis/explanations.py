@@ -1,4 +1,4 @@
-"""The pictures of explanations: an image, what was found in it, and both together; and the page that shows them."""
+"""Pictures of explanations: the image, the heat map, and the map over the image. And the page with all of them."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def describe_field(found: LayerField) -> str:
 
 
 def side_by_side(image: np.ndarray, panels: Sequence[np.ndarray]) -> np.ndarray:
-    """An image and what was found in it, on white, uint8 (H, W, 3)."""
+    """An image beside its pictures, on white, uint8 (H, W, 3)."""
     parts = [image, *panels]
     height = max(part.shape[0] for part in parts)
     sheet = np.full((height, sum(part.shape[1] + GAP for part in parts) - GAP, 3), 255, dtype=np.uint8)

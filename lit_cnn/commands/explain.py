@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_cnn.commands.explained_folder import GENERATOR, PAGE, check_folder, new_content, picture_name
+from lit_cnn.commands.image_options import add_bad_image_option, add_network_options
 from lit_cnn.commands.image_progress import BadImages, each_batch
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.output import write_page
@@ -45,12 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="lit-cnn explain",
         description="Show which places of images a network's answers depend on: pictures, and a page with all of them.",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", help="folder of the run, or latest")
-    source.add_argument("--ckpt_path", help="a checkpoint file, in any folder")
-    source.add_argument("--model", help="a variant with torchvision's weights and ImageNet's classes, for example resnet50")
-    parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
-    parser.add_argument("--weights", help="name of torchvision's weights (default: the best)")
+    add_network_options(parser, ("run", "ckpt_path", "model"))
     parser.add_argument(
         "--images",
         required=True,
@@ -75,12 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
         "method (default: %(default)s)",
     )
     parser.add_argument("--batch_size", type=int, default=16, help="images at a time (default: %(default)s)")
-    parser.add_argument(
-        "--on_bad_image",
-        choices=("error", "skip"),
-        default="error",
-        help="what to do with a file that cannot be decoded: stop, or leave it out (default: %(default)s)",
-    )
+    add_bad_image_option(parser)
     return parser
 
 
@@ -167,13 +158,14 @@ def _explained_batches(
     batch_size: int,
 ) -> Iterator[list[tuple[ListedFile, Explained | BadImage]]]:
     """Explains the images one batch after another."""
-    from lit_cnn.inference.batches import read_batches
+    from lit_cnn.inference.batches import compute_batches
 
-    batch: ReadBatch[ListedFile]
-    for batch in read_batches(given, batch_size, num_workers=min(4, os.cpu_count() or 1)):
+    def compute(batch: ReadBatch[ListedFile]) -> Iterator[Explained]:
+        assert batch.pixels is not None
         names = [listed.path.name for place, listed in enumerate(batch.items) if place not in batch.bad]
-        explained = [] if batch.pixels is None else _explain(trained, batch.pixels, names, methods, target, layer)
-        yield batch.join(explained)
+        return _explain(trained, batch.pixels, names, methods, target, layer)
+
+    return compute_batches(given, batch_size, compute, num_workers=min(4, os.cpu_count() or 1))
 
 
 def _explain(

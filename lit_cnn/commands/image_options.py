@@ -7,7 +7,7 @@ import contextlib
 import glob
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,15 +27,43 @@ if TYPE_CHECKING:
 STANDARD = Path("-")
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+# What names a network.
+NETWORKS = {
+    "run": "folder of the run, or latest",
+    "config": "config.yaml of the run: the same as --run with its folder",
+    "ckpt_path": "a checkpoint file, in any folder",
+    "model": "a variant with torchvision's weights and ImageNet's classes, for example resnet50",
+}
+
+
+def add_network_options(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(NETWORKS)) -> None:
+    """Adds the options of which one names the network, and those that belong to them.
+
+    Args:
+        parser: Of the command.
+        names: Keys of :data:`NETWORKS`.
+    """
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", help="folder of the run, or latest")
-    source.add_argument("--config", help="config.yaml of the run: the same as --run with its folder")
-    source.add_argument("--ckpt_path", help="a checkpoint file, in any folder")
-    source.add_argument("--model", help="a variant with torchvision's weights and ImageNet's classes, for example resnet50")
+    for name in names:
+        source.add_argument(f"--{name}", help=NETWORKS[name])
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
-    parser.add_argument("--weights", help="name of torchvision's weights (default: the best)")
+    if "model" in names:
+        parser.add_argument("--weights", help="name of torchvision's weights (default: the best)")
+
+
+def add_bad_image_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--on_bad_image``."""
+    parser.add_argument(
+        "--on_bad_image",
+        choices=("error", "skip"),
+        default="error",
+        help="what to do with a file that cannot be decoded: stop, or leave it out (default: %(default)s)",
+    )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a command that sends images through a network."""
+    add_network_options(parser)
     parser.add_argument(
         "--images",
         required=True,
@@ -46,12 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data_dir", help="folder that the paths in a table are relative to (default: the table's)")
     parser.add_argument("--batch_size", type=int, default=64, help="images at a time (default: %(default)s)")
-    parser.add_argument(
-        "--on_bad_image",
-        choices=("error", "skip"),
-        default="error",
-        help="what to do with a file that cannot be decoded: stop, or leave it out (default: %(default)s)",
-    )
+    add_bad_image_option(parser)
     parser.add_argument(
         "--threads",
         type=_threads,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from lit_cnn.commands.image_options import add_network_options
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.resuming import warn
 from lit_cnn.runs.search import find_run
@@ -23,10 +24,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="lit-cnn serve",
         description="Classify images over HTTP with a run's best checkpoint: POST /predict, GET /health, and a page at /.",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--run", help="folder of the run, or latest")
-    source.add_argument("--ckpt_path", help="a checkpoint file, in any folder")
-    parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
+    add_network_options(parser, ("run", "ckpt_path"))
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free (default: %(default)s)")
     parser.add_argument("--api_key", help=f"the header X-API-Key must hold it (default: ${KEY}, or none)")

@@ -11,8 +11,8 @@ DOCKERFILE = """\
 # docker build -t classifier . && docker run -p 127.0.0.1:8000:8000 classifier
 # curl --data-binary @image.jpg http://127.0.0.1:8000/predict
 FROM python:3.12-slim
-RUN useradd --create-home classifier
-WORKDIR /home/classifier
+RUN useradd classifier
+WORKDIR /app
 COPY requirements.txt .
 RUN pip install --no-cache-dir --requirement requirements.txt
 COPY model.onnx preprocess.json predict_onnx.py serve_onnx.py ./

@@ -81,8 +81,7 @@ class BatchLoop(LitLoop):
         except MemoryError:
             busy = Answer({"error": "the server has too little memory: try again later, or send fewer images"}, 503)
             responses = [response(busy)] * len(requests)
-        # RuntimeError of torch, or a fault of this program: its owner should see it, and others are still answered.
-        except Exception:
+        except Exception:  # RuntimeError of torch, or a fault of this program: its owner sees it, others are still answered
             traceback.print_exc()
             responses = [response(Answer({"error": "the network cannot compute"}, 500))] * len(requests)
         for (consumer, uid, _), content in zip(requests, responses, strict=True):

@@ -92,6 +92,27 @@ def read_batches(images: Readable[Item], batch_size: int, num_workers: int | Non
     return _ahead(images, batch_size, read, num_workers or usable_processors())
 
 
+def compute_batches(
+    images: Readable[Item],
+    batch_size: int,
+    compute: Callable[[ReadBatch[Item]], Iterable[Output]],
+    num_workers: int | None = None,
+) -> Iterator[list[tuple[Item, Output | BadImage]]]:
+    """Each image with what was computed of it, or with the reason why it cannot be decoded, in batches.
+
+    Args:
+        images: What is read.
+        batch_size: Images in each batch.
+        compute: Gives an output for each of the pixels of a batch, of which there is at least one.
+        num_workers: See :func:`read_batches`.
+
+    Raises:
+        ValueError: See :func:`read_batches`.
+    """
+    for batch in read_batches(images, batch_size, num_workers):
+        yield batch.join([] if batch.pixels is None else compute(batch))
+
+
 def without_bad(batches: Iterable[list[tuple[Any, Output | BadImage]]], num_images: int) -> list[Output]:
     """The outputs of all images that can be decoded; warns if others are left out.
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.inference.batches import BadImage, Readable, read_batches
+from lit_cnn.inference.batches import BadImage, Readable, ReadBatch, compute_batches
 from lit_cnn.network.base import evaluating
 from lit_cnn.network.parts import head_names
 
@@ -32,19 +32,18 @@ def embed(
         batch_size: Images at a time.
         num_workers: Threads that read images; as many as there are processors if not given.
 
-    Yields:
+    Returns:
         What names each image of a batch, with its features, a float32 array (D,).
 
     Raises:
         ValueError: If the batch size is below 1, or a file cannot be decoded and is not to be skipped; names the file.
     """
-    for batch in read_batches(images, batch_size, num_workers):
-        if batch.pixels is None:
-            yield batch.join([])
-            continue
+
+    def compute(batch: ReadBatch[Item]) -> np.ndarray:
         with torch.inference_mode(), evaluating(network):
-            features = features_of(network, preprocess(batch.pixels)).numpy(force=True)
-        yield batch.join(features)
+            return features_of(network, preprocess(batch.pixels)).numpy(force=True)
+
+    return compute_batches(images, batch_size, compute, num_workers)
 
 
 def features_of(network: nn.Module, images: Tensor) -> Tensor:

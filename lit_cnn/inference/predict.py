@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lit_cnn.inference.batches import BadImage, Readable, read_batches
+from lit_cnn.inference.batches import BadImage, Readable, ReadBatch, compute_batches
 from lit_cnn.inference.inputs import file_of
 from lit_cnn.network.base import evaluating
 
@@ -91,16 +91,14 @@ def predict(
         tta: Test-time augmentation: whether probabilities are the mean of those of the image and of its mirror image.
         num_workers: Threads that read images; as many as there are processors if not given.
 
-    Yields:
+    Returns:
         What names each image of a batch, with its prediction.
 
     Raises:
         ValueError: If the batch size is below 1, or a file cannot be decoded and is not to be skipped; names the file.
     """
-    for batch in read_batches(images, batch_size, num_workers):
-        if batch.pixels is None:
-            yield batch.join([])
-            continue
+
+    def compute(batch: ReadBatch[Item]) -> Iterator[Prediction]:
         with torch.inference_mode(), evaluating(classifier):
             logits = logits_of(classifier, preprocess(batch.pixels), tta)
             values = logits.softmax(dim=1).numpy(force=True)
@@ -108,7 +106,9 @@ def predict(
         for array in (arrays, values):
             array.setflags(write=False)
         files = [file_of(item) for place, item in enumerate(batch.items) if place not in batch.bad]
-        yield batch.join(map(Prediction, [class_names] * len(files), values, arrays, files))
+        return map(Prediction, [class_names] * len(files), values, arrays, files)
+
+    return compute_batches(images, batch_size, compute, num_workers)
 
 
 def logits_of(classifier: nn.Module, images: Tensor, tta: bool = False) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -34,6 +35,9 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("safetensors")
 
 pytestmark = pytest.mark.slow
+
+# As torch finds it.
+COMPILER = os.environ.get("CXX") or next(filter(None, map(shutil.which, ("c++", "g++", "clang++", "cl"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +230,7 @@ def test_a_refused_export_is_one_line(run: Run, lit_cnn: Command, monkeypatch: p
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="needs a C++ compiler")
+@pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler: $CXX, c++, g++, clang++ or cl")
 def test_a_program_is_compiled_ahead_of_time(run: Run):
     folder = Export(run, report=silent).write(["torch"], is_compiled=True)
     form = json.loads((folder / "parity.json").read_text())["forms"]["model_compiled.pt2"]

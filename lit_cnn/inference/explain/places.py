@@ -211,7 +211,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 def kept(network: nn.Module, place: Place) -> Iterator[list[Tensor]]:
     """Keeps the maps at a place in a forward pass, (N, channels, height, width).
 
-    The network goes on with a copy: layers that work in place leave the kept maps as they are.
+    The following layers get a copy, so that in-place layers do not change the kept maps.
 
     Yields:
         A list that holds the maps after the forward pass.
