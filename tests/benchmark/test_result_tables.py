@@ -26,12 +26,15 @@ LENET = "experiments/digits/lenet.yaml"
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
     """The script, as a module."""
-    spec = importlib.util.spec_from_file_location("tables_of_results", ROOT / "experiments" / "results" / "tables.py")
+    folder = ROOT / "experiments" / "results"
+    sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location("tables_of_results", folder / "tables.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclass looks there
     spec.loader.exec_module(module)
+    sys.path.remove(str(folder))
     return module
 
 
@@ -103,6 +106,26 @@ def test_tables_have_machine_command_and_figures(tables: ModuleType, root: Path)
     assert "| images | 1,000 | 10.3 | 2.7 | 8,081 | 1,037 |" in page
     # The evaluation has no results.
     assert page.count("Not yet measured. The command:") == 1
+
+
+def test_deployment_has_forms_load_and_label_errors(tables: ModuleType, root: Path):
+    form = {"form": "ONNX Runtime", "ms": {"1": 1.234, "32": 0.5}, "accuracy": 0.9861}
+    load = {"clients": 8, "requests": 2000, "per_s": 301.4, "p50_ms": 5.12, "p99_ms": 11.0, "wrong": 0}
+    load |= {"memory_before": 552_000_000, "memory_after": 552_400_000}
+    seeds = [{"listed": 100, "swapped": 110, "both": 88}, {"listed": 120, "swapped": 110, "both": 99}]
+    found = {"images": 6000, "share": 0.02, "seeds": seeds}
+    seconds = {"predict_onnx.py": 0.62, "lit-cnn predict": 5.7}
+    forms = {"ResNet-18": {"forms": [form]}}
+    write(root, "deploy.json", forms=forms, load=[load], files=360, seconds=seconds, label_errors=found)
+    texts = tables.regenerate(root)
+    page = texts[root / "docs" / "deploy.md"]
+    assert "| ResNet-18 | ONNX Runtime | 1.23 | 0.50 | 98.6 % |" in page
+    assert "| 8 | 2,000 | 301 | 5.1 | 11.0 | 0 | 552 to 552 |" in page
+    assert "| `predict_onnx.py` | 0.6 |" in page
+    photos = texts[root / "docs" / "own-photos.md"]
+    assert "| 6,000 images, 2 % of the labels swapped |" in photos
+    assert "(recall) | 85.0 (80.0 to 90.0) % |" in photos
+    assert "(precision) | 85.2 (82.5 to 88.0) % |" in photos
 
 
 def test_recipes_have_mean_and_spread_in_table_and_header(tables: ModuleType, root: Path):
