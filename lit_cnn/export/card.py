@@ -21,7 +21,8 @@ from lit_cnn.network.counting import count_parameters
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.class_scores import wilson
 
-SCRIPT_COMMAND = "python predict_onnx.py --images FOLDER --output FILE.csv"
+SCRIPT = "predict_onnx.py"
+SCRIPT_COMMAND = f"python {SCRIPT} --images FOLDER --output FILE.csv"
 HEAD = ("| file | what it is | largest difference from the run | equal answers |", "| --- | --- | --- | --- |")
 # Settings of the Trainer that belong to the recipe.
 TRAINER = ("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val")
@@ -79,7 +80,7 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
         f"Normalisation is inside. `{PREPROCESS}` has how a file becomes such an image.",
         *([f"```bash\n{SCRIPT_COMMAND}\n```"] if ONNX in forms else []),
         "\n".join([*HEAD, *(_row(name, of) for name, of in forms.items())]),
-        f"Compared on {images['validation']} validation and {images['training']} training images.",
+        f"Compared on {images['validation']} validation and {images['training']} training images.{_exceptions(forms)}",
         "## Scores",
         "\n".join(_scores(facts)),
         "## Recipe",
@@ -123,6 +124,16 @@ def _row(name: str, of: Mapping[str, Any]) -> str:
     difference = of.get("max_difference")
     shown = "-" if difference is None else f"{difference:.1e}"
     return f"| `{name}` | {FORMS[name]} | {shown} | {of['equal_answers']:.2%} |"
+
+
+def _exceptions(forms: Mapping[str, Any]) -> str:
+    """What the table of forms does not tell: files that the script does not read, and what resizing inside changes."""
+    sentences = ""
+    if unread := forms.get(ONNX, {}).get("script", {}).get("unread"):
+        sentences += f" `{SCRIPT}` does not read {unread} of them, with more than 8 bits a value or damaged metadata."
+    if equal := [of["whole_images"]["equal_answers"] for of in forms.values() if "whole_images" in of]:
+        sentences += f" Where the network resizes images itself, {min(equal):.2%} of the answers are those of the run."
+    return sentences
 
 
 def _scores(facts: RunFacts) -> list[str]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lit_cnn.errors import ParityError
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.samples import Samples
+from lit_cnn.export.validation import Answer
 
 # Probabilities may differ by so much, as those of other orders of additions do.
 TOLERANCE = 1e-4
@@ -22,9 +22,6 @@ BATCH_SIZES = (1, 2, 17, 64)
 MAX_WHOLE = 64
 # So many of those must have the run's class: the network resizes without rounding, Pillow does not.
 MIN_SHARE_EQUAL = 0.95
-
-# From pixels as the run reads files, uint8 (N, C, H, W), to probabilities (N, num_classes).
-Answer = Callable[[Tensor], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,10 @@ from PIL import Image
 
 import lit_cnn.export.export as exporting
 from lit_cnn.errors import ParityError
+from lit_cnn.export.card import write_card
 from lit_cnn.export.export import Export
 from lit_cnn.export.hub import load_hub_files
+from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.script import WITHOUT_TORCH
 from lit_cnn.inference.trained import load_run
 from lit_cnn.runs.folder import Run
@@ -173,7 +175,10 @@ def test_images_of_any_size_are_resized_in_the_network(run: Run):
         assert form["whole_images"]["answers"] == 64
         assert form["whole_images"]["equal_answers"] > 0.9
     assert parity["takes_any_size"]
-    assert "of any size" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert "of any size" in card
+    equal = min(form["whole_images"]["equal_answers"] for form in parity["forms"].values())
+    assert f"{equal:.2%} of the answers are those of the run" in card
 
 
 def test_a_container_serves_the_onnx_file(run: Run):
@@ -252,3 +257,11 @@ def test_the_card_has_no_folder_of_this_machine(run: Run):
     folder = Export(run, report=silent).write(["safetensors"])
     assert str(run.path.parents[3]) not in (folder / "README.md").read_text()
     assert "max_epochs: 1" in (folder / "README.md").read_text()
+
+
+def test_the_card_counts_images_that_the_script_does_not_read(run: Run, tmp_path: Path):
+    trained = load_run(run.path)
+    form = {"max_difference": 1e-7, "equal_answers": 1.0, "script": {"answers": 254, "equal": 254, "unread": 2}}
+    parity = {"images": {"validation": 200, "training": 56}, "forms": {"model.onnx": form}}
+    write_card(run, trained, ExportedNetwork.of(trained), parity, tmp_path / "README.md")
+    assert "`predict_onnx.py` does not read 2 of them" in (tmp_path / "README.md").read_text()

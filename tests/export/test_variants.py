@@ -12,6 +12,7 @@ import torch
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.onnx_file import OnnxNetwork, write_onnx
+from lit_cnn.export.openvino_model import OpenvinoModel, write_openvino
 from lit_cnn.export.torch_program import TorchProgram, write_program
 from lit_cnn.models import build, describe, list_variants
 
@@ -39,11 +40,18 @@ def network_for(variant: str, size: int) -> ExportedNetwork:
 def test_each_network_answers_as_its_export(variant: str, tmp_path: Path):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
     size = max(describe(variant).min_size, 32) if describe(variant).max_size is None else describe(variant).min_size
     network = network_for(variant, size)
     write_onnx(network, size, 3, tmp_path / "model.onnx", {})
     write_program(network, size, 3, tmp_path / "model.pt2")
-    for answer in (OnnxNetwork(tmp_path / "model.onnx", network), TorchProgram(tmp_path / "model.pt2", network)):
+    write_openvino(tmp_path / "model.onnx", tmp_path / "model.xml")
+    answers = [
+        OnnxNetwork(tmp_path / "model.onnx", network),
+        TorchProgram(tmp_path / "model.pt2", network),
+        OpenvinoModel(tmp_path / "model.xml", network),
+    ]
+    for answer in answers:
         for number in (1, 3):
             pixels = torch.randint(0, 256, (number, 3, size, size), dtype=torch.uint8)
             with torch.inference_mode():
