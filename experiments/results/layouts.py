@@ -190,13 +190,14 @@ def files(content: dict[str, Any]) -> str:
 
 
 def label_errors(content: dict[str, Any]) -> str:
-    measured = content["label_errors"]
-    seeds = measured["seeds"]
-    precision = [100 * seed["both"] / seed["listed"] for seed in seeds]
-    recall = [100 * seed["both"] / seed["swapped"] for seed in seeds]
+    seeds = content["seeds"]
+
+    def share(part: str, whole: str) -> str:
+        return f"{range_of([100 * seed[part] / seed[whole] for seed in seeds], 1)} %"
+
     rows = [
-        ["swapped labels that are listed (recall)", f"{range_of(recall, 1)} %"],
-        ["listed labels that were swapped (precision)", f"{range_of(precision, 1)} %"],
-        ["listed images", range_of([float(seed["listed"]) for seed in seeds])],
+        ["of the swapped labels are listed (recall)", share("both", "swapped")],
+        ["of the listed labels were swapped (precision)", share("both", "listed")],
+        ["of the first ones, as many as were swapped", share("first", "swapped")],
     ]
-    return layout([f"{measured['images']:,} images, {100 * measured['share']:.0f} % of the labels swapped", ""], rows)
+    return layout([f"{content['images']:,} images, {100 * content['share']:.0f} % of the labels swapped", ""], rows)

@@ -61,7 +61,7 @@ TABLES = {
     "forms": Table("deploy.json", DEPLOY, layouts.forms),
     "load": Table("deploy.json", DEPLOY, layouts.load, is_bare=True),
     "files": Table("deploy.json", DEPLOY, layouts.files, is_bare=True),
-    "label_errors": Table("deploy.json", DEPLOY, layouts.label_errors),
+    "label_errors": Table("label_errors.json", "python experiments/results/label_errors.py", layouts.label_errors),
 }
 
 

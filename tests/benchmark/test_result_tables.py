@@ -112,11 +112,14 @@ def test_deployment_has_forms_load_and_label_errors(tables: ModuleType, root: Pa
     form = {"form": "ONNX Runtime", "ms": {"1": 1.234, "32": 0.5}, "accuracy": 0.9861}
     load = {"clients": 8, "requests": 2000, "per_s": 301.4, "p50_ms": 5.12, "p99_ms": 11.0, "wrong": 0}
     load |= {"memory_before": 552_000_000, "memory_after": 552_400_000}
-    seeds = [{"listed": 100, "swapped": 110, "both": 88}, {"listed": 120, "swapped": 110, "both": 99}]
-    found = {"images": 6000, "share": 0.02, "seeds": seeds}
+    seeds = [
+        {"listed": 100, "swapped": 110, "both": 88, "first": 77},
+        {"listed": 120, "swapped": 110, "both": 99, "first": 66},
+    ]
     seconds = {"predict_onnx.py": 0.62, "lit-cnn predict": 5.7}
     forms = {"ResNet-18": {"forms": [form]}}
-    write(root, "deploy.json", forms=forms, load=[load], files=360, seconds=seconds, label_errors=found)
+    write(root, "deploy.json", forms=forms, load=[load], files=360, seconds=seconds)
+    write(root, "label_errors.json", images=6000, share=0.02, seeds=seeds)
     texts = tables.regenerate(root)
     page = texts[root / "docs" / "deploy.md"]
     assert "| ResNet-18 | ONNX Runtime | 1.23 | 0.50 | 98.6 % |" in page
@@ -126,6 +129,7 @@ def test_deployment_has_forms_load_and_label_errors(tables: ModuleType, root: Pa
     assert "| 6,000 images, 2 % of the labels swapped |" in photos
     assert "(recall) | 85.0 (80.0 to 90.0) % |" in photos
     assert "(precision) | 85.2 (82.5 to 88.0) % |" in photos
+    assert "as many as were swapped | 65.0 (60.0 to 70.0) % |" in photos
 
 
 def test_recipes_have_mean_and_spread_in_table_and_header(tables: ModuleType, root: Path):
