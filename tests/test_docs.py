@@ -204,7 +204,10 @@ UNIQUE_COMMANDS = list(dict.fromkeys(tuple(words) for page in PAGES for words in
 
 @pytest.mark.parametrize("words", UNIQUE_COMMANDS, ids=shlex.join)
 def test_every_command_works(words: tuple[str, ...], workplace: Path, lit_cnn: Command):
-    assert words[0] in {"make", "lit-cnn", *SCRIPT_WORDS}
+    assert words[0] in {"make", "lit-cnn", "python", *SCRIPT_WORDS}
+    if words[0] == "python":  # measures for minutes
+        source = (ROOT / words[1]).read_text()
+        assert all(word in source for word in words if word.startswith("--"))
     called = [list(words)]
     if words[0] == "make":
         assert words[1] in targets()
