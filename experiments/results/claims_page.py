@@ -9,12 +9,12 @@ from pathlib import Path
 
 from layouts import layout
 
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.standing import describe_next, describe_provenance, describe_verdict, describe_warnings
 from lit_cnn.claims.study import Claim, read_claims
-from lit_cnn.claims.tables import WIDTH_ON_PAGES, tabulate_arms
+from lit_cnn.claims.tables import WIDTH_ON_PAGES, describe_table, tabulate_arms
 from lit_cnn.claims.verdict import Verdict
 
 ROOT = Path(__file__).parent.parent.parent
@@ -120,7 +120,7 @@ def _section(results: Results, plot: Path | None) -> str:
     if claim.study and results.cells:
         table = tabulate_arms(results, WIDTH_ON_PAGES)
         lines += ["", layout(table.columns, table.rows, text_columns=2)]
-        lines += [f"\n{text}." for text in describe_search(results)]  # they begin with names of arms
+        lines += [f"\n{text}." for text in describe_table(results)]  # they begin with names
     if claim.notes:
         lines += ["", claim.notes]
     lines += ["", "; ".join(f"{name}: {value}" for name, value in describe_provenance(results)) + ".", ""]

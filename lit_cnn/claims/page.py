@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from lit_cnn.analysis import page
 from lit_cnn.analysis.table import Table
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_search
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.standing import describe_change, describe_next, describe_provenance, describe_warnings
-from lit_cnn.claims.tables import WIDTH_ON_PAGES, tabulate_arms
+from lit_cnn.claims.tables import WIDTH_ON_PAGES, describe_table, tabulate_arms
 from lit_cnn.claims.verdict import Verdict
 
 # Class of a verdict in the page's style.
@@ -92,7 +92,7 @@ def _section(results: Results) -> ClaimSection:
         describe_next(results, verdict),
         describe_scale(results),
         [(answer.verdict.value, describe_answer(answer)) for answer in results.answers()] if results.cells else [],
-        describe_search(results) if results.cells else [],
+        describe_table(results) if results.cells else [],
         [(fact["holds"], text) for fact, text in zip(results.facts, describe_facts(results), strict=True)],
         tabulate_arms(results, WIDTH_ON_PAGES) if results.claim.study is not None and results.cells else None,
         None if figure is None else page.svg(figure, f"values and curves of claim {results.claim.number}"),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,32 +13,10 @@ from matplotlib.ticker import FuncFormatter
 from lit_cnn.analysis.drawing import NAME_WIDTH, WIDE, draw_bands, draw_rows, height_of_rows, make_figure, plain, show_count
 from lit_cnn.analysis.statistics import Interval, mean_interval
 from lit_cnn.claims.describe import known_values
-from lit_cnn.claims.measured import OF_CELLS
 from lit_cnn.claims.results import Results
+from lit_cnn.claims.titles import title_of
 from lit_cnn.system.text import shorten_all
 
-# What is measured, in words; the measure's arguments are put in.
-TITLES = {
-    "accuracy": "{split} accuracy in %",
-    "loss": "{split} loss",
-    "gap": "training less test accuracy in points",
-    "steps_to_error": "steps to {percent} % training error",
-    "steps_to_leave_chance": "steps until the loss leaves that of guessing",
-    "accuracy_lost_by_shifts": "points lost by shifts of {pixels} pixels",
-    "accuracy_at_size": "test accuracy at {size}×{size} in %",
-    "takes_size": "takes images of {size}×{size} (1: yes)",
-    "accuracy_lost_by_noise": "points lost by noise of sd {sd}",
-    "gradient_ratio": "gradient of first over last layer, at the {when}",
-    "activation_decay": "activations of last over first layer",
-    "use_of_distant_features": "gain in use of distant features",
-    "accuracy_lost_without": "points lost without source {source} of block {block}",
-    "feature_correlation": "mean absolute correlation of features",
-    "parameters": "parameters",
-    "multiply_adds": "multiply-adds of an image",
-    "memory": "bytes that a step keeps for its backward pass",
-    "images_per_s": "training images per second of one thread",
-    "largest_stable_rate": "largest stable learning rate",
-}
 MAX_PANELS = 3
 CURVES_HEIGHT = 2.5  # inches
 
@@ -79,20 +55,6 @@ def figure_of(results: Results) -> Figure | None:
         axes.set_ylabel("training loss")
         axes.legend(frameon=False, fontsize="small", ncols=1 + (len(curves) > 4))
     return plain(figure)
-
-
-def title_of(name: str, measure: Mapping[str, Any]) -> str:
-    """A measure in words.
-
-    Args:
-        name: As the claim calls it.
-        measure: Its kind, as ``measure``, and arguments.
-    """
-    kind = str(measure["measure"])
-    parameters = inspect.signature(OF_CELLS[kind]).parameters if kind in OF_CELLS else {}
-    arguments = {argument: parameter.default for argument, parameter in parameters.items()} | dict(measure)
-    title = TITLES.get(kind, name.replace("_", " "))
-    return title.format(**arguments, percent=f"{100 * measure.get('error', 0):g}")
 
 
 def curves_of(results: Results) -> dict[str, list[np.ndarray]]:

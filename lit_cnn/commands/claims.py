@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_scale_briefly, describe_search
+from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale, describe_scale_briefly
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.standing import describe_budget, describe_change, describe_next, describe_verdict, describe_warnings
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
-from lit_cnn.claims.tables import tabulate_arms
+from lit_cnn.claims.tables import describe_table, tabulate_arms
 from lit_cnn.commands.messages import OneLineParser, quiet, refuse
 from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
@@ -133,7 +133,7 @@ def show(results: Results) -> None:
     if study is not None and results.cells:
         print()
         print_table(*tabulate_arms(results))
-        for line in describe_search(results):
+        for line in describe_table(results):
             print(line)
         print()
         for answer in results.answers():

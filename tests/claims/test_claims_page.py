@@ -10,9 +10,10 @@ from fake_results import EXACT, STUDY, fake_value, fill, write_claim
 from html_pages import check_page
 
 from lit_cnn.claims.page import write_claims
-from lit_cnn.claims.plots import figure_of, title_of
+from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
-from lit_cnn.claims.tables import tabulate_arms
+from lit_cnn.claims.tables import describe_table, tabulate_arms
+from lit_cnn.claims.titles import title_of
 
 
 @pytest.fixture
@@ -118,6 +119,15 @@ def test_arms_have_a_table_with_their_rates(study: Results):
     table = tabulate_arms(study)
     assert table.columns[:3] == ("arm", "settings", "rate")
     assert [row[:3] for row in table.rows] == [("plain", "-", "0.01"), ("bn", "model.norm=batch", "0.01")]
+
+
+def test_columns_whose_names_are_short_are_told_in_words(tmp_path: Path):
+    measures = {
+        "test_accuracy": {"measure": "accuracy", "split": "test"},
+        "steps": {"measure": "steps_to_error", "error": 0.2},
+    }
+    results = fill(write_claim(tmp_path, STUDY | {"measures": STUDY["measures"] | measures}), fake_value)
+    assert describe_table(results)[0] == "test_accuracy: test accuracy in %; steps: steps to 20 % training error"
 
 
 def test_pages_are_written_beside_what_is_printed(study: Results, exact: Results, lit_cnn: Command):
