@@ -65,10 +65,14 @@ def variants(names: list[str] | None = None) -> list[ParameterSet]:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Programs that a shell starts in the background ignore SIGINT, and so do those that they start."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Programs in the background of a shell or of nohup ignore these signals, and so do those that they start."""
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -232,6 +232,7 @@ def test_killed_at_any_moment(workplace: Path, lit_cnn: Command, whole: tuple, m
     check(run, whole, lit_cnn("fit", "--run", run.path))
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("signum", "status"),
     [

@@ -34,12 +34,12 @@ def test_images_of_one_seed_have_the_p_value_of_mcnemar(only_first: int, only_se
 
 
 def test_many_images_and_seeds_take_no_time():
-    random, started = np.random.default_rng(0), time.perf_counter()
+    random, started = np.random.default_rng(0), time.process_time()
     net = random.integers(-20, 21, 50_000)
     z = abs(net.sum()) / np.sqrt((net**2).sum())
     assert mcnemar_over_seeds(net) == pytest.approx(2 * stats.norm.sf(z), rel=0.01)
     assert 0 < mcnemar_over_seeds(net + (random.random(50_000) < 0.9)) < 1e-25
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_images_decide_falsely_in_at_most_5_percent_of_studies():

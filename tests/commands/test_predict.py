@@ -181,6 +181,7 @@ def test_the_home_folder_can_be_named(classify: Command, tmp_path: Path, monkeyp
     assert rows_of(tmp_path / "out.csv")[0]["file"] == str(tmp_path / "new" / "ant" / "0.png")
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("end", "status"),
     [(KeyboardInterrupt, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (OSError(28, "No space left"), 1)],

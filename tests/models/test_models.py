@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import variants
+from conftest import DEFAULTS, variants
 from pytorch_lightning import Trainer
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
@@ -91,10 +91,12 @@ def test_its_parts_can_be_looked_into(variant: str):
     assert len(extractor(images)) == 2
 
 
-def test_it_can_be_exported(variant: str):
+@pytest.mark.parametrize("default", sorted(DEFAULTS))
+def test_it_can_be_exported(default: str):
+    """Others are in the slow tests of exports."""
     with torch.device("meta"):
-        network = build(variant, num_classes=7, in_channels=3).eval()
-    images = torch.randn(2, 3, comfortable(variant), comfortable(variant), device="meta")
+        network = build(default, num_classes=7, in_channels=3).eval()
+    images = torch.randn(2, 3, comfortable(default), comfortable(default), device="meta")
     batch = torch.export.Dim("batch", min=1, max=64)
     with torch.no_grad():
         exported = torch.export.export(network, (images,), dynamic_shapes=({0: batch},))
