@@ -54,9 +54,9 @@ def write_swapped(data_dir: str, folder: Path, seed: int) -> set[str]:
 def count_found(data_dir: str, folder: Path, seed: int) -> dict[str, int]:
     """Numbers of listed images, of swapped labels, of those in both, and of those among as many first ones."""
     swapped = write_swapped(data_dir, folder / "photos", seed)
-    lit_cnn("fit", *SETTINGS, "--data", folder / "photos", "--runs_dir", folder, "--seed_everything", seed)
-    lit_cnn("label-errors", "--run", "latest", "--runs_dir", folder, "--output", folder / "found.html")
-    (manifest,) = folder.glob("photos/lenet_bn/*/data.json")
+    lit_cnn("fit", *SETTINGS, "--data", folder / "photos", "--runs_dir", folder / "runs", "--seed_everything", seed)
+    lit_cnn("label-errors", "--run", "latest", "--runs_dir", folder / "runs", "--output", folder / "found.html")
+    (manifest,) = folder.glob("runs/photos/lenet_bn/*/data.json")
     content = json.loads(manifest.read_text())
     column = content["columns"].index("split")
     # No test image is looked at, so that none of its labels can be found.
