@@ -14,10 +14,22 @@ FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def write_openvino(onnx: Path, path: Path) -> None:
-    """Writes ``path`` (.xml) and the weights beside it (.bin), in float32, from an ONNX file."""
+    """Writes ``path`` (.xml) and the weights beside it (.bin), in float32, from an ONNX file.
+
+    Raises:
+        ValueError: If OpenVINO cannot convert the network, as with a pooling window larger than its image.
+    """
     import openvino
 
-    openvino.save_model(openvino.Core().read_model(onnx), path, compress_to_fp16=False)
+    try:
+        model = openvino.Core().read_model(onnx)
+    except RuntimeError as error:
+        reasons = [line.strip() for line in str(error).partition("Summary:")[0].splitlines() if line.strip()]
+        raise ValueError(
+            f"OpenVINO cannot convert this network at this image size ({reasons[-1] if reasons else error}): "
+            "leave out --format openvino, or train at a larger --data.image_size"
+        ) from error
+    openvino.save_model(model, path, compress_to_fp16=False)
 
 
 class OpenvinoModel:
