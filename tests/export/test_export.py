@@ -156,7 +156,7 @@ def test_openvino_answers_as_the_run(run: Run):
 
 
 def test_forms_are_measured_side_by_side(run: Run, tmp_path: Path):
-    done = run_process(tmp_path, "bench-export", run.path, "--no_compile", "--threads", "1", "--output", "times.json")
+    done = run_process(tmp_path, "bench-export", "--run", run.path, "--no_compile", "--threads", "1", "--output", "times.json")
     assert done.returncode == 0, done.stderr
     forms = {form["form"]: form for form in json.loads((tmp_path / "times.json").read_text())["forms"]}
     assert {"PyTorch float32", "PyTorch bfloat16", "ONNX Runtime", "ONNX Runtime int8"} <= forms.keys()
