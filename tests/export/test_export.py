@@ -87,8 +87,12 @@ def test_another_format_stays_beside_the_first(run: Run):
     forms = json.loads((folder / "parity.json").read_text())["forms"]
     assert {"model.safetensors", "model.pt2"} <= forms.keys()
     # Images of another form: what was there is for others.
-    folder = Export(run, layout="nchw", report=silent).write(["safetensors"])
+    lines: list[str] = []
+    folder = Export(run, layout="nchw", report=lines.append).write(["safetensors"])
     assert "model.pt2" not in names_in(folder)
+    assert lines[-1].startswith("removed, of another checkpoint, --layout, --dtype or --resize: ")
+    assert "model.pt2" in lines[-1]
+    assert "model.safetensors" not in lines[-1]
 
 
 def test_the_script_classifies_without_torch(run: Run, tmp_path: Path):
@@ -156,7 +160,8 @@ def test_openvino_answers_as_the_run(run: Run):
 
 
 def test_forms_are_measured_side_by_side(run: Run, tmp_path: Path):
-    done = run_process(tmp_path, "bench-export", "--run", run.path, "--no_compile", "--threads", "1", "--output", "times.json")
+    options = ["--no_compile", "--threads", "1", "--output", "times.json"]
+    done = run_process(tmp_path, "bench-export", "--run", run.path, *options)
     assert done.returncode == 0, done.stderr
     forms = {form["form"]: form for form in json.loads((tmp_path / "times.json").read_text())["forms"]}
     assert {"PyTorch float32", "PyTorch bfloat16", "ONNX Runtime", "ONNX Runtime int8"} <= forms.keys()
