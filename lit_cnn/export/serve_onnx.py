@@ -56,7 +56,7 @@ async def predict(request: Request):
     if request.headers.get("content-type", "").startswith(("multipart/", "application/json")):
         return JSONResponse({"error": "forms and JSON are not read here: send the bytes: --data-binary @FILE"}, 415)
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > MAX_BYTES:
+    if announced.isdecimal() and int(announced) > 10 * MAX_BYTES:
         return too_large()
     content, size = bytearray(), 0
     async for part in request.stream():

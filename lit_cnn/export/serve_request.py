@@ -116,7 +116,7 @@ class Intake:
         from starlette.requests import Request as CountedRequest
 
         if _announced(request) > self.max_bytes:
-            raise self._too_large()  # the web server drops what the client still sends
+            raise self._too_large()  # uvicorn drops what still comes over a connection that is kept
         counted = CountedRequest(request.scope, self._counting(request))
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
