@@ -134,7 +134,7 @@ def main() -> None:
         runs = {}
         for number, (network, settings) in enumerate(NETWORKS.items()):
             runs[network] = train(folder / str(number), "run", "--config", "experiments/digits/resnet.yaml", *settings)
-            lit_cnn("bench-export", runs[network], "--output", folder / "forms.json")
+            lit_cnn("bench-export", "--run", runs[network], "--output", folder / "forms.json")
             forms[network] = json.loads((folder / "forms.json").read_text())
         run = runs["ResNet-18 at 32×32"]
         files = write_digits(folder / "digits", 360)

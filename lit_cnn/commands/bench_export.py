@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
+from lit_cnn.commands.output import check_output
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.tables import print_table
 from lit_cnn.runs.search import find_run
@@ -34,8 +35,10 @@ def make_parser() -> argparse.ArgumentParser:
         description="Measure milliseconds an image and validation accuracy of a run's best checkpoint in each form, on the "
         "processor of this machine. Forms whose packages are missing are left out.",
     )
-    parser.add_argument("run", metavar="RUN", help="folder of the run, or latest")
-    parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for latest (default: %(default)s)")
+    run = parser.add_mutually_exclusive_group(required=True)
+    run.add_argument("--run", help="folder of the run, or latest")
+    run.add_argument("run", nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # without --run
+    parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
     parser.add_argument("--no_compile", action="store_true", help="leave out torch.compile, which needs a C++ compiler")
     parser.add_argument("--threads", type=int, metavar="N", help="threads that compute (default: without busy processors)")
     parser.add_argument("--output", metavar="FILE.json", help="also write the numbers and the machine")
@@ -48,8 +51,10 @@ def main(arguments: list[str]) -> int:
     quiet()
     keep_freed_memory()
     output = None if options.output is None else expand(options.output)
-    if output is not None and (output.suffix != ".json" or not output.absolute().parent.is_dir()):
-        raise ValueError(f"--output must be a file that ends with .json, in an existing folder, got {output}")
+    if output is not None:
+        if output.suffix != ".json":
+            raise ValueError(f"--output must be a file that ends with .json, got {output}")
+        check_output(output)
     if options.threads is not None and options.threads < 1:
         raise ValueError(f"--threads must be at least 1, got {options.threads}")
     run = find_run(options.run, expand(options.runs_dir))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.runs.search import find_run
@@ -11,6 +12,7 @@ from lit_cnn.system.extras import require_extra
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
 
+MAX_LOSS = 1.0
 FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 # The optional packages that each format needs: extra and packages.
 NEEDED = {
@@ -27,15 +29,16 @@ def make_parser() -> argparse.ArgumentParser:
         prog="lit-cnn export",
         description="Write a run's best checkpoint into RUN/export/ in forms that others can use. Each form is compared "
         "with the run on real images, in several batch sizes. If one answers differently, nothing is written.",
-        epilog="example: lit-cnn export --run latest --format onnx --format safetensors",
+        epilog="example: lit-cnn export --run latest --format onnx safetensors",
     )
     parser.add_argument("--run", required=True, help="folder of the run, or latest")
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
     parser.add_argument(
         "--format",
-        action="append",
+        action="extend",
+        nargs="+",
         choices=FORMATS,
-        help="what to write, may be given several times; docker serves the ONNX file without torch (default: onnx)",
+        help="what to write, one or several; docker serves the ONNX file without torch (default: onnx)",
     )
     parser.add_argument(
         "--layout",
@@ -55,9 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_loss",
         type=float,
-        default=1.0,
         metavar="POINTS",
-        help="with --int8: points of validation accuracy that may be lost (default: %(default)s)",
+        help=f"with --int8: points of validation accuracy that may be lost (default: {MAX_LOSS:g})",
     )
     return parser
 
@@ -74,20 +76,25 @@ def main(arguments: list[str]) -> int:
         formats.insert(0, "onnx")
     if options.int8 and "onnx" not in formats:
         raise ValueError("--int8 is a form of --format onnx: give both")
-    if not 0 <= options.max_loss <= 100:
-        raise ValueError(f"--max_loss is in points from 0 to 100, got {options.max_loss:g}")
+    if options.max_loss is not None and not options.int8:
+        raise ValueError("--max_loss is what --int8 may lose: give both")
+    max_loss = MAX_LOSS if options.max_loss is None else options.max_loss
+    if not 0 <= max_loss <= 100:
+        raise ValueError(f"--max_loss is in points from 0 to 100, got {max_loss:g}")
     for name in formats:
         for extra, packages in NEEDED.get(name, []):
             require_extra(extra, f"--format {name}", packages)
     if options.aot:
         require_compiler("--aot")
     run = find_run(options.run, expand(options.runs_dir))
+    if not os.access(run.path, os.W_OK):
+        raise ValueError(f"the export cannot be written: the folder of the run is read-only ({run.path})")
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.commands.threads import use_threads
     from lit_cnn.export.export import Export
 
-    use_threads("auto", 1, "export")
+    use_threads("auto", 1, "export", has_option=False)
     export = Export(run, options.layout, options.dtype, options.resize, lambda line: print(line, flush=True))
-    print(export.write(formats, options.aot, options.int8, options.max_loss))
+    print(export.write(formats, options.aot, options.int8, max_loss))
     return 0

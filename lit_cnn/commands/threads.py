@@ -12,13 +12,14 @@ from lit_cnn.system.processes import started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS, OTHER_PROGRAMS, describe_load, share_of_threads, usable_processors
 
 
-def use_threads(threads: int | Literal["auto"], num_processes: int, command: str) -> int:
+def use_threads(threads: int | Literal["auto"], num_processes: int, command: str, has_option: bool = True) -> int:
     """Sets the number of threads of this process, and returns it.
 
     Args:
         threads: How many; ``auto`` for as many as other programs leave processors.
         num_processes: Processes that compute on this machine.
         command: For the warning.
+        has_option: Whether the command has the option ``--threads``, which the warning then names.
     """
     usable = usable_processors()
     if threads == "auto":
@@ -28,10 +29,8 @@ def use_threads(threads: int | Literal["auto"], num_processes: int, command: str
             busy = OTHER_PROGRAMS.busy_processors()
             threads = share_of_threads(usable, busy, num_processes)
             if threads < share_of_threads(usable, 0, num_processes):
-                warn(
-                    f"{describe_load(usable, busy)}: {command} uses {threads} of {usable} threads; "
-                    f"--threads {usable // num_processes} uses all"
-                )
+                advice = f"; --threads {usable // num_processes} uses all" if has_option else ""
+                warn(f"{describe_load(usable, busy)}: {command} uses {threads} of {usable} threads{advice}")
     elif threads > usable:
         warn(f"{threads:,} threads were asked for, but {usable} can run at a time: {command} uses {usable}")
         threads = usable

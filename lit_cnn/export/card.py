@@ -112,7 +112,8 @@ def _recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_folders(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _without_folders(one) for name, one in value.items() if one is not None}
+        kept = {name: one for name, one in value.items() if one is not None and not str(name).endswith("_dir")}
+        return {name: _without_folders(one) for name, one in kept.items()}
     if isinstance(value, list):
         return [_without_folders(one) for one in value]
     if isinstance(value, str) and ("/" in value or "\\" in value):

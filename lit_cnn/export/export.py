@@ -208,9 +208,12 @@ class Export:
                 for name in FILES:
                     (partial / name).unlink(missing_ok=True)
             yield partial
+            removed = sorted(name for name in FILES if (self.folder / name).exists() and not (partial / name).exists())
             if self.folder.exists():
                 self.folder.rename(replaced)
             partial.rename(self.folder)
+            if removed:
+                self.report(f"removed, of another checkpoint, --layout, --dtype or --resize: {', '.join(removed)}")
         finally:
             if replaced.exists() and not self.folder.exists():
                 replaced.rename(self.folder)

@@ -70,8 +70,10 @@ def measure(address: str, images: list[bytes], clients: int, requests: int, api_
             status, answer = _ask(first, body, headers)
         except (OSError, http.client.HTTPException) as error:
             raise ValueError(f"there is no server at {address} ({error})") from error
+        except ValueError as error:
+            raise ValueError(f"what answers at {address} is no server of lit-cnn") from error
         if status != 200:
-            raise ValueError(f"the server answers {status}: {answer}")
+            raise ValueError(f"the server answers {status}: {answer.get('error', answer)}")
         expected.append(answer)
     first.close()
     load, numbers = Load(), count()
@@ -137,7 +139,11 @@ def memory_of(pid: int) -> int:
 
 
 def main() -> int:
-    """Prints a line, and returns 1 if an answer is missing or wrong."""
+    """Prints a line for each number of clients.
+
+    Returns:
+        1 if an answer is missing or wrong, 2 if nothing can be measured.
+    """
     parser = argparse.ArgumentParser(prog="python -m lit_cnn.export.load_test", description="Measure the load of a server.")
     parser.add_argument("address", help="of the server, for example http://127.0.0.1:8000")
     parser.add_argument("images", nargs="+", type=Path, help="image files, sent in turn")
@@ -146,11 +152,10 @@ def main() -> int:
     parser.add_argument("--api_key", help="of the server")
     parser.add_argument("--pid", type=int, help="process of the server, whose memory is printed")
     options = parser.parse_args()
-    if min(*options.clients, options.requests) < 1:
-        parser.error("--clients and --requests must be at least 1")
-    wrong = 0
-    print("clients  requests/s  p50 (ms)  p99 (ms)  wrong" + ("  memory before, after" if options.pid else ""))
+    wrong, header = 0, "clients  requests/s  p50 (ms)  p99 (ms)  wrong" + ("  memory before, after" if options.pid else "")
     try:
+        if min(*options.clients, options.requests) < 1:
+            raise ValueError("--clients and --requests must be at least 1")
         images = [path.read_bytes() for path in options.images]
         for clients in options.clients:
             before = memory_of(options.pid) if options.pid else 0
@@ -159,12 +164,15 @@ def main() -> int:
             p50, p99 = (load.percentile(share) if answered else math.nan for share in (0.5, 0.99))
             line = f"{clients:7}  {answered / load.seconds:10.0f}  {p50:8.1f}  {p99:8.1f}  {len(load.problems):5}"
             memory = f"  {format_bytes(before)}, {format_bytes(memory_of(options.pid))}" if options.pid else ""
-            print(line + memory, flush=True)
+            print(f"{header}\n{line}{memory}" if header else line + memory, flush=True)
+            header = ""
             for problem in load.problems[:3]:
                 print(f"  {problem}", file=sys.stderr)
             wrong += len(load.problems)
     except (OSError, ValueError, psutil.Error) as error:
-        parser.error(str(error))
+        named = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else " ".join(str(error).split())
+        print(f"{parser.prog}: error: {named}", file=sys.stderr)
+        return 2
     return 1 if wrong else 0
 
 

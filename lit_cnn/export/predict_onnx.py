@@ -33,11 +33,10 @@ def read_image(path, how):
             ground = Image.new("RGB", image.size, how["background"])
             ground.paste(image, mask=image.getchannel("A"))
             image = ground if image.getchannel("A").getextrema()[0] < 255 else image
-        image = image.convert(mode)
         if how["resize"] == "crop":
-            image = ImageOps.fit(image, square, Image.Resampling.BILINEAR)
+            image = ImageOps.fit(image.convert(mode), square, Image.Resampling.BILINEAR)
         else:
-            whole = image.resize(_inner_size(image.size, how), Image.Resampling.BILINEAR)
+            whole = image.convert(mode).resize(_inner_size(image.size, how), Image.Resampling.BILINEAR)
             image = Image.new(mode, square, how["background"])
             image.paste(whole, ((square[0] - whole.width) // 2, (square[1] - whole.height) // 2))
     return np.asarray(image).reshape(*square, how["channels"])
@@ -65,9 +64,13 @@ if __name__ == "__main__":
     files = [file for file in found if file.is_file() and file.suffix.lower() in how["endings"]]
     files = [file for file in files if not any(part[0] == "." for part in file.relative_to(options.images).parts)]
     if not files:
-        parser.error(f"--images: there is no image in {options.images}")
+        parser.error(f"--images: there is no {'image in' if options.images.exists() else 'file or folder'} {options.images}")
     session = onnxruntime.InferenceSession(str(options.model), providers=["CPUExecutionProvider"])
-    with options.output.open("w", encoding="utf-8", errors="surrogateescape", newline="") as output:
+    try:
+        output = options.output.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+    except OSError as error:
+        parser.error(f"--output: {options.output} cannot be written: {error.strerror}")
+    with output:
         rows = csv.writer(output, lineterminator="\n")
         rows.writerow(("file", "class", "probability"))
         for file in files:

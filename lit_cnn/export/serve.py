@@ -8,6 +8,7 @@ processes behind when it is terminated.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import logging
 import multiprocessing
@@ -120,6 +121,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"--host {host} is no address of this machine ({error.strerror})") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ValueError(f"--host {host} is no address of this machine: choose another --host") from error
         raise ValueError(f"the server cannot listen at {host}, port {port} ({reason}): choose another --port") from error
 
 
@@ -162,8 +165,11 @@ def _make_server(api: ClassifierAPI, service: Service) -> ClassifierServer:
     async def index() -> Response:
         return Response(html, media_type="text/html", headers=headers)
 
-    app.router.routes[:] = [route for route in app.router.routes if getattr(route, "path", "") not in ("/", "/info")]
+    routes = [(getattr(route, "path", ""), route) for route in app.router.routes]
+    app.router.routes[:] = [route for path, route in routes if path not in ("/", "/health", "/info")]
     app.add_api_route("/", index, methods=["GET"])
+    # Without the key that LitServe asks for: proxies that look whether the server is there have none.
+    app.add_api_route("/health", dict(routes)["/health"].endpoint, methods=["GET"])
     return server
 
 

@@ -115,6 +115,8 @@ class Intake:
         from starlette.requests import ClientDisconnect
         from starlette.requests import Request as CountedRequest
 
+        if _announced(request) > self.max_bytes:
+            raise self._too_large()  # uvicorn drops what still comes over a connection that is kept
         counted = CountedRequest(request.scope, self._counting(request))
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
@@ -131,15 +133,13 @@ class Intake:
 
     def _counting(self, request: Request) -> Receive:
         """Receives a body until it is too large, and drops the rest: a client that still sends hears no answer."""
-        announced, received = _announced(request), 0
+        received = 0
 
         async def receive_and_count() -> Message:
             nonlocal received
-            if announced > self.max_bytes and "100-continue" in request.headers.get("expect", "").lower():
-                raise self._too_large()  # the client waits for permission to send
             message = await request.receive()
             received += len(message.get("body", b""))
-            if max(announced, received) > self.max_bytes:
+            if received > self.max_bytes:
                 while message.get("more_body"):
                     message = await request.receive()
                 raise self._too_large()

@@ -9,6 +9,7 @@ import torch
 import yaml
 from conftest import Command
 
+from lit_cnn.commands.threads import use_threads
 from lit_cnn.system.processors import OtherPrograms
 
 FIT = ["fit", "--model", "LitLeNet", "--data", "FakeImages", "--data.num_images", "200", "--trainer.accelerator", "cpu"]
@@ -52,6 +53,12 @@ def test_busy_processors_are_left_out_and_a_resumed_run_keeps_its_threads(
     done = lit_cnn("validate", "--run", run)
     assert done.returncode == 0, done.stderr
     assert torch.get_num_threads() == 1
+
+
+def test_a_command_without_the_option_does_not_name_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    machine(monkeypatch, usable=2, busy=0.9)
+    assert use_threads("auto", 1, "export", has_option=False) == 1
+    assert capsys.readouterr().err.endswith(" busy: export uses 1 of 2 threads\n")
 
 
 @pytest.mark.slow

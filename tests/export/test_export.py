@@ -87,8 +87,12 @@ def test_another_format_stays_beside_the_first(run: Run):
     forms = json.loads((folder / "parity.json").read_text())["forms"]
     assert {"model.safetensors", "model.pt2"} <= forms.keys()
     # Images of another form: what was there is for others.
-    folder = Export(run, layout="nchw", report=silent).write(["safetensors"])
+    lines: list[str] = []
+    folder = Export(run, layout="nchw", report=lines.append).write(["safetensors"])
     assert "model.pt2" not in names_in(folder)
+    assert lines[-1].startswith("removed, of another checkpoint, --layout, --dtype or --resize: ")
+    assert "model.pt2" in lines[-1]
+    assert "model.safetensors" not in lines[-1]
 
 
 def test_the_script_classifies_without_torch(run: Run, tmp_path: Path):
@@ -156,7 +160,8 @@ def test_openvino_answers_as_the_run(run: Run):
 
 
 def test_forms_are_measured_side_by_side(run: Run, tmp_path: Path):
-    done = run_process(tmp_path, "bench-export", run.path, "--no_compile", "--threads", "1", "--output", "times.json")
+    options = ["--no_compile", "--threads", "1", "--output", "times.json"]
+    done = run_process(tmp_path, "bench-export", "--run", run.path, *options)
     assert done.returncode == 0, done.stderr
     forms = {form["form"]: form for form in json.loads((tmp_path / "times.json").read_text())["forms"]}
     assert {"PyTorch float32", "PyTorch bfloat16", "ONNX Runtime", "ONNX Runtime int8"} <= forms.keys()
@@ -196,7 +201,9 @@ def test_a_container_serves_the_onnx_file(run: Run):
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as server:
         try:
             address = f"http://127.0.0.1:{port}"
-            assert answer_of_server(f"{address}/health") == (200, {"status": "ready", "classes": 10})
+            assert answer_of_server(f"{address}/health") == (200, "ok")
+            assert answer_of_server(f"{address}/info") == (404, {"error": "Not Found"})
+            assert answer_of_server(f"{address}/predict") == (405, {"error": "Method Not Allowed"})
             image = io.BytesIO()
             Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40), np.uint8)).save(image, "PNG")
             status, answer = answer_of_server(f"{address}/predict", image.getvalue())
@@ -204,7 +211,7 @@ def test_a_container_serves_the_onnx_file(run: Run):
             assert (status, answer["class"]) == (200, prediction.class_name)
             assert answer["probability"] == pytest.approx(prediction.probability, abs=1e-5)
             assert len(answer["top"]) == 5
-            for content, refused in ((b"", 400), (b"no image", 400), (image.getvalue()[:60], 400), (bytes(30 * 2**20), 413)):
+            for content, refused in ((b"", 422), (b"no image", 422), (image.getvalue()[:60], 422), (bytes(30 * 2**20), 413)):
                 status, answer = answer_of_server(f"{address}/predict", content)
                 assert (status, list(answer)) == (refused, ["error"])
             assert answer_of_server(f"{address}/predict", image.getvalue())[0] == 200
@@ -214,12 +221,14 @@ def test_a_container_serves_the_onnx_file(run: Run):
         assert "Traceback" not in server.stderr.read()
 
 
-def answer_of_server(address: str, content: bytes | None = None) -> tuple[int, dict]:
+def answer_of_server(address: str, content: bytes | None = None) -> tuple[int, dict | str]:
     """Status and content of an answer; waits for a server that starts."""
+    headers = {"Content-Type": "image/png"}
     for _ in range(200):
         try:
-            with urllib.request.urlopen(urllib.request.Request(address, content), timeout=10) as response:
-                return response.status, json.load(response)
+            with urllib.request.urlopen(urllib.request.Request(address, content, headers), timeout=10) as response:
+                text = response.read().decode()
+                return response.status, json.loads(text) if text.startswith("{") else text
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
         except urllib.error.URLError:

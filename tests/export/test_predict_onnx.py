@@ -159,11 +159,21 @@ def test_no_image_is_an_error_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     (tmp_path / "empty").mkdir()
-    for images in (tmp_path / "missing", tmp_path / "empty"):
-        assert run_script(tmp_path, images, monkeypatch) == 2
-        assert capsys.readouterr().err.endswith(f"error: --images: there is no image in {images}\n")
+    for name, lack in (("missing", "file or folder"), ("empty", "image in")):
+        assert run_script(tmp_path, tmp_path / name, monkeypatch) == 2
+        assert capsys.readouterr().err.endswith(f"error: --images: there is no {lack} {tmp_path / name}\n")
         assert not (tmp_path / "out.csv").exists()
 
 
+def test_a_table_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    picture(20, 20).save(tmp_path / "a.png")
+    (tmp_path / "out.csv").mkdir()
+    assert run_script(tmp_path, tmp_path / "a.png", monkeypatch) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith(f"error: --output: {tmp_path / 'out.csv'} cannot be written: Is a directory")
+
+
 def test_it_is_short():
-    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 82
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 85

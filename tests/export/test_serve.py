@@ -60,6 +60,8 @@ def test_an_address_in_use_is_reported_with_what_to_do():
         listen("127.0.0.1", taken.getsockname()[1])
     with pytest.raises(ValueError, match=r"--host not\.an\.address\.invalid is no address"):
         listen("not.an.address.invalid", 0)
+    with pytest.raises(ValueError, match=r"^--host 192\.0\.2\.1 is no address of this machine: choose another --host$"):
+        listen("192.0.2.1", 0)
     assert [host for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::", "10.0.0.1") if is_local(host)] == [
         "127.0.0.1",
         "localhost",
@@ -241,6 +243,15 @@ def test_a_bad_upload_gets_one_line_and_harms_nobody(server: Server, upload: dic
 
 
 @pytest.mark.slow
+def test_an_announced_size_is_refused_before_the_body_arrives(server: Server):
+    host, port = server.address.split(":")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\nabc"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.slow
 def test_clients_that_leave_early_or_talk_nonsense_harm_nobody(server: Server):
     host, port = server.address.split(":")
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\nabc"
@@ -259,6 +270,7 @@ def test_a_key_is_asked_for_and_ctrl_c_ends_all_processes_at_once(folder: Path):
         assert (status, answer.count(b"\n")) == (401, 1)
         assert server.ask("POST", "/predict", **form(IMAGES[0]), X_API_Key="secret")[0] == 200
         assert server.ask("GET", "/")[0] == 200
+        assert server.ask("GET", "/health") == (200, b"ok")
         assert server.end(signal.SIGINT, group=True) == (130, "")
 
 

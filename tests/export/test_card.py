@@ -1,0 +1,23 @@
+"""The model card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fake_runs import write_run
+from untrained import untrained
+
+from lit_cnn.export.card import write_card
+from lit_cnn.export.network import ExportedNetwork
+
+
+def test_the_recipe_has_no_folders(tmp_path: Path):
+    folders = {"data.data_dir": "photos", "data.cache_dir": "/home/me/.cache", "model.weights": "/home/me/best.ckpt"}
+    run, trained = write_run(tmp_path / "run", settings=folders), untrained()
+    parity = {"images": {"validation": 200, "training": 56}, "forms": {}}
+    write_card(run, trained, ExportedNetwork.of(trained), parity, tmp_path / "README.md")
+    recipe = (tmp_path / "README.md").read_text().partition("## Recipe")[2].partition("## Limits")[0]
+    assert "image_size: 28" in recipe
+    assert "weights: best.ckpt" in recipe
+    assert "_dir" not in recipe
+    assert "/home" not in recipe
