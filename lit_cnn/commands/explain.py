@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--target",
-        help="explain the answer for this class, not for the likeliest one: its name, or its number from 0, unless a class "
+        help="explain the answer for this class, not for the likeliest one: its name, or its number from 0 unless a class "
         "has that name",
     )
     parser.add_argument("--layer", help=f"layer for {', '.join(WITH_LAYER)} (default: the last with at least 4×4 cells)")
