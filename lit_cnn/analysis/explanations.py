@@ -68,12 +68,19 @@ class Explained:
         classes: The likeliest classes with their probabilities.
         image: uint8 (H, W, 3), enlarged.
         found: What the methods found.
+        label: The class that the image should have; None if it is not known.
     """
 
     name: str
     classes: list[tuple[str, float]]
     image: np.ndarray
     found: list[Found]
+    label: str | None = None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the likeliest class is that of the label."""
+        return self.classes[0][0] == self.label
 
     @property
     def source(self) -> str:

@@ -37,6 +37,11 @@ class Folds:
     def num_images(self) -> int:
         return sum(map(len, self.predictions))
 
+    @property
+    def accuracy(self) -> float:
+        """Share of the images whose likeliest class is their label."""
+        return float(np.concatenate([own.correct for own in self.predictions]).mean())
+
     @classmethod
     def read(cls, runs: Sequence[Run], of: Run) -> Folds:
         """Reads the predictions of finished folds.
@@ -157,7 +162,7 @@ def write_label_errors(run: Run, folds: Folds, errors: Sequence[LabelError], num
         images=[images[error] for error in shown],
         num_errors=len(errors),
         num_images=folds.num_images,
-        accuracy=float(np.concatenate([own.correct for own in folds.predictions]).mean()),
+        accuracy=folds.accuracy,
         num_folds=len(folds.runs),
         table=table.name,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lit_cnn.commands.explained_folder import GENERATOR, PAGE, check_folder, new_content, picture_name
-from lit_cnn.commands.image_options import add_bad_image_option, add_network_options
+from lit_cnn.commands.image_options import add_bad_image_option, add_network_options, given_checkpoint
 from lit_cnn.commands.image_progress import BadImages, each_batch
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.output import write_page
@@ -38,6 +38,8 @@ METHODS = (*HEAT_MAPS, "features", "receptive_field")
 WITH_LAYER = ("gradcam", "layercam", "features", "receptive_field")
 NEEDS_CAPTUM = ("occlusion", "ig")
 NUM_CLASSES = 3  # likeliest classes that are shown
+LONGEST_HEADING = 60
+LISTED_CLASSES = 10
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -60,8 +62,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="METHOD",
         help=f"one or several of {', '.join(METHODS)} (default: cam where it exists, else layercam)",
     )
-    parser.add_argument("--target", help="explain the answer for this class, not for the likeliest one")
-    parser.add_argument("--layer", help=f"layer for {', '.join(WITH_LAYER)} (default: the last with several places)")
+    parser.add_argument(
+        "--target",
+        help="explain the answer for this class, not for the likeliest one: its name, or its number from 0 unless a class "
+        "has that name",
+    )
+    parser.add_argument("--layer", help=f"layer for {', '.join(WITH_LAYER)} (default: the last with at least 4×4 cells)")
     parser.add_argument("--output", default="explanations", help="folder to write into (default: %(default)s)")
     parser.add_argument(
         "--num_images",
@@ -104,7 +110,7 @@ def main(arguments: list[str]) -> int:
     output = expand(options.output)
     check_folder(output, paths)
     variant = find_in_catalogue(options.model)[0] if options.model else None
-    checkpoint = find_run(options.run, expand(options.runs_dir)).path if options.run else options.ckpt_path
+    checkpoint = find_run(options.run, expand(options.runs_dir)).path if options.run else given_checkpoint(options.ckpt_path)
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.analysis.explanations import write_sheet
@@ -131,11 +137,19 @@ def main(arguments: list[str]) -> int:
                 pictures += _write_pictures(one, len(explained), listed.path, folder)
                 explained.append(one)
         bad.end(len(explained))
-        write_page(folder / PAGE, write_sheet(title, repr(trained), explained, num_left_out, GENERATOR, pictures))
+        write_page(folder / PAGE, write_sheet(title, _describe(trained), explained, num_left_out, GENERATOR, pictures))
     if num_left_out:
         warn(f"explained {len(explained):,} of {source.count:,} images: --num_images takes more")
     print(output / PAGE)
     return 0
+
+
+def _describe(trained: Trained) -> str:
+    """The network, its images and its classes in a line."""
+    names = trained.class_names
+    classes = f"{', '.join(names[:LISTED_CLASSES])}{', …' if len(names) > LISTED_CLASSES else ''}"
+    origin = f"trained on {trained.dataset}" if trained.dataset else f"weights of {trained.source}"
+    return f"{trained.variant} · {origin} · {len(names):,} classes: {classes}"
 
 
 def _class_number(name: str, class_names: Sequence[str]) -> int:
@@ -162,8 +176,8 @@ def _explained_batches(
 
     def compute(batch: ReadBatch[ListedFile]) -> Iterator[Explained]:
         assert batch.pixels is not None
-        names = [listed.path.name for place, listed in enumerate(batch.items) if place not in batch.bad]
-        return _explain(trained, batch.pixels, names, methods, target, layer)
+        files = [listed for place, listed in enumerate(batch.items) if place not in batch.bad]
+        return _explain(trained, batch.pixels, files, methods, target, layer)
 
     return compute_batches(given, batch_size, compute, num_workers=min(4, os.cpu_count() or 1))
 
@@ -171,7 +185,7 @@ def _explained_batches(
 def _explain(
     trained: Trained,
     images: Tensor,
-    names: Sequence[str],
+    files: Sequence[ListedFile],
     methods: tuple[Method | str, ...],
     target: int | None,
     layer: str | None,
@@ -185,12 +199,19 @@ def _explain(
     with torch.no_grad(), evaluating(trained.network):
         probabilities = trained.network(trained.preprocess(images)).float().softmax(dim=1).cpu()
     of_methods = _of_methods(trained, images, methods, target, layer)
-    for index, name in enumerate(names):
+    for index, file in enumerate(files):
         values, classes = probabilities[index].topk(min(NUM_CLASSES, len(trained.class_names)))
         likeliest = [trained.class_names[number] for number in classes.tolist()]
         found = [of_images[index] for of_images in of_methods]
         image = enlarged(images[index].permute(1, 2, 0).numpy())
-        yield Explained(name, list(zip(likeliest, values.tolist(), strict=True)), image, found)
+        classes_of_image = list(zip(likeliest, values.tolist(), strict=True))
+        yield Explained(_heading(file), classes_of_image, image, found, file.label)
+
+
+def _heading(file: ListedFile) -> str:
+    """The path as ``lit-cnn predict`` writes it; if it is long, that below the folder that was given."""
+    path = str(file.path)
+    return path if len(path) <= LONGEST_HEADING else file.below or file.path.name
 
 
 def _write_pictures(explained: Explained, position: int, file: Path, folder: Path) -> list[str]:

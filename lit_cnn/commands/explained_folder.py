@@ -34,11 +34,13 @@ def check_folder(output: Path, images: Sequence[Path]) -> None:
     """Refuses a folder that holds other files than those of an earlier call.
 
     Raises:
-        ValueError: If so; also if it is a file, lies in a run, or holds the images.
+        ValueError: If so; also if it is a file, is read-only, lies in a run, or holds the images.
     """
     if output.exists() and not output.is_dir():
         raise ValueError(f"--output {output} is a file: name a folder")
     place = Path(os.path.realpath(output))
+    if not os.access(next(folder for folder in (place, *place.parents) if folder.exists()), os.W_OK):
+        raise ValueError(f"the output cannot be written: its folder is read-only ({output})")
     if run := next((folder for folder in (place, *place.parents) if is_run(folder)), None):
         raise ValueError(f"--output {output} is in the folder of the run {run}: name a folder elsewhere")
     # Pictures of an earlier call may be given as images, but would be removed.

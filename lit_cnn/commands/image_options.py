@@ -187,9 +187,7 @@ def read_request(options: argparse.Namespace, endings: tuple[str, ...] = (".csv"
         raise ValueError("--data_dir is where the paths in a table begin, but --images is no table")
     if options.weights and not options.model:
         raise ValueError("--weights belong to a --model; a run and a checkpoint have their own")
-    checkpoint: Path | str | None = options.ckpt_path or None
-    if checkpoint and "://" not in checkpoint:  # an address is refused as it was given
-        checkpoint = expand(checkpoint)
+    checkpoint = given_checkpoint(options.ckpt_path)
     if options.run or options.config:
         checkpoint = find_run(options.run or options.config, expand(options.runs_dir)).path
     variant = find_in_catalogue(options.model)[0] if options.model else None
@@ -208,6 +206,20 @@ def read_request(options: argparse.Namespace, endings: tuple[str, ...] = (".csv"
         threads=options.threads,
         endings=endings,
     )
+
+
+def given_checkpoint(ckpt_path: str | None) -> Path | str | None:
+    """The file that ``--ckpt_path`` names, or an address as it was given: it is refused later.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    if not ckpt_path or "://" in ckpt_path:
+        return ckpt_path
+    path = expand(ckpt_path)
+    if not os.path.lexists(path):
+        raise ValueError(f"--ckpt_path: there is no file {path}")
+    return path
 
 
 def _standard_input() -> int:

@@ -43,7 +43,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", help=f"page to write (default: {FILE_NAME} in the folder of the run); a table is written beside it"
     )
-    parser.add_argument("--num_images", type=int, default=100, help="so many images on the page (default: %(default)s)")
+    parser.add_argument(
+        "--num_images", type=int, default=100, help="so many images on the page; 0 for none (default: %(default)s)"
+    )
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for latest (default: %(default)s)")
     return parser
 
@@ -88,6 +90,7 @@ def main(arguments: list[str]) -> int:
     from lit_cnn.analysis.label_errors import Folds, find_label_errors, rows_of, write_label_errors
     from lit_cnn.commands.folds import own_weights, train_folds
 
+    quiet()  # again: Lightning sets the level of its messages when it is imported
     for own in finished:
         if weights := own_weights(own):
             warn(f"{own.path} started from {weights}: its answers are of use only if these were not trained on its images")
@@ -98,6 +101,7 @@ def main(arguments: list[str]) -> int:
         writer.writerow(COLUMNS)
         writer.writerows(rows_of(folds, errors))
     write_page(output, write_label_errors(run, folds, errors, options.num_images, table))
+    print(f"the networks of the folds are right for {100 * folds.accuracy:.1f} % of their images")
     print(f"{len(errors):,} of {folds.num_images:,} images are likely to have a wrong label")
     print(output)
     print(table)

@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
@@ -266,6 +267,9 @@ class OneLineParser(argparse.ArgumentParser):
         for word in words:
             if not any(option.startswith(word) for option in known):
                 self.error(f"unknown option {word}")
+        for word in args or ():
+            if re.match("-[^-]", word) and word not in known and Path(word).exists():
+                refuse(f"{word} begins as an option does: write ./{word} for the file")
         return super().parse_args(args, namespace)
 
 

@@ -79,7 +79,10 @@ def main(arguments: list[str]) -> int:
     from lit_cnn.inference.labels import Agreement
 
     trained, source, threads = request.load("lit-cnn predict")
-    confidence = confidence_of_checkpoint(trained.source) if options.calibrated else None
+    try:
+        confidence = confidence_of_checkpoint(trained.source) if options.calibrated else None
+    except ValueError as error:
+        raise ValueError(f"--calibrated cannot be used: {error}; leave it out for uncalibrated probabilities") from error
     shown = options.top_k, options.all, options.min_confidence, source.has_labels, options.calibrated
     rows = PredictionRows(trained.class_names, *shown)
     agreement = Agreement(frozenset(trained.class_names))

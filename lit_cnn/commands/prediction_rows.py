@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lit_cnn.commands.row_files import Column
+from lit_cnn.commands.row_files import BETWEEN, Column
 
 if TYPE_CHECKING:
     from lit_cnn.inference.predict import Prediction
 
 # What stands for the class of an image whose probability is too low.
 UNSURE = "unsure"
-# Between the classes of a prediction set.
-BETWEEN = " | "
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class PredictionRows:
         min_confidence: Probability below which the class is :data:`UNSURE`; the column ``likeliest`` then names the most
             probable class of every image.
         has_labels: Whether there is a column for the labels of the images.
-        has_sets: Whether there is a column with the prediction set of each image, whose names :data:`BETWEEN` separates.
+        has_sets: Whether there is a column with the prediction set of each image, the likeliest class first.
 
     Raises:
         ValueError: If a number is out of range, or a class has the name :data:`UNSURE`, or :data:`BETWEEN` in its name.
@@ -62,7 +60,7 @@ class PredictionRows:
         for rank in range(2, min(self.top_k, len(self.class_names)) + 1):
             columns += [Column(f"class_{rank}"), Column(f"probability_{rank}", "number")]
         if self.has_sets:
-            columns.append(Column("set_90"))
+            columns.append(Column("set_90", "texts"))
         if self.has_labels:
             columns.append(Column("label"))
         if self.all_classes:
@@ -83,7 +81,7 @@ class PredictionRows:
         for name, value in others:
             cells += [name, value]
         if self.has_sets:
-            cells.append(BETWEEN.join(prediction.likely or ()))
+            cells.append(list(prediction.likely or ()))
         if self.has_labels:
             cells.append(label)
         return [*cells, *prediction.values] if self.all_classes else cells

@@ -6,17 +6,21 @@ import contextlib
 import csv
 import importlib.util
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TextIO, TypeAlias, get_args
 
 from lit_cnn.commands.output import is_replaced, open_binary_output, open_output
+from lit_cnn.commands.resuming import warn
 
 Format: TypeAlias = Literal["csv", "json", "jsonl", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 # Digits behind the point of a number in a CSV file.
 DIGITS = 6
+# Between the texts of a cell in a CSV file.
+BETWEEN = " | "
 # Rows of Parquet that are kept until they are written together.
 ROW_GROUP = 8192
 
@@ -27,12 +31,12 @@ class Column:
 
     Args:
         name: Its title.
-        cls: What its cells hold: text or None, or float32 numbers, or arrays of ``width`` of them.
+        cls: What its cells hold: text or None, or several texts, or float32 numbers, or arrays of ``width`` of them.
         width: Numbers in each cell.
     """
 
     name: str
-    cls: Literal["text", "number", "numbers"] = "text"
+    cls: Literal["text", "texts", "number", "numbers"] = "text"
     width: int = 1
 
 
@@ -97,18 +101,23 @@ def open_rows(path: Path | None, chosen: Format, columns: Sequence[Column]) -> I
 class _CsvRows:
     def __init__(self, file: TextIO, columns: Sequence[Column]) -> None:
         self.file = file
-        self.is_number = [column.cls == "number" for column in columns]
+        self.columns = columns
         self.writer = csv.writer(file, lineterminator="\n")
         self.writer.writerow(column.name for column in columns)
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         for row in rows:
-            cells = zip(row, self.is_number, strict=True)
-            self.writer.writerow(f"{cell:.{DIGITS}f}" if is_number else cell for cell, is_number in cells)
+            self.writer.writerow(_as_text(cell, column) for cell, column in zip(row, self.columns, strict=True))
         self.file.flush()  # somebody may wait for them
 
     def end(self) -> None:
         self.file.flush()
+
+
+def _as_text(cell: Any, column: Column) -> Any:
+    if column.cls == "texts":
+        return BETWEEN.join(cell)
+    return f"{cell:.{DIGITS}f}" if column.cls == "number" else cell
 
 
 class _JsonRows:
@@ -120,12 +129,13 @@ class _JsonRows:
         self.is_number = [column.cls == "number" for column in columns]
         self.is_array = is_array
         self.between = "[\n" if is_array else ""
+        self.has_warned = False
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         for row in rows:
             cells = zip(self.names, row, self.is_number, strict=True)
             # The shortest number that is the same in float32.
-            text = _as_json({name: float(str(cell)) if is_number else cell for name, cell, is_number in cells})
+            text = self._as_json({name: float(str(cell)) if is_number else cell for name, cell, is_number in cells})
             self.file.write(self.between + text + ("" if self.is_array else "\n"))
             self.between = ",\n" if self.is_array else ""
         self.file.flush()
@@ -134,14 +144,16 @@ class _JsonRows:
         if self.is_array:
             self.file.write("[]\n" if self.between == "[\n" else "\n]\n")
 
-
-def _as_json(row: dict[str, Any]) -> str:
-    text = json.dumps(row, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a name whose bytes are no UTF-8
-        return json.dumps(row)
-    return text
+    def _as_json(self, row: dict[str, Any]) -> str:
+        text = json.dumps(row, ensure_ascii=False)
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a name whose bytes are no UTF-8
+            if not self.has_warned:
+                warn("JSON holds UTF-8: other bytes of names are written as \\xe9; csv keeps the bytes")
+            self.has_warned = True
+            return re.sub("[\udc80-\udcff]", lambda byte: rf"\\x{ord(byte[0]) - 0xDC00:x}", text)
+        return text
 
 
 class _ParquetRows:
@@ -149,7 +161,8 @@ class _ParquetRows:
         import pyarrow
         import pyarrow.parquet
 
-        types = {"text": pyarrow.string(), "number": pyarrow.float32()}
+        text = pyarrow.string()
+        types = {"text": text, "texts": pyarrow.list_(text), "number": pyarrow.float32()}
         fields = [
             (column.name, pyarrow.list_(pyarrow.float32(), column.width) if column.cls == "numbers" else types[column.cls])
             for column in columns
@@ -163,9 +176,11 @@ class _ParquetRows:
         return self
 
     def __exit__(self, cls: type[BaseException] | None, *_: object) -> None:
-        if cls is None:
-            self.end()
-        self.writer.close()
+        try:
+            if cls is None:
+                self.end()
+        finally:
+            self.writer.close()
 
     def write(self, rows: Sequence[Sequence[Any]]) -> None:
         self.rows += rows
@@ -181,5 +196,5 @@ class _ParquetRows:
             if columns:
                 self.writer.write_table(self.table({name: list(cells) for name, cells in columns.items()}, self.schema))
         except UnicodeEncodeError as error:
-            raise ValueError(f"Parquet holds UTF-8, which {error.object!a} is not: choose csv or json") from error
+            raise ValueError(f"Parquet holds UTF-8, which {error.object!a} is not: give --output another ending") from error
         self.rows = []

@@ -38,7 +38,7 @@ def confidence_of_checkpoint(source: str) -> Confidence:
     found = confidence_of(run)
     evaluated = run.path / (found.checkpoint or "")
     if evaluated.resolve() != path.resolve():
-        raise ValueError(f"the validation predictions of {run.path} are of {evaluated}, not of {path}: leave out calibrated")
+        raise ValueError(f"the validation predictions of {run.path} are of {evaluated}, not of {path}")
     return found
 
 

@@ -129,6 +129,8 @@ def read_file(file: Path, reading: Reading, skip_bad: bool) -> Tensor | BadImage
         return reading.read(file)
     except ValueError as error:
         message = str(error) if file.exists() else f"there is no file {file}"
+        if file.is_dir():
+            message = f"{file} is a folder, and a list names image files"
         if not skip_bad:
             raise UnreadableImageError(message) from error
         return BadImage(file, message)

@@ -39,6 +39,8 @@ def label_folders(folders: Iterable[str], class_names: Collection[str]) -> dict[
 class Agreement:
     """Counts predictions that agree with the labels of their images.
 
+    If the network knows a label at least, images with other labels count as wrong.
+
     Args:
         class_names: Names of the classes.
     """
@@ -59,24 +61,25 @@ class Agreement:
         """
         if not label:
             return
-        if label not in self.class_names:
-            self.unknown += 1
-        elif is_unsure:
+        if is_unsure:
             self.unsure += 1
+        elif label not in self.class_names:
+            self.unknown += 1
         else:
             self.known += 1
             self.right += class_name == label
 
     def __str__(self) -> str:
         """The accuracy in a line, with its 95 % interval; empty if no image has a label."""
-        unknown = f"; {self.unknown:,} more have labels that the network does not know" if self.unknown else ""
-        if not self.known:
-            if self.unsure:
-                return f"no accuracy: all {self.unsure:,} images with a label are unsure{unknown}"
-            return f"no accuracy: {self.unknown:,} images have labels that the network does not know" if unknown else ""
-        low, high = wilson(np.array(self.right), np.array(self.known))
         unsure = f"; {self.unsure:,} more are unsure" if self.unsure else ""
+        if not self.known:
+            if self.unknown:
+                return f"no accuracy: {self.unknown:,} images have labels that the network does not know{unsure}"
+            return f"no accuracy: all {self.unsure:,} images with a label are unsure" if unsure else ""
+        number = self.known + self.unknown
+        low, high = wilson(np.array(self.right), np.array(number))
+        unknown = f"; {self.unknown:,} count as wrong: the network does not know their labels" if self.unknown else ""
         return (
-            f"accuracy {self.right / self.known:.1%} (95 % interval {low:.1%} to {high:.1%}): "
-            f"{self.right:,} of {self.known:,} images with a label are right{unsure}{unknown}"
+            f"accuracy {self.right / number:.1%} (95 % interval {low:.1%} to {high:.1%}): "
+            f"{self.right:,} of {number:,} images with a label are right{unknown}{unsure}"
         )

@@ -24,10 +24,17 @@ CHUNK = 2**16
 
 
 class ListedFile(NamedTuple):
-    """An image file, with the label that it brings with it; None if there is none."""
+    """An image file, with the label that it brings with it; None if there is none.
+
+    Args:
+        path: The file.
+        label: Of a table, or the name of a folder.
+        below: The path below the folder that was given, with ``/``; None if it was not found in one.
+    """
 
     path: Path
     label: str | None = None
+    below: str | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def _below(root: Path, names: list[str], class_names: Collection[str]) -> FileSo
 
     def files() -> Iterator[ListedFile]:
         for name in names:
-            yield ListedFile(root / name, labels[name.rpartition("/")[0]])
+            yield ListedFile(root / name, labels[name.rpartition("/")[0]], name)
 
     return FileSource(files, len(names), any(labels.values()))
 

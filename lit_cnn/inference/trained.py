@@ -55,6 +55,11 @@ class Trained:
     mirrored: bool | None = None
 
     @property
+    def variant(self) -> str:
+        """Name of the network, for example ``resnet18``; its class if it is not of the catalogue."""
+        return self.classifier.hparams.get("variant") or type(self.network).__name__
+
+    @property
     def channels(self) -> int:
         """1 for grey, 3 for colour."""
         return self.reading.channels
@@ -208,10 +213,9 @@ class Trained:
         return GivenImages(images, self.reading, skip_bad=on_bad_image == "skip")
 
     def __repr__(self) -> str:
-        variant = self.classifier.hparams.get("variant") or type(self.network).__name__
         dataset = f" trained on {self.dataset}" if self.dataset else ""
         names = ", ".join((*self.class_names[:3], "…") if len(self.class_names) > 10 else self.class_names)
-        return f"Trained({variant}{dataset}, {len(self.class_names)} classes: {names}; {self.source}, on {self.device})"
+        return f"Trained({self.variant}{dataset}, {len(self.class_names)} classes: {names}; {self.source}, on {self.device})"
 
 
 def load_run(path: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> Trained:

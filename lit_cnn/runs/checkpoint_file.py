@@ -104,6 +104,8 @@ def find_damage(path: str | Path) -> str | None:
     if not path.is_file():
         return f"the link to {path.readlink()} leads nowhere" if path.is_symlink() else "there is no such file"
     try:
+        if path.stat().st_size == 0:
+            return "it is empty"
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except Exception as error:  # damaged flags make zipfile ask for a password, report an unknown method, and more

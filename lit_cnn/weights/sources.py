@@ -133,9 +133,10 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
     from torchvision.models import get_model_weights, list_models
 
     if variant not in list_models():
-        raise ValueError(
-            f"torchvision has no weights of {variant or 'this network'}, and {name!r} is neither a file nor a run"
-        )
+        network = variant or "this network"
+        if name == "DEFAULT":  # what commands take where the user names no weights
+            raise ValueError(f"torchvision has no weights of {network}: train it with lit-cnn fit, and name the run")
+        raise ValueError(f"torchvision has no weights of {network}, and {name!r} is neither a file nor a run")
     enum = get_model_weights(variant)
     choices = dict(enum.__members__)
     member = choices.get(name.removeprefix(f"{enum.__name__}."))

@@ -1,6 +1,7 @@
 """``lit-cnn explain``: what it answers before it imports torch, and what it writes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,9 +105,24 @@ def test_a_picture_for_each_image_and_method_and_a_page_with_all(show: Command, 
         image = np.asarray(picture)[:, :224]
     assert (image[::8, ::8] == image[7::8, 7::8]).all()  # each pixel a square, without blur
     page = check_page((tmp_path / "explanations" / "index.html").read_text(encoding="utf-8"))
-    for text in ("LayerCAM for bee", "Grad-CAM for bee", "each sees", "0.png", "1.jpg"):
+    for text in ("LayerCAM for bee", "Grad-CAM for bee", "each sees", "new/ant/0.png", "new/bee/1.jpg"):
         assert text in page.text
     assert page.tags.count("img") == 4 * (1 + 2 + 2 + 1 + 1)
+    assert page.text.count("labelled ant : the answer is") == page.text.count("labelled bee : the answer is") == 2
+    assert "lenet · trained on photos · 2 classes: ant, bee" in page.text
+
+
+def test_a_long_path_is_shown_below_the_given_folder_and_a_file_alone_has_no_label(show: Command, tmp_path: Path):
+    deep = tmp_path / ("deep" * 20)
+    write_photos(deep / "new", CLASSES, 1)
+    shutil.move(deep / "new" / "bee", deep / "new" / "wasp")
+    assert show("--images", deep / "new", deep / "new" / "ant" / "0.png", "--target", "1").returncode == 0
+    text = check_page((tmp_path / "explanations" / "index.html").read_text(encoding="utf-8")).text
+    assert text.count("ant/0.png") == text.count("labelled ant : the answer is") == 1
+    assert "wasp/0.png" in text
+    assert "labelled wasp : the answer is wrong" in text
+    assert text.count("labelled") == 2
+    assert text.count("LayerCAM for bee") == 3  # class 1
 
 
 def test_an_earlier_call_is_replaced_and_the_number_is_limited(show: Command, tmp_path: Path):

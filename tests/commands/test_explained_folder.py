@@ -35,6 +35,13 @@ def test_files_of_others_are_refused(tmp_path: Path, name: str, text: str):
         check_folder(tmp_path, [])
 
 
+@pytest.mark.parametrize("name", ["new", "new/deeper", "."])
+def test_a_read_only_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) != tmp_path)  # root may write anywhere
+    with pytest.raises(ValueError, match="the output cannot be written: its folder is read-only"):
+        check_folder(tmp_path / name, [])
+
+
 def test_a_picture_that_the_page_does_not_name_is_of_others(tmp_path: Path):
     write(tmp_path, ["0000-a-cam.png"])
     check_folder(tmp_path, [])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command, write_photos
+from conftest import Command, run_process, write_photos
 from fake_runs import write_run
 from html_pages import check_page
 from PIL import Image
@@ -59,6 +60,7 @@ def test_doubted_labels_are_listed_and_shown(lit_cnn: Command, folds: list[Run],
     with (tmp_path / "errors.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert f"{len(rows)} of {total:,} images are likely to have a wrong label" in result.stdout
+    assert re.search(r"^the networks of the folds are right for 9[67]\.\d % of their images$", result.stdout, re.M)
     assert {row["file"] for row in rows} <= WRONG
     assert len(rows) >= len(WRONG) // 2  # their number is an estimate
     assert all(int(row["suggested"]) == (int(row["label"]) + 1) % 10 for row in rows)
@@ -67,6 +69,7 @@ def test_doubted_labels_are_listed_and_shown(lit_cnn: Command, folds: list[Run],
     assert page.tags.count("img") == len(rows)
     assert "rather" in page.text
     assert "The checkpoint of each was chosen by its score on the part that it left out" in page.text
+    assert "A label counts as a likely error if another class is likelier" in page.text
     assert not folds[0].ledger.entries()
 
 
@@ -230,6 +233,8 @@ def test_swapped_labels_are_found(lit_cnn: Command, tmp_path: Path):
     print(f"precision {precision:.1%}, recall {recall:.1%} of {len(swapped - tested)} swapped labels")
     assert precision > 0.65
     assert recall > 0.8
+    again = run_process(tmp_path, "label-errors", "--run", run, "--folds", "2")
+    assert not re.search("Seed set|available|Tip|stopped", again.stderr)
     again = lit_cnn("label-errors", "--run", run, "--folds", "3")
     assert again.stdout.count("finished already") == 3
     assert not Run(run).ledger.entries()

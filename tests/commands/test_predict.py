@@ -114,6 +114,20 @@ def test_many_broken_files_are_counted(classify: Command, tmp_path: Path):
     assert "lit-cnn: warning: left out: 2 more files that cannot be read" in done.stderr
 
 
+def test_a_network_that_is_not_there_is_named(lit_cnn: Command, tmp_path: Path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "empty.ckpt").touch()
+    for option, value, message in (
+        ("--ckpt_path", "none", "--ckpt_path: there is no file none"),
+        ("--ckpt_path", "empty.ckpt", "empty.ckpt is not a whole checkpoint: it is empty"),
+        ("--model", "lenet", "torchvision has no weights of lenet: train it with lit-cnn fit, and name the run"),
+    ):
+        for command in ("predict", "explain"):
+            done = lit_cnn(command, option, value, "--images", "new")
+            assert done.returncode == 2
+            assert done.stderr == f"lit-cnn: error: {message}\n"
+
+
 def test_it_fails_if_nothing_can_be_classified(classify: Command, tmp_path: Path):
     for path in sorted((tmp_path / "new").rglob("*.*")):
         breaks(path)
@@ -153,7 +167,7 @@ def test_a_table_with_labels_gives_an_accuracy(classify: Command, tmp_path: Path
     assert done.returncode == 0
     assert "left out: there is no file new/none.png\n" in done.stderr
     assert [row["label"] for row in rows_of(tmp_path / "predictions.csv")] == ["ant", "", "dog"]
-    assert "of 1 images with a label are right; 1 more have labels that the network does not know" in done.stderr
+    assert "of 2 images with a label are right; 1 count as wrong: the network does not know their labels" in done.stderr
 
 
 def test_labels_that_the_network_does_not_know_are_counted(classify: Command, tmp_path: Path):
@@ -163,7 +177,7 @@ def test_labels_that_the_network_does_not_know_are_counted(classify: Command, tm
     shutil.move(tmp_path / "new" / "cat", tmp_path / "new" / "bird")
     done = classify()
     assert [row["label"] for row in rows_of(tmp_path / "predictions.csv")] == [*["ant"] * 3, *["bee"] * 3, *["bird"] * 3]
-    assert "of 6 images with a label are right; 3 more have labels that the network does not know" in done.stderr
+    assert "of 9 images with a label are right; 3 count as wrong: the network does not know their labels" in done.stderr
 
 
 def test_images_without_labels_have_three_columns(classify: Command, tmp_path: Path):

@@ -1,6 +1,7 @@
 """What ``lit-cnn predict`` writes, in which format, and from where it takes the names of images."""
 
 import csv
+import gc
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import pytest
 from conftest import Command, write_photos
 
 from lit_cnn.commands.prediction_rows import PredictionRows, unique_names
+from lit_cnn.commands.row_files import Column, open_rows
 from lit_cnn.inference.trained import load_run
 
 CLASSES = ("ant", "bee", "cat")
@@ -97,10 +99,12 @@ def test_a_class_that_is_called_unsure_is_refused():
         (["--threads", "0"], "argument --threads: expected auto or a number of at least 1, got 0"),
         (["--output", "a.csv", "--format", "json"], "--output a.csv has the ending of another format than --format json"),
         (["--images", "new", "-"], "--images - reads paths from standard input: give it alone"),
+        (["--images", "-dash.png"], "-dash.png begins as an option does: write ./-dash.png for the file"),
         (["--images", "none/*.jpg"], "no file matches none/*.jpg"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(classify: Command, options: list[str], message: str):
+def test_what_cannot_be_meant_is_refused(classify: Command, tmp_path: Path, options: list[str], message: str):
+    (tmp_path / "-dash.png").touch()
     done = classify("--images", "new", *options)
     assert done.returncode == 2
     assert done.stderr.startswith(f"lit-cnn: error: {message}")
@@ -110,14 +114,30 @@ def test_what_cannot_be_meant_is_refused(classify: Command, options: list[str], 
 def test_json_holds_the_rows_of_csv(classify: Command, tmp_path: Path):
     os.rename(tmp_path / "new" / "ant" / "0.png", os.fsencode(tmp_path / "new") + b"/ant/caf\xe9.png")  # noqa: PTH104
     for chosen in ("csv", "json", "jsonl"):
-        assert classify("--images", "new", "--format", chosen, "--all").returncode == 0
+        done = classify("--images", "new", "--format", chosen, "--all")
+        assert done.returncode == 0
+        assert done.stderr.count(r"other bytes of names are written as \xe9") == (chosen != "csv")
     rows = rows_of((tmp_path / "predictions.csv").read_text(encoding="utf-8", errors="surrogateescape"))
     objects = json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8"))
     lines = (tmp_path / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line) for line in lines] == objects
     assert [list(one) for one in objects] == [list(row) for row in rows]
+    assert objects[2]["file"] == r"new/ant/caf\xe9.png"
+    rows[2]["file"] = objects[2]["file"]  # a strict reader of JSON refuses other bytes
     for one, row in zip(objects, rows, strict=True):
         assert {name: f"{cell:.6f}" if isinstance(cell, float) else cell for name, cell in one.items()} == row
+
+
+def test_parquet_refuses_other_bytes_than_utf_8_in_a_line(tmp_path: Path, recwarn: pytest.WarningsRecorder):
+    pytest.importorskip("pyarrow")
+    with (
+        pytest.raises(ValueError, match=r"Parquet holds UTF-8, which 'caf\\udce9.png' is not: give --output another ending"),
+        open_rows(tmp_path / "a.parquet", "parquet", [Column("file"), Column("set_90", "texts")]) as rows,
+    ):
+        rows.write([("caf\udce9.png", ["ant", "bee"])])
+    gc.collect()  # what the writer raises when it is forgotten, pytest takes for a warning
+    assert not recwarn.list
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -155,6 +175,11 @@ def test_names_come_through_a_pipe(classify: Command, tmp_path: Path, monkeypatc
     assert done.returncode == 2
     assert [row["file"] for row in rows_of(done.stdout)] == names[:1]
     assert "there is no file new/lost.png; --on_bad_image skip leaves out such files" in done.stderr
+    (tmp_path / "list.txt").write_text("new/cat\n", encoding="utf-8")
+    with (tmp_path / "list.txt").open(encoding="utf-8") as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        done = classify("--images", "-")
+    assert "new/cat is a folder, and a list names image files; --on_bad_image skip" in done.stderr
 
 
 def test_an_empty_list_is_refused(classify: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -71,7 +71,11 @@ def test_columns_of_the_command(lit_cnn: Command, run: Run, images: Path, tmp_pa
     expected = load_run(run.path, device="cpu").predict(images, calibrated=True)
     with (tmp_path / "p.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    assert [one.likely for one in expected] != [(one.class_name,) for one in expected]
     assert [row["set_90"].split(" | ") for row in rows] == [list(one.likely) for one in expected]
+    result = lit_cnn("predict", "--run", run.path, "--images", images, "--calibrated", "--output", "p.jsonl")
+    lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["set_90"] for line in lines] == [list(one.likely) for one in expected]
     assert [float(row["probability"]) for row in rows] == pytest.approx([one.probability for one in expected], abs=1e-5)
 
 
