@@ -232,15 +232,9 @@ def test_killed_at_any_moment(workplace: Path, lit_cnn: Command, whole: tuple, m
     check(run, whole, lit_cnn("fit", "--run", run.path))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize(
-    ("signum", "status"),
-    [
-        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
-        (signal.SIGINT, 130),
-        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_told_to_stop(workplace: Path, lit_cnn: Command, whole: tuple, signum: int, status: int):
     process = start(workplace, *FIT, "--save_every_steps", "1000")  # nothing is saved but for the signal
     wait_until_under_way(workplace)

@@ -76,6 +76,7 @@ def test_a_claim_is_shown_with_arms_numbers_interval_and_verdict(lit_cnn: Comman
         "arm settings rate test_accuracy steps parameters",
         "plain - 0.1 50.10 50.10 -",
         "batch model.norm=batch 0.1 59.20 ± 0.10 59.20 ± 0.10 -",
+        "test_accuracy: test accuracy in %; steps: steps to 20 % training error",
         "plain: its rate 0.1 is the highest of the grid; a higher one may be better",
         "batch: its rate 0.1 is the highest of the grid; a higher one may be better",
         "",

@@ -133,6 +133,7 @@ print(SafeCheckpointIO().load_checkpoint("disk/last.ckpt"))
     assert "{'number': 1}" in done.stdout
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes_it_is_the_old_or_the_new(tmp_path: Path):
     # One process imports torch; those that write and are killed are its children.
     program = """
@@ -193,6 +194,7 @@ def test_a_checkpoint_folder_that_is_none_is_found_before_training(run: Run, lit
     assert "epoch 1/" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's namespaces")
 def test_a_disk_too_small_for_the_checkpoints_is_found_before_training(tmp_path: Path):
     (tmp_path / "disk").mkdir()
