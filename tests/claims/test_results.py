@@ -22,10 +22,13 @@ EXPERIMENTS = ROOT / "experiments"
 # The results of this project
 
 
-def test_stored_verdicts_follow_from_the_stored_values():
-    claims = {claim.path.stem: claim for claim in read_claims(EXPERIMENTS)}
-    for path in (EXPERIMENTS / RESULTS).glob("*.json"):
-        results = Results.read(EXPERIMENTS, claims[path.stem])
+@pytest.mark.parametrize("folder", [EXPERIMENTS, EXPERIMENTS / "trials"], ids=["claims", "trials"])
+def test_stored_verdicts_follow_from_the_stored_values(folder: Path):
+    claims = {claim.path.stem: claim for claim in read_claims(folder)}
+    paths = list((folder / RESULTS).glob("*.json"))
+    assert paths
+    for path in paths:
+        results = Results.read(folder, claims[path.stem])
         verdict = Verdict.OPEN if results.missing() else results.decide()
         assert results.verdict == verdict.value, path.stem
         assert results.digests[-1]["digest"] == results.claim.digest, f"{path.stem}: run it again, its file has changed"
