@@ -27,7 +27,7 @@ def write_openvino(onnx: Path, path: Path) -> None:
         reasons = [line.strip() for line in str(error).partition("Summary:")[0].splitlines() if line.strip()]
         raise ValueError(
             f"OpenVINO cannot convert this network at this image size ({reasons[-1] if reasons else error}): "
-            "leave out --format openvino, or train at a larger --data.image_size"
+            "train at a larger --data.image_size, or do without this form"
         ) from error
     openvino.save_model(model, path, compress_to_fp16=False)
 
