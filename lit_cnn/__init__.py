@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lit_cnn.data import ImageDataModule as ImageDataModule
     from lit_cnn.data import ImageFolder as ImageFolder
     from lit_cnn.data import ImageTable as ImageTable
-    from lit_cnn.inference.trained import load_run as load_run
+    from lit_cnn.inference.loading import load_run as load_run
     from lit_cnn.models import LitAlexNet as LitAlexNet
     from lit_cnn.models import LitDenseNet as LitDenseNet
     from lit_cnn.models import LitGoogLeNet as LitGoogLeNet
@@ -49,7 +49,7 @@ if not TYPE_CHECKING:
             "ImageTable",
             "MNIST",
         ),
-        "lit_cnn.inference.trained": ("load_run",),
+        "lit_cnn.inference.loading": ("load_run",),
         "lit_cnn.models": (
             *("LitAlexNet", "LitDenseNet", "LitGoogLeNet", "LitLeNet", "LitMLP", "LitNiN", "LitResNet", "LitVGG"),
             *("build", "list_variants"),

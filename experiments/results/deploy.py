@@ -7,6 +7,7 @@ else should run beside it. Needs ``make extras``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -14,10 +15,10 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import program
 import torch
 from PIL import Image
 
@@ -26,7 +27,6 @@ from lit_cnn.analysis.provenance import describe_machine
 from lit_cnn.export.load_test import measure, memory_of
 from lit_cnn.system.json_files import write_object
 
-ROOT = Path(__file__).parent.parent.parent
 # Trained runs whose forms are measured: name in the table, and options of fit beside the recipe of ResNet-18.
 NETWORKS = {
     "ResNet-18 at 32×32": [],
@@ -38,14 +38,8 @@ NUM_STEADY_REQUESTS = 10_000
 PORT = 8765
 
 
-def lit_cnn(*arguments: object) -> None:
-    """Runs a command of the program; its lines go to standard error."""
-    words = [sys.executable, "-m", "lit_cnn", *map(str, arguments)]
-    subprocess.run(words, check=True, stdout=sys.stderr, cwd=ROOT)
-
-
 def train(folder: Path, name: str, *options: object) -> Path:
-    lit_cnn("fit", *options, "--name", name, "--runs_dir", folder)
+    program.run("fit", *options, "--name", name, "--runs_dir", folder)
     (run,) = folder.glob(f"*/*/{name}")
     return run
 
@@ -60,18 +54,19 @@ def write_digits(folder: Path, number: int) -> list[Path]:
     return paths
 
 
-@contextmanager
+@contextlib.contextmanager
 def server(run: Path) -> Iterator[int]:
     """Serves a run with one thread; gives the number of the process."""
-    words = [sys.executable, "-m", "lit_cnn", "serve", "--run", run, "--port", PORT, "--threads", 1]
-    process = subprocess.Popen([str(word) for word in words], stdout=sys.stderr, cwd=ROOT)
+    words = program.words_of("serve", "--run", run, "--port", PORT, "--threads", 1)
+    process = subprocess.Popen(words, stdout=sys.stderr, cwd=program.ROOT)
     try:
-        for _ in range(120):
-            try:
+        while True:
+            with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=1)
                 break
-            except OSError:
-                time.sleep(0.5)
+            time.sleep(0.5)
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended with status {process.returncode}")
         yield process.pid
     finally:
         process.terminate()
@@ -102,24 +97,15 @@ def load_of(run: Path, files: list[Path]) -> list[dict[str, Any]]:
 
 def classify(run: Path, images: Path, folder: Path) -> dict[str, float]:
     """Seconds of the whole command for a folder, with the script beside the ONNX file and with ``predict``."""
+    given = ["--images", images, "--output"]
     commands = {
-        "predict_onnx.py": [run / "export" / "predict_onnx.py", "--images", images, "--output", folder / "script.csv"],
-        "lit-cnn predict": [
-            "-m",
-            "lit_cnn",
-            "predict",
-            "--run",
-            run,
-            "--images",
-            images,
-            "--output",
-            folder / "predict.csv",
-        ],
+        "predict_onnx.py": [sys.executable, run / "export" / "predict_onnx.py", *given, folder / "script.csv"],
+        "lit-cnn predict": program.words_of("predict", "--run", run, *given, folder / "predict.csv"),
     }
     seconds = {}
     for name, words in commands.items():
         began = time.perf_counter()
-        subprocess.run([sys.executable, *map(str, words)], check=True, stdout=sys.stderr, cwd=ROOT)
+        subprocess.run(words, check=True, stdout=sys.stderr, cwd=program.ROOT)
         seconds[name] = time.perf_counter() - began
     return seconds
 
@@ -134,12 +120,12 @@ def main() -> None:
         runs = {}
         for number, (network, settings) in enumerate(NETWORKS.items()):
             runs[network] = train(folder / str(number), "run", "--config", "experiments/digits/resnet.yaml", *settings)
-            lit_cnn("bench-export", "--run", runs[network], "--output", folder / "forms.json")
+            program.run("bench-export", "--run", runs[network], "--output", folder / "forms.json")
             forms[network] = json.loads((folder / "forms.json").read_text())
         run = runs["ResNet-18 at 32×32"]
         files = write_digits(folder / "digits", 360)
         load = load_of(run, files[:16])
-        lit_cnn("export", "--run", run)
+        program.run("export", "--run", run)
         seconds = classify(run, files[0].parent, folder)
     write_object(
         options.output,

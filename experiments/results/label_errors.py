@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import program
 import torch
 from PIL import Image
 
@@ -22,17 +22,11 @@ from lit_cnn import FashionMNIST
 from lit_cnn.analysis.provenance import describe_machine
 from lit_cnn.system.json_files import write_object
 
-ROOT = Path(__file__).parent.parent.parent
 NUM_IMAGES = 6_000
 # So many get the label of another class.
 SHARE_SWAPPED = 0.02
 SEEDS = (0, 1, 2)
 SETTINGS = ("--model", "lenet_bn", "--model.lr", "0.05", "--trainer.max_epochs", "10", "--data.image_size", "28")
-
-
-def lit_cnn(*arguments: object) -> None:
-    """Runs a command of the program; its lines go to standard error."""
-    subprocess.run([sys.executable, "-m", "lit_cnn", *map(str, arguments)], check=True, stdout=sys.stderr, cwd=ROOT)
 
 
 def write_swapped(data_dir: str, folder: Path, seed: int) -> set[str]:
@@ -54,8 +48,8 @@ def write_swapped(data_dir: str, folder: Path, seed: int) -> set[str]:
 def count_found(data_dir: str, folder: Path, seed: int) -> dict[str, int]:
     """Numbers of listed images, of swapped labels, of those in both, and of those among as many first ones."""
     swapped = write_swapped(data_dir, folder / "photos", seed)
-    lit_cnn("fit", *SETTINGS, "--data", folder / "photos", "--runs_dir", folder / "runs", "--seed_everything", seed)
-    lit_cnn("label-errors", "--run", "latest", "--runs_dir", folder / "runs", "--output", folder / "found.html")
+    program.run("fit", *SETTINGS, "--data", folder / "photos", "--runs_dir", folder / "runs", "--seed_everything", seed)
+    program.run("label-errors", "--run", "latest", "--runs_dir", folder / "runs", "--output", folder / "found.html")
     (manifest,) = folder.glob("runs/photos/lenet_bn/*/data.json")
     content = json.loads(manifest.read_text())
     column = content["columns"].index("split")

@@ -18,7 +18,8 @@ from lit_cnn.analysis.page import Section
 from lit_cnn.analysis.run_images import images_of
 from lit_cnn.data.loader import Images
 from lit_cnn.inference.calibration import Reliability, reliability
-from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.inference.loading import load_run
+from lit_cnn.inference.trained import Trained
 from lit_cnn.network.counting import Layer, list_layers
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions

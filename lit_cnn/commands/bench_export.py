@@ -35,9 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Measure milliseconds an image and validation accuracy of a run's best checkpoint in each form, on the "
         "processor of this machine. Forms whose packages are missing are left out.",
     )
-    run = parser.add_mutually_exclusive_group(required=True)
-    run.add_argument("--run", help="folder of the run, or latest")
-    run.add_argument("run", nargs="?", default=argparse.SUPPRESS, help=argparse.SUPPRESS)  # without --run
+    parser.add_argument("--run", required=True, help="folder of the run, or latest")
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
     parser.add_argument("--no_compile", action="store_true", help="leave out torch.compile, which needs a C++ compiler")
     parser.add_argument("--threads", type=int, metavar="N", help="threads that compute (default: without busy processors)")

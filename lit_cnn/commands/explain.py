@@ -115,8 +115,8 @@ def main(arguments: list[str]) -> int:
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.analysis.explanations import write_sheet
     from lit_cnn.inference.inputs import GivenFiles
+    from lit_cnn.inference.loading import load_pretrained, load_run
     from lit_cnn.inference.sources import find_files
-    from lit_cnn.inference.trained import load_pretrained, load_run
 
     trained = load_pretrained(variant, options.weights or "DEFAULT") if variant else load_run(checkpoint)
     target = None if options.target is None else _class_number(options.target, trained.class_names)

@@ -129,8 +129,8 @@ class Request:
             ValueError: If one of them cannot be found or read, or a file that is read would be replaced.
         """
         from lit_cnn.commands.threads import use_threads
+        from lit_cnn.inference.loading import load_pretrained, load_run
         from lit_cnn.inference.sources import FileSource, except_for, find_files, piped_files
-        from lit_cnn.inference.trained import load_pretrained, load_run
 
         if self.output:
             _check_replaced(self.output, [*self.images, *([Path(self.checkpoint)] if self.checkpoint else [])], self.endings)

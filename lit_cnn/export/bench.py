@@ -21,7 +21,8 @@ from lit_cnn.export.openvino_model import OpenvinoModel, write_openvino
 from lit_cnn.export.quantise import write_int8
 from lit_cnn.export.samples import set_up
 from lit_cnn.export.validation import Answer, accuracy_of, classes_of, spread
-from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.inference.loading import load_run
+from lit_cnn.inference.trained import Trained
 from lit_cnn.runs.folder import Run
 
 BATCHES = (1, 32)

@@ -40,7 +40,8 @@ from lit_cnn.export.quantise import measure_int8, write_int8
 from lit_cnn.export.samples import Samples, set_up
 from lit_cnn.export.script import SCRIPT, check_script
 from lit_cnn.export.torch_program import TorchProgram, write_compiled, write_program
-from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.inference.loading import load_run
+from lit_cnn.inference.trained import Trained
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.json_files import read_object, write_object
 

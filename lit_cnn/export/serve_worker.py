@@ -136,7 +136,7 @@ class ClassifierAPI(LitAPI):
         import torch
 
         from lit_cnn.export.serve_answers import Answering
-        from lit_cnn.inference.trained import load_run
+        from lit_cnn.inference.loading import load_run
 
         torch.set_num_threads(self.threads)
         return Answering(load_run(self.path), self.max_batch_size, self.threads, _heat_map)

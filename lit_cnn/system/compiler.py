@@ -6,6 +6,16 @@ import os
 import shutil
 
 
+def compiler_names() -> list[str]:
+    """What torch looks for: the variable ``CXX`` alone if it is set."""
+    return [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++", "cl"]
+
+
+def has_compiler() -> bool:
+    """Whether one of :func:`compiler_names` is on this machine."""
+    return any(map(shutil.which, compiler_names()))
+
+
 def require_compiler(purpose: str) -> None:
     """Checks that there is a C++ compiler, before any work is done.
 
@@ -15,6 +25,5 @@ def require_compiler(purpose: str) -> None:
     Raises:
         ValueError: If there is none.
     """
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++", "cl"]
-    if not any(map(shutil.which, names)):
-        raise ValueError(f"{purpose} needs a C++ compiler, but there is no {' or '.join(names)} on this machine")
+    if not has_compiler():
+        raise ValueError(f"{purpose} needs a C++ compiler, but there is no {' or '.join(compiler_names())} on this machine")

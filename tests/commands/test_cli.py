@@ -14,7 +14,7 @@ from conftest import ROOT, Command, run_process, write_photos
 from PIL import Image
 
 from lit_cnn.data import Digits, FakeImages
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.models import LitLeNet
 
 LENET = ROOT / "experiments" / "digits" / "lenet.yaml"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import Command, write_photos
 
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 
 FILES = ("0.png", "1.jpg", "2.png")
 

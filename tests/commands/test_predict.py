@@ -13,8 +13,9 @@ import pytest
 from conftest import ROOT, Command, write_photos
 
 from lit_cnn.commands.output import open_output
+from lit_cnn.inference.loading import load_run
 from lit_cnn.inference.predict import predict
-from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.inference.trained import Trained
 
 PROGRAM = """
 import json, sys

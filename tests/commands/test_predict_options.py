@@ -15,7 +15,7 @@ from conftest import Command, write_photos
 
 from lit_cnn.commands.prediction_rows import PredictionRows, unique_names
 from lit_cnn.commands.row_files import Column, open_rows
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -212,7 +212,7 @@ def test_tta_is_that_of_python_and_warns_after_a_training_without_mirror_images(
     assert "warning" not in done.stderr
     run = load_run(next(photo_runs.glob("*/*/*")))
     assert run.mirrored
-    monkeypatch.setattr("lit_cnn.inference.trained.load_run", lambda _: replace(run, mirrored=False))
+    monkeypatch.setattr("lit_cnn.inference.loading.load_run", lambda _: replace(run, mirrored=False))
     warned = classify("--images", "new/cat", "--output", "-", "--tta").stderr
     assert warned.startswith("lit-cnn: warning: --tta averages with mirror images, which training did not see")
     predictions = [*run.predict("new/cat", tta=True), run.predict("new/ant/0.png", tta=True)]

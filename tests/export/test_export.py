@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,17 +27,15 @@ from lit_cnn.export.export import Export
 from lit_cnn.export.hub import load_hub_files
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.script import WITHOUT_TORCH
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.runs.folder import Run
+from lit_cnn.system.compiler import compiler_names, has_compiler
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("safetensors")
 
 pytestmark = pytest.mark.slow
-
-# As torch finds it.
-COMPILER = os.environ.get("CXX") or next(filter(None, map(shutil.which, ("c++", "g++", "clang++", "cl"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +240,7 @@ def test_a_refused_export_is_one_line(run: Run, lit_cnn: Command, monkeypatch: p
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler: $CXX, c++, g++, clang++ or cl")
+@pytest.mark.skipif(not has_compiler(), reason=f"there is no {' or '.join(compiler_names())}")
 def test_a_program_is_compiled_ahead_of_time(run: Run):
     folder = Export(run, report=silent).write(["torch"], is_compiled=True)
     form = json.loads((folder / "parity.json").read_text())["forms"]["model_compiled.pt2"]

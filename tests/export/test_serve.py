@@ -28,7 +28,8 @@ from PIL import Image
 from lit_cnn.export.load_test import CONTENT_TYPE, make_form, measure
 from lit_cnn.export.serve import is_local, listen, page
 from lit_cnn.inference.explain import heat_map
-from lit_cnn.inference.trained import Trained, load_run
+from lit_cnn.inference.loading import load_run
+from lit_cnn.inference.trained import Trained
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,13 @@ def test_a_worker_that_never_loads_the_run_is_started_three_times(monkeypatch: p
 
 @pytest.mark.usefixtures("one_thread")
 def test_each_reason_why_a_run_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch):
-    import lit_cnn.inference.trained as trained
+    import lit_cnn.inference.loading as loading
     from lit_cnn.export.serve_worker import ClassifierAPI
 
     def fail(_: str) -> None:
         raise RuntimeError("no kernel image\nis available")
 
-    monkeypatch.setattr(trained, "load_run", fail)
+    monkeypatch.setattr(loading, "load_run", fail)
     interrupt = signal.getsignal(signal.SIGINT)
     api = ClassifierAPI("nowhere", 1, 8, 0.0)
     assert api.problem() is None

@@ -15,9 +15,9 @@ from PIL import Image
 from lit_cnn.__main__ import main
 from lit_cnn.inference.calibrated import calibrate, confidence_of_checkpoint
 from lit_cnn.inference.confidence import assess
+from lit_cnn.inference.loading import load_run
 from lit_cnn.inference.predict import Prediction
 from lit_cnn.inference.temperature import softmax
-from lit_cnn.inference.trained import load_run
 from lit_cnn.runs.folder import Run
 
 FIT = ["fit", "--model", "LitLeNet", "--data", "digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]

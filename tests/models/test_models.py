@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from lit_cnn.data import FakeImages
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.models import ARCHITECTURES, build, describe, lightning_module_of
 from lit_cnn.network.base import Network
 from lit_cnn.network.sizes import range_of_sizes, takes

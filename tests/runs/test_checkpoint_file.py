@@ -22,7 +22,7 @@ from conftest import Command
 from pytorch_lightning import Trainer
 
 from lit_cnn.data import FakeImages
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.models.lenet import LitLeNet
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO, find_damage, previous, read_checkpoint
 from lit_cnn.runs.folder import Run

@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_f1_score
 
 from lit_cnn.data import Digits, FakeImages, FashionMNIST
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.models import LitGoogLeNet, LitLeNet, LitResNet
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.metrics import TopKAccuracy

@@ -16,7 +16,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback
 
 from lit_cnn.data import Digits, FakeImages
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions

@@ -15,7 +15,7 @@ from torch import nn
 
 from lit_cnn.data import Digits, FakeImages, ImageFolder
 from lit_cnn.data.reading import read_image
-from lit_cnn.inference.trained import load_pretrained, load_run
+from lit_cnn.inference.loading import load_pretrained, load_run
 from lit_cnn.models import LitAlexNet, LitGoogLeNet, LitLeNet, LitMLP, LitResNet, build
 from lit_cnn.network.parts import head_names
 from lit_cnn.runs.folder import Run

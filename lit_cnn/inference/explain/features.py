@@ -36,7 +36,7 @@ def features(trained: Trained, images: Tensor, layer: str | None = None) -> Feat
     """The feature maps that a layer gives for images.
 
     Args:
-        trained: The network, see :func:`lit_cnn.inference.trained.load_run`.
+        trained: The network, see :func:`lit_cnn.inference.loading.load_run`.
         images: uint8 (N, channels, native_size, native_size), as ``trained.reading`` reads them.
         layer: Name of the layer; the last with feature maps of several cells if not given.
 
@@ -71,7 +71,7 @@ def field_of(trained: Trained, layer: str | None = None) -> LayerField:
     """The receptive field of a layer, for images of the size that the network was trained on.
 
     Args:
-        trained: The network, see :func:`lit_cnn.inference.trained.load_run`.
+        trained: The network, see :func:`lit_cnn.inference.loading.load_run`.
         layer: Name of the layer; the last with feature maps of several cells if not given.
 
     Raises:

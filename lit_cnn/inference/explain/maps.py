@@ -52,7 +52,7 @@ def heat_map(trained: Trained, image: Tensor, target: int | None = None) -> np.n
     The map is exact (CAM) where the network allows it. Else it is a LayerCAM of the last feature maps.
 
     Args:
-        trained: The network, see :func:`lit_cnn.inference.trained.load_run`.
+        trained: The network, see :func:`lit_cnn.inference.loading.load_run`.
         image: uint8 (channels, native_size, native_size), as ``trained.reading`` reads it.
         target: Number of the class; the likeliest if not given.
 
@@ -76,7 +76,7 @@ def explain(
     """What speaks for a class in each of some images.
 
     Args:
-        trained: The network, see :func:`lit_cnn.inference.trained.load_run`.
+        trained: The network, see :func:`lit_cnn.inference.loading.load_run`.
         images: uint8 (N, channels, native_size, native_size), as ``trained.reading`` reads them.
         method: ``cam``, ``gradcam``, ``layercam``, ``occlusion`` or ``ig``; ``cam`` where it exists and no layer is named,
             else ``layercam``, if not given.

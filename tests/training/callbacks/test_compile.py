@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Command
 
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.models.googlenet import LitGoogLeNet
 
 FAKE = ["--data", "FakeImages", "--data.num_images", "200", "--trainer.max_epochs", "1"]

@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 
 from lit_cnn.commands.evaluate import AVERAGED_WEIGHTS, CALLBACKS_NEEDED
 from lit_cnn.data import MNIST, Digits, FashionMNIST
-from lit_cnn.inference.trained import load_run
+from lit_cnn.inference.loading import load_run
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import Best, Last
