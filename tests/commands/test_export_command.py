@@ -52,8 +52,7 @@ def test_a_missing_package_is_named_with_its_command(
     ("options", "message"),
     [
         (["--run", "none"], "none is not a run folder: it does not exist"),
-        (["none"], "none is not a run folder: it does not exist"),
-        ([], "one of the arguments --run is required"),
+        ([], "the following arguments are required: --run"),
         (["--run", "none", "--threads", "0"], "--threads must be at least 1, got 0"),
         (["--run", "none", "--output", "table.csv"], "--output must be a file that ends with .json"),
         (["--run", "none", "--output", "no/t.json"], "there is no folder for the output no/t.json"),
