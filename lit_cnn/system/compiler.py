@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 
 
-def compiler_names() -> list[str]:
-    """What torch looks for: the variable ``CXX`` alone if it is set."""
-    return [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++", "cl"]
+def compiler_name() -> str:
+    """The compiler that torch starts: that of the variable ``CXX``, else the usual one of the system."""
+    return shlex.split(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))[0]
 
 
 def has_compiler() -> bool:
-    """Whether one of :func:`compiler_names` is on this machine."""
-    return any(map(shutil.which, compiler_names()))
+    """Whether it is on this machine. On Windows torch looks for Visual C++ itself, in places that only it knows."""
+    return sys.platform == "win32" or shutil.which(compiler_name()) is not None
 
 
 def require_compiler(purpose: str) -> None:
@@ -26,4 +28,5 @@ def require_compiler(purpose: str) -> None:
         ValueError: If there is none.
     """
     if not has_compiler():
-        raise ValueError(f"{purpose} needs a C++ compiler, but there is no {' or '.join(compiler_names())} on this machine")
+        name = compiler_name()
+        raise ValueError(f"{purpose} needs a C++ compiler, but there is no {name}: install one, or name it in CXX")

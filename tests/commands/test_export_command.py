@@ -81,7 +81,7 @@ def test_a_missing_compiler_is_named_before_any_work(lit_cnn: Command, monkeypat
     monkeypatch.setenv("CXX", "no-such-compiler")
     done = lit_cnn("export", "--run", "none", "--format", "torch", "--aot")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--aot needs a C++ compiler, but there is no no-such-compiler on this machine" in done.stderr
+    assert "--aot needs a C++ compiler, but there is no no-such-compiler: install one" in done.stderr
 
 
 def test_commands_and_code_have_the_same_forms():

@@ -29,7 +29,7 @@ from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.export.script import WITHOUT_TORCH
 from lit_cnn.inference.loading import load_run
 from lit_cnn.runs.folder import Run
-from lit_cnn.system.compiler import compiler_names, has_compiler
+from lit_cnn.system.compiler import compiler_name, has_compiler
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -240,7 +240,7 @@ def test_a_refused_export_is_one_line(run: Run, lit_cnn: Command, monkeypatch: p
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.skipif(not has_compiler(), reason=f"there is no {' or '.join(compiler_names())}")
+@pytest.mark.skipif(not has_compiler(), reason=f"there is no {compiler_name()}")
 def test_a_program_is_compiled_ahead_of_time(run: Run):
     folder = Export(run, report=silent).write(["torch"], is_compiled=True)
     form = json.loads((folder / "parity.json").read_text())["forms"]["model_compiled.pt2"]

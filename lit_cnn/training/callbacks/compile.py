@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import sys
 import time
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+
+from lit_cnn.system.compiler import require_compiler
 
 Mode = Literal["default", "reduce-overhead", "max-autotune"]
 
@@ -33,10 +31,9 @@ class Compile(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Raises a ValueError if there is no compiler, or if CUDA graphs would overwrite accumulated gradients."""
         on_cpu = trainer.strategy.root_device.type == "cpu"
-        compiler = shlex.split(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))[0]
-        if on_cpu and sys.platform != "win32" and not shutil.which(compiler):
-            raise ValueError(f"--compile needs a C++ compiler, but there is no {compiler}: install one, or name it in CXX")
-        if not on_cpu and self.mode != "default" and trainer.accumulate_grad_batches > 1:
+        if on_cpu:
+            require_compiler("--compile")
+        elif self.mode != "default" and trainer.accumulate_grad_batches > 1:
             raise ValueError(f"--compile {self.mode} replays CUDA graphs, which do not accumulate gradients: use default")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
