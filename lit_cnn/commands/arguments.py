@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lit_cnn.commands.command_line import Arguments
-from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, options_by_class
+from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, augmentation_names, check_options, options_by_class
 from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.commands.seed_options import check_seeds
@@ -74,6 +74,7 @@ def prepare(command: str, *words: str) -> list[str]:
     for group in ("model", "data"):
         arguments.put_behind_class(group)
     name_classes(arguments)
+    _name_preset(arguments)
     classes = {group: arguments.last(f"--{group}") or _class_in(configurations, group) for group in ("model", "data")}
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
@@ -186,6 +187,16 @@ def name_classes(arguments: Arguments) -> None:
             arguments.replace(option, {option: dataset.class_name, **{f"--data.{name}": own[name] for name in own}})
 
 
+def _name_preset(arguments: Arguments) -> None:
+    """Lets ``--data.augment strong`` be a part of the augmentation like others, so that they can stand beside it."""
+    for name in ("--data.augment", "--data.init_args.augment"):
+        preset = arguments.last(name)
+        if preset is not None and preset[:1] != "{":
+            if preset not in augmentation_names()[0]:
+                raise ValueError(f"{name} must be one of {', '.join(augmentation_names()[0])}, got {preset}")
+            arguments.replace(name, {f"{name}.preset": preset})
+
+
 def _is_new(model: str) -> bool:
     """Whether a class stands in the sources and not yet in the catalogue of variants."""
     return model in options_by_class() and model not in default_variants(read_catalogue())
@@ -247,6 +258,8 @@ def _as_class(content: dict[str, Any]) -> dict[str, Any]:
     arguments = content.get("init_args", {})
     if not isinstance(arguments, dict):
         raise TypeError(f"init_args of {name} must be settings by name, got {arguments}")
+    if isinstance(arguments.get("augment"), str):
+        arguments["augment"] = {"preset": arguments["augment"]}
     class_name = name.rpartition(".")[2]
     if class_name.startswith("Lit") and class_name in options_by_class():
         _refuse_linked({"model": content})

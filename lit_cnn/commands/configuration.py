@@ -30,6 +30,11 @@ def describe(config: Namespace) -> dict[str, Any]:
     settings = _plain(config.clone(with_meta=False).as_dict())
     for argument in LINKED:
         settings["model"].get("init_args", {}).pop(argument, None)
+    # Parts that follow from the preset are left out: there are many.
+    arguments = settings["data"].get("init_args", {})
+    if isinstance(augment := arguments.get("augment"), dict):
+        given = {name: value for name, value in augment.items() if value is not None}
+        arguments["augment"] = given["preset"] if given.keys() == {"preset"} else given
     return {key: value for key, value in settings.items() if key not in COMMAND_KEYS}
 
 

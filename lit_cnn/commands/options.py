@@ -138,6 +138,23 @@ def options_by_class() -> dict[str, frozenset[str]]:
     return {name: frozenset(arguments(name) - {"network"}) for name in signatures}
 
 
+@cache
+def augmentation_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The presets of ``--data.augment`` and its parts."""
+    presets: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    for node in ast.parse((PACKAGE / "data" / "augment" / "settings.py").read_text(encoding="utf-8")).body:
+        if (
+            isinstance(node, ast.AnnAssign)
+            and ast.unparse(node.target) == "Preset"
+            and isinstance(node.value, ast.Subscript)
+        ):
+            presets = ast.literal_eval(node.value.slice)
+        if isinstance(node, ast.ClassDef) and node.name == "Augment":
+            parts = tuple(ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign))
+    return presets, parts
+
+
 def _options_of(group: str, class_name: str | None) -> frozenset[str] | None:
     """Arguments below ``--model``, ``--data`` or ``--trainer``; None if the class is unknown or not one of ours: the
     parser decides then."""
@@ -169,6 +186,14 @@ def check_options(names: Sequence[str], model: str | None, data: str | None) -> 
         if path and path[0] == "init_args":
             path = path[1:]
         accepted = _options_of(group, {"model": model, "data": data}.get(group))
+        if group == "data" and path[:1] == ["augment"] and len(path) > 1:
+            _, parts = augmentation_names()
+            if path[1] not in parts:
+                near = [f"--data.augment.{part}" for part in difflib.get_close_matches(path[1], parts, n=2)]
+                hint = (
+                    f"did you mean {' or '.join(near)}?" if near else f"the parts of --data.augment are {', '.join(parts)}"
+                )
+                raise ValueError(f"unknown option {name}; {hint}")
         if not path or accepted is None or path[0] in KEYWORDS or path[0] in accepted:
             if group == "model" and path and path[0] in LINKED:
                 raise ValueError(f"{path[0]} of the model follows from the data and cannot be set")

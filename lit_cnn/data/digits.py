@@ -22,6 +22,7 @@ class Digits(ImageDataModule):
     name = "digits"
     source_without_files = "come with scikit-learn"
     class_names = tuple("0123456789")
+    mirrors = False
     channels = 1
     native_size = 8
     mean = (0.3054,)

@@ -10,6 +10,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
+from lit_cnn.data.augment import Augment, Preset
 from lit_cnn.data.contents import Contents, Wanted, run_manifest
 from lit_cnn.data.decoded_files import DecodedFiles
 from lit_cnn.data.division import Drawing
@@ -54,7 +55,7 @@ class ImageFiles(DecodedFiles):
         background: Colour behind transparent pixels, and of the bars.
         value_range: The two values that become black and white in deep images: of 16 or 32 bits, or of fractions. Others
             are clipped. If not given, the smallest full scale that holds all deep training images, for example 0 to 4095.
-        flip: Whether training mirrors an image with probability one half.
+        augment: Random changes of training images: a preset, or :class:`lit_cnn.data.augment.Augment` with its parts.
         memory_gb: Memory that decoded images may take if there is no room in ``cache_dir``, in 10⁹ bytes for each process.
         cache_dir: Folder for decoded images, for unpacked archives, and for what is known of each file. None to save
             nothing: every start reads and decodes all files again.
@@ -67,6 +68,7 @@ class ImageFiles(DecodedFiles):
     """
 
     native_size = 224
+    crop = "area"
 
     def __init__(
         self,
@@ -79,7 +81,7 @@ class ImageFiles(DecodedFiles):
         resize: Resize = "crop",
         background: Background = "white",
         value_range: tuple[float, float] | None = None,
-        flip: bool = True,
+        augment: Preset | Augment = "flip",
         memory_gb: float = 2.0,
         cache_dir: str | None = "~/.cache/lit_cnn",
         on_bad_image: Literal["error", "skip"] = "error",
@@ -87,7 +89,7 @@ class ImageFiles(DecodedFiles):
         **kwargs: Any,
     ) -> None:
         workers = (os.cpu_count() or 1) if num_workers is None else num_workers
-        super().__init__(data_dir, batch_size=batch_size, flip=flip, num_workers=workers, **kwargs)
+        super().__init__(data_dir, batch_size=batch_size, augment=augment, num_workers=workers, **kwargs)
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
         self.native_size = self.image_size  # files are decoded to the size that the network sees

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lit_cnn.data.augment import NUM_DRAWS
+from lit_cnn.data.augment import Augmentation, shuffled
 
 
 class Images(Protocol):
@@ -33,7 +32,10 @@ class Batch(NamedTuple):
     images: Tensor  # (N, C, H, W), uint8 from the loader, float32 after the data module's transforms
     labels: Tensor  # (N,) int64
     positions: Tensor  # (N,) int64, positions of the images in their split
-    draws: Tensor | None  # (N, NUM_DRAWS) in [0, 1), random numbers of the augmentation; None in evaluation
+    draws: Tensor | None  # (N, NUM_DRAWS or NUM_ALL), random numbers of the augmentation; None in evaluation
+    targets: Tensor | None = (
+        None  # (N, num_classes), shares of the classes in images that were mixed; None if the labels hold
+    )
 
 
 class Loader:
@@ -49,6 +51,7 @@ class Loader:
             evaluation: each image once, in order, spread evenly over the processes.
         seed: Seed of the order.
         augmentation_seed: Seed of the augmentation's random numbers; ``seed`` if not given.
+        augmentation: Decides which random numbers are drawn.
         epoch: Returns the current epoch. Called when the first batch is requested.
         position: Returns how many batches of the epoch are done already: a resumed run gets the others. Called when
             ``epoch`` is.
@@ -58,7 +61,7 @@ class Loader:
 
     Raises:
         ValueError: If the global batch cannot be divided by the number of processes, or there are fewer images than
-            processes.
+            processes; if several processes mix images and their batch cannot be divided into pairs.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Loader:
         shuffle: bool,
         seed: int = 0,
         augmentation_seed: int | None = None,
+        augmentation: Augmentation | None = None,
         epoch: Callable[[], int] = lambda: 0,
         position: Callable[[], int] = lambda: 0,
         rank: int = 0,
@@ -83,11 +87,17 @@ class Loader:
             )
         if len(images.labels) < world_size:
             raise ValueError(f"{len(images.labels)} images are too few for {world_size} processes")
+        if shuffle and world_size > 1 and augmentation and augmentation.mixes and batch_size % (2 * world_size):
+            raise ValueError(
+                f"MixUp and CutMix mix pairs within each of {world_size} processes: "
+                f"batch_size must be a multiple of {2 * world_size}, got {batch_size}"
+            )
         self.images = images
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
         self.augmentation_seed = seed if augmentation_seed is None else augmentation_seed
+        self.augmentation = augmentation
         self.epoch = epoch
         self.position = position
         self.rank = rank
@@ -128,9 +138,11 @@ class Loader:
     def _training_plan(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         num_images = len(self.images.labels)
         epoch = self.epoch()
-        order, draws = _draw(self.seed, epoch, num_images)
+        order, draws = shuffled(self.seed, epoch, num_images)
         if self.augmentation_seed != self.seed:
-            _, draws = _draw(self.augmentation_seed, epoch, num_images)
+            _, draws = shuffled(self.augmentation_seed, epoch, num_images)
+        more = self.augmentation.draw_more(self.augmentation_seed, epoch, num_images) if self.augmentation else None
+        draws = draws if more is None else torch.cat([draws, more], 1)
         size = min(self.batch_size, num_images - num_images % self.world_size)
         for start in range(0, len(self) * size, size):
             share = slice(start + self.rank, start + size, self.world_size)
@@ -159,10 +171,3 @@ class Loader:
             finally:
                 for future in pending:
                     future.cancel()
-
-
-def _draw(seed: int, epoch: int, num_images: int) -> tuple[Tensor, Tensor]:
-    """The order of an epoch's images, (N,), and the random numbers of their augmentation, (N, NUM_DRAWS)."""
-    generator = np.random.default_rng([seed, epoch])
-    order = torch.from_numpy(generator.permutation(num_images))
-    return order, torch.from_numpy(generator.random((num_images, NUM_DRAWS), dtype=np.float32))

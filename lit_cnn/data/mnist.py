@@ -13,6 +13,7 @@ class MNIST(DownloadedDataModule):
 
     name = "mnist"
     class_names = tuple("0123456789")
+    mirrors = False
     channels = 1
     native_size = 28
     mean = (0.1307,)

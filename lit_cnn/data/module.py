@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from lit_cnn.data.augment import crop_and_flip
+from lit_cnn.data.augment import Augment, Augmentation, Crop, Preset
 from lit_cnn.data.loader import Batch, Images, Loader
 from lit_cnn.data.manifest import describe_unevaluated, description
 from lit_cnn.data.preprocess import Preprocessing, measure
@@ -46,8 +46,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         image_size: Height and width that the network sees, in pixels; the dataset's own if not given.
         batch_size: Images in a training step, over all devices together.
         val_fraction: Share of the training images that becomes the validation set.
-        crop_padding: Training shifts an image by up to this many pixels, at the dataset's own size; 0 for none.
-        flip: Whether training mirrors an image with probability one half.
+        augment: Random changes of training images: a preset, or :class:`lit_cnn.data.augment.Augment` with its parts.
+        crop_padding: Training shifts an image by up to this many pixels, at the dataset's own size; if not given, as
+            ``augment``.
+        flip: Whether training mirrors an image with probability one half; if not given, as ``augment``.
         num_workers: Threads that prepare batches in advance.
         seed: Seed of order, augmentation and validation split. If not given, that of ``seed_everything``, or 0.
         augmentation_seed: Seed of the augmentation only, in place of ``seed``.
@@ -61,6 +63,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     """
 
     name: str
+    # What a preset of ``augment`` may do to the images.
+    crop: Crop = "shift"
+    mirrors: bool = True
     # Where the images come from in a dataset that reads no files, for the error about a ``data_dir``; else None.
     source_without_files: str | None = None
     class_names: tuple[str, ...]
@@ -76,8 +81,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         image_size: int | None = None,
         batch_size: int = 128,
         val_fraction: float = 0.1,
-        crop_padding: int = 0,
-        flip: bool = False,
+        augment: Preset | Augment = "none",
+        crop_padding: int | None = None,
+        flip: bool | None = None,
         num_workers: int = 0,
         seed: int | None = None,
         augmentation_seed: int | None = None,
@@ -105,15 +111,17 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             if value is not None and value < minimum:
                 raise ValueError(f"{argument} must be at least {minimum}, got {value}")
         check_division(val_fraction, num_folds, fold)
+        self.augmentation = Augmentation.of(
+            Augment.of(augment), flip, crop_padding, self.crop, self.mirrors, self.native_size
+        )
         self.save_hyperparameters(logger=False)
         self.data_dir = None if data_dir is None else expand(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.
         self.hparams["data_dir"] = None if data_dir is None else str(data_dir)
+        self.hparams["augment"] = Augment.of(augment).plain
         self.image_size = image_size or self.native_size
         self.batch_size = batch_size
         self.val_fraction = val_fraction
-        self.crop_padding = crop_padding
-        self.flip = flip
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self.augmentation_seed = self.seed if augmentation_seed is None else augmentation_seed
@@ -153,6 +161,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Reads the images of a stage: ``predict`` takes the validation images, see :meth:`predict_dataloader`."""
+        if stage == "fit":
+            self.augmentation.check(self.name, self.channels, self.num_classes)
         if stage in ("fit", "validate", "predict"):
             self._set_up_training_splits()
         elif stage == "test" and "test" not in self.splits:
@@ -256,6 +266,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             shuffle=split == "train" and not (trainer and trainer.overfit_batches),
             seed=self.seed,
             augmentation_seed=self.augmentation_seed,
+            augmentation=self.augmentation,
             epoch=lambda: trainer.current_epoch if trainer else 0,
             position=lambda: progress.ready if progress and trainer.training else 0,
             rank=trainer.global_rank if trainer else 0,
@@ -266,10 +277,11 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if not isinstance(batch, Batch):
             return batch
-        images = batch.images
-        if batch.draws is not None and (self.crop_padding or self.flip):
-            images = crop_and_flip(images, batch.draws, self.crop_padding, self.flip)
-        return batch._replace(images=self.preprocessing(images))
+        if batch.draws is None:
+            return batch._replace(images=self.preprocessing(batch.images))
+        images = self.augmentation.transform(batch.images, batch.draws, self.image_size)
+        images, targets = self.augmentation.finish(self.preprocessing(images), batch.labels, batch.draws, self.num_classes)
+        return batch._replace(images=images, targets=targets)
 
     def state_dict(self) -> dict[str, Any]:
         """What prediction needs to preprocess an image as in training, and how the images were split."""

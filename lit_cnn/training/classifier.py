@@ -152,14 +152,21 @@ class LitClassifier(pl.LightningModule):
         self.network.compile(mode=mode)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Training loss of the logits of one output. Its mean over all processes is the loss of the whole batch."""
+        """Training loss of the logits of one output. Its mean over all processes is the loss of the whole batch.
+
+        Shape:
+            Logits (N, num_classes); labels (N,), or (N, num_classes) with the shares of the classes. Output a scalar.
+        """
         cross_entropy = partial(
             F.cross_entropy, logits, labels, weight=self.class_weights, label_smoothing=self.hparams["label_smoothing"]
         )
-        if self.class_weights is None or not torch.distributed.is_initialized():
+        if self.class_weights is None or not (torch.distributed.is_initialized() or labels.ndim == 2):
             return cross_entropy()
-        # The classes of each process's share of the batch differ, and so does the sum of their weights.
-        weight = self.class_weights[labels].sum()
+        # The classes of each process's share of the batch differ, and so does the sum of their weights. Of mixed images,
+        # PyTorch divides by the number of images.
+        weight = (labels @ self.class_weights if labels.ndim == 2 else self.class_weights[labels]).sum()
+        if not torch.distributed.is_initialized():
+            return cross_entropy(reduction="sum") / weight
         torch.distributed.all_reduce(weight)
         return cross_entropy(reduction="sum") * torch.distributed.get_world_size() / weight
 
@@ -171,7 +178,8 @@ class LitClassifier(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         self._keep_frozen()
         images, labels = float_images(batch, self.dtype), batch[1]
-        logits, loss = self.training_loss(images, labels)
+        targets = getattr(batch, "targets", None)  # of mixed images
+        logits, loss = self.training_loss(images, labels if targets is None else targets)
         self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_acc.update(logits.detach(), labels)
         if self._named_in_epoch != self.current_epoch:

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from lit_cnn.data.augment import Augmentation
 from lit_cnn.data.loader import Loader
 from lit_cnn.data.splits import ArrayImages
 
@@ -69,6 +70,10 @@ def test_evaluation_counts_every_image_once(num_images: int, world_size: int):
 
 
 def test_what_cannot_be_divided_is_refused():
+    with pytest.raises(
+        ValueError, match="MixUp and CutMix mix pairs within each of 2 processes: batch_size must be a multiple of 4"
+    ):
+        Loader(numbered(20), 10, shuffle=True, world_size=2, augmentation=Augmentation(mixup=0.2))
     with pytest.raises(ValueError, match=r"batch_size=10 .* cannot be divided by 4"):
         Loader(numbered(20), 10, shuffle=True, world_size=4)
     with pytest.raises(ValueError, match="1 images are too few for 2 processes"):

@@ -34,10 +34,11 @@ class Stops(Callback):
         if os.environ.get("STOP_AT") == f"{trainer.current_epoch} {batch_idx}":
             os.kill(os.getpid(), signal.SIGTERM)
 """
-# 20 batches an epoch. A learning rate that falls, augmentation and class weights: all must be as on one process.
+# 20 batches an epoch. A learning rate that falls, mixed images and class weights: all must be as on one process.
 FIT = ["fit", "--data", "Digits", "--data.image_size", "28", "--data.batch_size", "64"]
 FIT += ["--data.crop_padding", "1", "--data.flip", "true", "--trainer.max_epochs", "2", "--trainer.precision", "64-true"]
 FIT += ["--model.lr", "0.05", "--model.label_smoothing", "0.1", "--model.class_weights", "[1,2,3,1,1,4,1,1,0.5,1]"]
+FIT += ["--data.augment.mixup", "0.4", "--data.augment.erasing", "0.3"]
 FIT += ["--trainer.gradient_clip_val", "1", "--trainer.accelerator", "cpu", "--trainer.callbacks+=stops.Stops"]
 LENET, WITH_DROPOUT = ["--model", "LitLeNet"], ["--model", "stops.LitDropout"]
 ONE, TWO = ["--trainer.devices", "1"], ["--trainer.devices", "2"]

@@ -85,9 +85,8 @@ def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str
 
 def describe_augmentation(data: Any) -> str:
     """How training images are changed at random."""
-    shift, flip = getattr(data, "crop_padding", 0), getattr(data, "flip", False)
-    parts = [f"shifts of up to {shift} pixel{'s' if shift > 1 else ''}"] if shift else []
-    return " and ".join([*parts, *(["flips"] if flip else [])]) or "none"
+    augmentation = getattr(data, "augmentation", None)
+    return augmentation.describe() if augmentation else "none"
 
 
 def _length(trainer: pl.Trainer) -> str:

@@ -185,6 +185,12 @@ def test_with_accumulation_that_changes(tmp_path: Path, trainer: MakeTrainer, mo
     check(tmp_path, trainer, MOMENTS[moment], scheduling={0: 1, 1: 2})
 
 
+@pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "the end of an epoch"])
+def test_with_mixed_and_erased_images(tmp_path: Path, trainer: MakeTrainer, moment: str):
+    augment = {"preset": "strong", "mixup": 0.2, "rotate": 10}
+    check(tmp_path, trainer, MOMENTS[moment], data={"augment": augment})
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_it_differs_by_rounding_alone(tmp_path: Path, trainer: MakeTrainer):
     settings = {"accelerator": "gpu", "devices": 1}
