@@ -128,6 +128,7 @@ class Augmentation:
         Shape:
             Images (N, C, H, W), draws (N, NUM_DRAWS) or (N, NUM_ALL); output (N, C, H, W), or with another height and width.
         """
+        draws = draws.float()  # Lightning converts them with the weights, in double precision
         images = self._move(images, draws, image_size)
         if self.policy == "trivial":
             images = trivial_augment(images, draws[:, columns.POLICY])
@@ -187,6 +188,7 @@ class Augmentation:
             Images (N, C, H, W), labels (N,); output (N, C, H, W), and (N, num_classes) whose rows sum to 1, or None if the
             labels stay.
         """
+        draws = draws.float()
         height, width = images.shape[-2:]
         if self.erasing:
             images = erase(images, erasing_boxes(draws[:, columns.ERASING], height, width, self.erasing))
