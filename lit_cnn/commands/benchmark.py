@@ -22,6 +22,7 @@ SUITES = {
     "speed": "lit-cnn fit beside three loops by hand",
     "optimisations": "lit-cnn fit without each of its optimisations",
     "decoding": "JPEGs, decoded as lit-cnn does and in two other ways",
+    "augmentation": "each random change of images, and the presets beside a training step",
     "growth": "time and memory of lit-cnn fit against images, image size, batch size, workers and processes",
     "accuracy": "LeNet on Fashion-MNIST by hand and by lit-cnn fit, on the CPU",
     "recipes": "test accuracy of recipes over several seeds",
@@ -94,6 +95,7 @@ def main(arguments: list[str]) -> int:
         "speed": _speed,
         "optimisations": _optimisations,
         "decoding": _decoding,
+        "augmentation": _augmentation,
         "growth": _growth,
         "accuracy": _accuracy,
         "recipes": _recipes,
@@ -193,6 +195,23 @@ def _decoding(options: argparse.Namespace) -> None:
     ]
     print()
     print_table(("size", "decoder", "images/s", "lit-cnn is faster by"), rows, right=("images/s", "lit-cnn is faster by"))
+
+
+def _augmentation(options: argparse.Namespace) -> None:
+    from lit_cnn.analysis.provenance import save
+    from lit_cnn.benchmark.augmentation import measure_augmentation, medians
+    from lit_cnn.system.memory import keep_freed_memory
+
+    keep_freed_memory()  # as lit-cnn fit does
+    measured = measure_augmentation(options.device, options.seconds, options.repeats, _report)
+    save(options.output, augmentation=measured)
+    columns = ("images/s", *measured["operations"])
+    rows = [(name, *(f"{speed:,.0f}" if speed else "" for speed in speeds)) for name, speeds in medians(measured)]
+    print()
+    print_table(columns, rows, right=columns[1:])
+    print()
+    rows = [(name, f"{statistics.median(shares):.1%}") for name, shares in measured["presets"].items()]
+    print_table(("preset, photographs", "of a step of ResNet-18 at 96×96"), rows, right=("of a step of ResNet-18 at 96×96",))
 
 
 def _growth(options: argparse.Namespace) -> None:
