@@ -16,7 +16,7 @@ def test_the_suite_gives_the_speed_of_each_operation_and_the_share_of_each_prese
         "trials": {"float32, channels last": 80.0, "bfloat16, channels last": 150.0},
         "ceiling": {"images_per_s": 160.0},
     }
-    monkeypatch.setattr(augmentation, "run_arm", lambda arm, case: speeds[arm])
+    monkeypatch.setattr(augmentation, "run_arm", lambda arm, _: speeds[arm])
     monkeypatch.setattr(augmentation, "SHAPES", ((1, 8), (3, 9)))
     monkeypatch.setattr(augmentation, "BATCH_SIZE", 4)
     monkeypatch.setattr(augmentation, "STEP_SIZE", 12)
