@@ -37,6 +37,7 @@ from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.monitor import describe_monitor
 from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.processes import launched_devices, started_by_a_launcher
 from lit_cnn.training.callbacks.compile import Compile, Mode
@@ -285,4 +286,6 @@ class CLI(LightningCLI):
             for path in reports(self.trainer.profiler):
                 print(f"report of the profiler: {path}")
             of_classes = {**self.scores_of_best(), **recorder.scores}
-            print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks, of_classes)
+            folder = self.run.path if self.run else None
+            chosen_by = describe_monitor(self.config.monitor, noun="") if self.command == "fit" else None
+            print_results(results, checkpoint, folder, recorder.looks, of_classes, chosen_by)

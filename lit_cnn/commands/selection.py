@@ -75,14 +75,10 @@ def check_selection(settings: Mapping[str, Any], resumes: bool) -> None:
         raise ValueError(f"monitor: {monitor} judges checkpoints, but trainer.enable_checkpointing is false")
 
 
-def make_averaging(ema: float | None) -> list[Callback]:
-    """The callback that averages the weights, if that is wanted."""
-    return [] if ema is None else [EMA(ema)]
-
-
-def make_stopping(config: Namespace) -> list[Callback]:
-    """The callback that ends a training early, if that is wanted."""
-    if config.early_stopping is None:
-        return []
-    patience, mode = config.early_stopping, MONITORS[config.monitor]
-    return [EarlyStopping(config.monitor, patience=patience, mode=mode, check_on_train_epoch_end=False)]
+def make_selection(config: Namespace) -> list[Callback]:
+    """The callbacks that average the weights and end a training early, as far as that is wanted."""
+    callbacks: list[Callback] = [] if config.ema is None else [EMA(config.ema)]
+    if config.early_stopping is not None:
+        patience, mode = config.early_stopping, MONITORS[config.monitor]
+        callbacks.append(EarlyStopping(config.monitor, patience=patience, mode=mode, check_on_train_epoch_end=False))
+    return callbacks

@@ -145,7 +145,7 @@ class Recorder(Callback):
             results: dict[str, Any] = dict(self.training_results(trainer))
             best = _best_of(trainer)
             if best and "val/acc" in results:
-                results = best.scores | results | {"val/monitor": best.judged_by}
+                results = best.scores | results
                 data = data_of(trainer)
                 results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
                 results |= {"val/data": name_of(data), "val/digest": getattr(data, "digest", None)}

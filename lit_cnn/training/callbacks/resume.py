@@ -111,7 +111,7 @@ def was_stopped_early(trainer: pl.Trainer) -> str | None:
     """Name of the callback that has ended a training before its length; None if none has."""
     stopping = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
     # The epoch is 0 if the training ended within the first one.
-    return next((type(one).__name__ for one in stopping if one.stopped_epoch or one.wait_count >= one.patience), None)
+    return next((type(one).__name__ for one in stopping if one.stopped_epoch or 0 < one.wait_count >= one.patience), None)
 
 
 def _seed(seed: int, device: torch.device) -> None:
