@@ -135,7 +135,8 @@ def train(recipe: str, seed: int, copied: bool) -> dict[str, Any]:
     torch.set_num_threads(1)
     settings = yaml.safe_load((ROOT / "experiments" / "digits" / f"{recipe}.yaml").read_text(encoding="utf-8"))
     pl.seed_everything(seed)
-    model = getattr(lit_cnn, settings["model"]["class_path"])(**settings["model"]["init_args"])
+    of_data = {"num_classes": 10, "in_channels": 1}
+    model = getattr(lit_cnn, settings["model"]["class_path"])(**of_data, **settings["model"]["init_args"])
     data = Divided(**settings["data"]["init_args"])
     image = torch.zeros(1, 1, data.image_size, data.image_size)
     precision = choose_precision("cpu", data.batch_size * count_multiply_adds(model.network, image))

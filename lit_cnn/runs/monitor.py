@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -21,6 +22,11 @@ def monitor_of(settings: Mapping[str, Any]) -> str:
     """What the best checkpoint of a run is judged by, from the content of its ``config.yaml``."""
     monitor = settings.get("monitor")
     return monitor if monitor in MONITORS else FIRST_MONITOR
+
+
+def names_monitor(config: str) -> bool:
+    """Whether the text of a ``config.yaml`` names what the best checkpoint is judged by. Older ones do not."""
+    return re.search(r"^monitor:", config, re.MULTILINE) is not None
 
 
 def describe_monitor(monitor: str, noun: str = "validation ") -> str:

@@ -145,6 +145,7 @@ def test_other_photos_of_the_same_classes_are_an_entry_of_their_own(lit_cnn: Com
 AVERAGED = {
     "ema": ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"],
     "mean": ["--trainer.callbacks+=WeightAveraging"],
+    "own": ["--ema", "0.9"],
 }
 
 

@@ -86,6 +86,9 @@ def settings(**changed: object) -> dict:
         ({"seed_everything": 1}, "seed_everything", Rule.EQUAL),
         ({"trainer__callbacks": [{"class_path": "a.LearningRateMonitor"}]}, "trainer.callbacks", Rule.FREE),
         ({"trainer__callbacks": [{"class_path": "a.EMAWeightAveraging"}]}, "trainer.callbacks", Rule.EQUAL),
+        ({"ema": 0.9}, "ema", Rule.EQUAL),
+        ({"monitor": "last"}, "monitor", Rule.EQUAL),
+        ({"early_stopping": 3}, "early_stopping", Rule.EQUAL),
     ],
     ids=str,
 )
