@@ -34,8 +34,8 @@ class EMA(WeightAveraging):
 
     The decay of update n, counted from 0, is min(decay, (1 + n) / (10 + n)). So the average is useful from the first epoch
     on, and short trainings need no other decay. Buffers are copied: the running statistics of BatchNorm are averages
-    already. Averaged once more, they lag behind the weights: on the digits, ResNet-20 then had 34 % of the held-out images
-    right after three epochs instead of 63 %, and the same 97 % at the end.
+    already. Averaged once more, they lag behind the weights in the first epochs, and are no better at the end
+    (``experiments/results/checkpoint_rule.py --of_statistics``).
 
     Source: Polyak and Juditsky 1992 (averaging); the decay of the first updates as in TensorFlow's
     ``tf.train.ExponentialMovingAverage(decay, num_updates)``; buffers as in
