@@ -149,7 +149,7 @@ AVERAGED = {
 }
 
 
-@pytest.mark.parametrize("averaging", AVERAGED)
+@pytest.mark.parametrize("averaging", ["ema", pytest.param("mean", marks=pytest.mark.slow), "own"])
 @pytest.mark.parametrize("validated", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_averaged_weights_are_tested_after_fit_as_later(lit_cnn: Command, averaging: str, validated: bool):
     limits = [] if validated else ["--trainer.limit_val_batches", "0"]
