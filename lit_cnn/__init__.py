@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lit_cnn.models import LitVGG as LitVGG
     from lit_cnn.models import build as build
     from lit_cnn.models import list_variants as list_variants
+    from lit_cnn.training.callbacks.averaging import EMA as EMA
 
 
 # Type checkers must not see these: with them, every name would exist.
@@ -54,6 +55,7 @@ if not TYPE_CHECKING:
             *("LitAlexNet", "LitDenseNet", "LitGoogLeNet", "LitLeNet", "LitMLP", "LitNiN", "LitResNet", "LitVGG"),
             *("build", "list_variants"),
         ),
+        "lit_cnn.training.callbacks.averaging": ("EMA",),
     }
     __all__ = [name for names in _MODULES.values() for name in names]
 

@@ -270,19 +270,20 @@ TWO = [*FIT, "--trainer.devices", "2", "--trainer.strategy", "ddp"]
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_two_processes_stopped_and_resumed(workplace: Path, signum: int):
-    done = start(workplace, *TWO, "--runs_dir", "never_stopped/runs", pause=0)
+    options = [*TWO, "--ema", "0.9"]
+    done = start(workplace, *options, "--runs_dir", "never_stopped/runs", pause=0)
     out, err = done.communicate(timeout=120)
     assert done.returncode == 0, out + err
     (workplace / "under_way").unlink()
     never_stopped = only_run(workplace / "never_stopped")
     if signum == signal.SIGTERM:
-        process = start(workplace, *TWO, "--save_every_steps", "1000")
+        process = start(workplace, *options, "--save_every_steps", "1000")
         wait_until_under_way(workplace)
         run = only_run(workplace)
         other = next(pid for pid in processes_of(process.pid) if pid != process.pid)
         os.kill(other, signum)
     else:
-        process = start(workplace, *TWO)
+        process = start(workplace, *options)
         run = wait_for_step(workplace, 16)
         process.kill()
     out, err = process.communicate(timeout=60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import yaml
 from lit_cnn.analysis.seeds import Seed, seed_of
 from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import describe_training, is_locked
+from lit_cnn.runs.monitor import best_row, monitor_of
 from lit_cnn.runs.predictions import RunPredictions
 
 # Ten times as quick, where it is installed.
@@ -78,11 +78,13 @@ class ArmRun:
         if name in self.results:
             self._check_checkpoint(split)
             return float(self.results[name])
-        rows = [row for row in self.metrics if row.get(name) and row.get("val/acc")]
-        if split != "val" or not rows:
-            return None
-        # The last of equal ones: best.ckpt is replaced by a later network of the same accuracy.
-        return float(max(reversed(rows), key=lambda row: _or_lowest(float(row["val/acc"])))[name])
+        row = best_row([row for row in self.metrics if row.get(name)], self.monitor) if split == "val" else None
+        return None if row is None else float(row[name])
+
+    @property
+    def monitor(self) -> str:
+        """What its best checkpoint is judged by."""
+        return monitor_of(self.settings)
 
     def _check_checkpoint(self, split: str) -> None:
         measured, usual = self.results.get(f"{split}/checkpoint"), self.run.checkpoint
@@ -176,12 +178,9 @@ def _unfinished(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
     """How far a training went that something else than its settings ended: ``it has 3 of 10 epochs``; else empty."""
     trainer = settings.get("trainer") or {}
     max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps")
-    ends_itself = trainer.get("max_time") or "EarlyStopping" in str(trainer.get("callbacks"))
+    stops_early = settings.get("early_stopping") or "EarlyStopping" in str(trainer.get("callbacks"))
+    ends_itself = trainer.get("max_time") or stops_early
     reached = max_steps not in (None, -1) and rows and int(rows[-1]["step"]) >= max_steps
     if ends_itself or reached or max_epochs in (None, -1) or len(rows) >= max_epochs:
         return ""
     return f"it has {len(rows)} of {max_epochs} epochs"
-
-
-def _or_lowest(value: float) -> float:
-    return -math.inf if math.isnan(value) else value

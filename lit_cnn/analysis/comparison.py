@@ -18,6 +18,7 @@ from lit_cnn.analysis.images import accuracy_interval, find_problem, pair_images
 from lit_cnn.analysis.pairs import MEASURES, Measure, PairSummary, adjust, compare_seeds, describe_left_out
 from lit_cnn.analysis.seeds import Seed, vary_together
 from lit_cnn.analysis.statistics import Interval, mean_interval
+from lit_cnn.runs.monitor import describe_monitor
 
 # Differences of shares that are smaller do not matter, in points.
 DEFAULT_MARGIN = 0.5
@@ -151,18 +152,20 @@ def _value(run: ArmRun, split: str, metric: str) -> float:
 
 
 def _describe_selection(arms: Sequence[Arm], measure: Measure) -> str:
-    """A validation chose the epoch of the checkpoint: its accuracy is too high, and more so the more epochs there were.
+    """A validation chose the epoch of the checkpoint: its score is too good, and more so the more epochs there were.
 
-    Empty for a single epoch.
+    Empty for a single epoch, and if the last one was taken whatever its score.
     """
+    monitors = dict.fromkeys(run.monitor for arm in arms for run in arm.runs if run.monitor != "last")
     numbers = [len(run.metrics) for arm in arms for run in arm.runs]
     low, high = min(numbers), max(numbers)
-    if high == 1:
+    if high == 1 or not monitors:
         return ""
     epochs = f"{high} epochs" if low == high else f"{low} to {high} epochs"
-    if measure.name == "acc":
+    if measure.name == "acc" and list(monitors) == ["val/acc"]:
         return f"validation accuracies are the best of {epochs}, chosen on these images"
-    return f"the epochs are those with the best validation accuracy of {epochs}, chosen on these images"
+    reason = " or the ".join(map(describe_monitor, monitors))
+    return f"the epochs are those with the {reason} of {epochs}, chosen on these images"
 
 
 # Arms

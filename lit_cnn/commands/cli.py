@@ -24,6 +24,7 @@ from lit_cnn.commands.policy import refuse_addresses, restrict_imports
 from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import MAX_SEED
+from lit_cnn.commands.selection import add_selection_options, check_selection, refuse_selection
 from lit_cnn.commands.settings import check_settings
 from lit_cnn.commands.tables import print_results
 from lit_cnn.commands.threads import use_threads
@@ -36,6 +37,7 @@ from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.monitor import describe_monitor
 from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.processes import launched_devices, started_by_a_launcher
 from lit_cnn.training.callbacks.compile import Compile, Mode
@@ -117,16 +119,19 @@ class CLI(LightningCLI):
             default="auto",
             help="Threads of each process that compute on the processor; auto leaves out processors that are busy now.",
         )
+        add_selection_options(parser)
         for target, source in LINKED.items():
             parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         typed = Arguments(args)
-        if self.command == "fit":
-            try:
+        try:
+            if self.command == "fit":
                 refuse_named_classes(typed)
-            except ValueError as error:
-                parser.error(str(error))
+            else:
+                refuse_selection(typed)
+        except ValueError as error:
+            parser.error(str(error))
         self.config = parser.parse_args(args)
         if not isinstance(self.config.trainer, Namespace) or "callbacks" not in self.config.trainer:
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")
@@ -157,6 +162,8 @@ class CLI(LightningCLI):
         refuse_addresses(settings | commands)
         check_trainer(settings["trainer"], self.command)
         check_lengths(settings["trainer"], self.command, self.config.test_after_fit)
+        if self.command == "fit":
+            check_selection(settings, resumes=self.config.ckpt_path is not None)
         self._launched = launched_devices(self.config.trainer.devices, self.config.trainer.num_nodes)
         if not started_by_a_launcher():
             check_number_of_processes(settings["trainer"])
@@ -279,4 +286,6 @@ class CLI(LightningCLI):
             for path in reports(self.trainer.profiler):
                 print(f"report of the profiler: {path}")
             of_classes = {**self.scores_of_best(), **recorder.scores}
-            print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks, of_classes)
+            folder = self.run.path if self.run else None
+            chosen_by = describe_monitor(self.config.monitor, noun="") if self.command == "fit" else None
+            print_results(results, checkpoint, folder, recorder.looks, of_classes, chosen_by)

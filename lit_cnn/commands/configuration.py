@@ -16,6 +16,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from lit_cnn.commands.options import LINKED
+from lit_cnn.runs.monitor import FIRST_MONITOR, names_monitor
 
 # Settings of a command, which are no part of the run that its configuration describes.
 COMMAND_KEYS = ("config", "run", "runs_dir", "name", "seeds", "test_after_fit", "ckpt_path")
@@ -39,8 +40,12 @@ def describe(config: Namespace) -> dict[str, Any]:
 
 
 def parse(parser: ArgumentParser, text: str) -> dict[str, Any]:
-    """The settings that a ``config.yaml`` gives, with the defaults of those that it leaves out."""
-    return describe(parser.parse_string(text))
+    """The settings that a ``config.yaml`` gives, with the defaults of those that it leaves out.
+
+    The best checkpoint of a run that names no monitor was judged by the first one there was.
+    """
+    settings = describe(parser.parse_string(text))
+    return settings if names_monitor(text) else settings | {"monitor": FIRST_MONITOR}
 
 
 def write(parser: ArgumentParser, settings: dict[str, Any]) -> str:

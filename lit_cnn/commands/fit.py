@@ -19,6 +19,7 @@ from lit_cnn.commands.messages import ignore_warnings, in_one_line, quiet
 from lit_cnn.commands.monitors import check_monitors
 from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
+from lit_cnn.commands.selection import make_selection
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted, TrainingError
@@ -192,13 +193,14 @@ class Training(CLI):
         own = as_list(given.callbacks)
         saves = self.run is not None and given.enable_checkpointing is not False
         last = Last(self.run) if saves else None
-        callbacks: list[Callback] = [self.recorder, LookRecorder(self.run), Introduction(self.config.seed_everything)]
+        callbacks: list[Callback] = [*make_selection(self.config), self.recorder, LookRecorder(self.run)]
+        callbacks.append(Introduction(self.config.seed_everything))
         if given.enable_progress_bar is not False and not any(isinstance(callback, ProgressBar) for callback in own):
             callbacks.append(progress_bar())
         if self.run and not any(isinstance(callback, Dashboard) for callback in own):
             callbacks.append(Dashboard())
         if last:
-            callbacks += [Best(self.run), last]
+            callbacks += [Best(self.run, self.config.monitor), last]
         return [*callbacks, Interrupts(last, self.config.save_every_minutes, self.config.save_every_steps)]
 
     def _make_settings(self) -> dict[str, object]:

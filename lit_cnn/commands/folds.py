@@ -17,6 +17,7 @@ from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.sharing import sharing_images
 from lit_cnn.errors import OwnValidationError
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.monitor import monitor_of
 from lit_cnn.runs.search import is_run
 from lit_cnn.system.processes import started_by_a_launcher
 from lit_cnn.weights.sources import is_published
@@ -88,7 +89,8 @@ def train_folds(run: Run, number: int) -> list[Run]:
 def _train(own: Run, config: Path, number: int, fold: int) -> None:
     words = ["--run", str(own.path)]
     if not is_run(own.path):
-        words = [f"--config={config}", f"--data.num_folds={number}", f"--data.fold={fold}"]
+        monitor = monitor_of(read_config(Run(config.parent)))
+        words = [f"--config={config}", f"--monitor={monitor}", f"--data.num_folds={number}", f"--data.fold={fold}"]
     with as_command(("fit", *words)):
         training = OfFold(prepare("fit", *words)[1:], own)
         carry_out(training)

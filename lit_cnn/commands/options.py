@@ -19,9 +19,12 @@ COMMAND_OPTIONS = (
     "config",
     "data",
     "diagnose",
+    "early_stopping",
+    "ema",
     "h",
     "help",
     "model",
+    "monitor",
     "name",
     "print_config",
     "run",
@@ -49,6 +52,7 @@ ALIASES = {
     "learning_rate": "model.lr",
     "max_epoch": "trainer.max_epochs",
     "num_epochs": "trainer.max_epochs",
+    "patience": "early_stopping",
     "pretrained": "model.weights",
     "resume": "run",
     "seed": "seed_everything",
@@ -66,6 +70,9 @@ The options that people use:
   --config FILE               a recipe or the config.yaml of a run; options after it override it
   --name NAME                 name of the run's folder (default: time and a short id)
   --test_after_fit            look at the test images once, with the best checkpoint
+  --ema 0.999                 average the weights with this decay; the average is validated, kept and tested
+  --monitor NAME              what the best checkpoint is judged by: val/acc, val/loss, val/f1 or last (default: val/acc)
+  --early_stopping N          stop after N validations in which the monitored metric did not improve
   --seed_everything N         seed of initialisation, order, augmentation and split (default: 0)
   --seeds N                   train once for each of N seeds, from 0, and compare; or a list: 0,3,7
   --trainer.max_epochs N      epochs (default: 10)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.monitor import FIRST_MONITOR, names_monitor
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.processes import is_first_process, read_number
 from lit_cnn.system.text import printable
@@ -48,6 +49,7 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
         if run and (checkpoint_of_run := _checkpoint_of(run, "fit", None)):
             # The run describes itself. What was typed may hold a search whose result is used, and where the job started.
             arguments.keep(*OPTIONS_OF_A_RESTARTED_JOB)
+            _keep_first_monitor(arguments, run)
             arguments.put_first(config=run.config, ckpt_path=checkpoint_of_run, run=run.path)
         return
     if folder == "latest" and LAUNCHER in os.environ:
@@ -59,7 +61,15 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
         match = _checkpoint_of(run, command, checkpoint)
         checkpoint = str(match) if match else None
     arguments.remove("--run", "--ckpt_path")
+    if command == "fit":
+        _keep_first_monitor(arguments, run)
     arguments.put_first(config=run.config, ckpt_path=checkpoint, run=run.path)
+
+
+def _keep_first_monitor(arguments: Arguments, run: Run) -> None:
+    """A run that is older than the choice goes on to judge its best checkpoint as it began."""
+    if run.config.is_file() and not names_monitor(run.config.read_text(encoding="utf-8")):
+        arguments.put_first(monitor=FIRST_MONITOR)
 
 
 def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:

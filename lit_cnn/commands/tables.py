@@ -57,6 +57,7 @@ def print_results(
     folder: Path | None,
     looks: Looks | None = None,
     scores: Mapping[str, ClassScores] | None = None,
+    chosen_by: str | None = None,
 ) -> None:
     """The table at the end of a command.
 
@@ -66,6 +67,7 @@ def print_results(
         folder: Folder of the run.
         looks: Looks at the test images.
         scores: Numbers of images by class, by split; shown if the classes are unequal.
+        chosen_by: By which validation the checkpoint was chosen: ``highest accuracy``.
     """
     scores = scores or {}
 
@@ -81,7 +83,8 @@ def print_results(
     if looks:
         rows.append(("looks at the test set", str(looks)))
     if "val/acc" in results:
-        rows.append(("validation accuracy", share("val/acc")))
+        chosen = f" (checkpoint with the {chosen_by})" if chosen_by else ""
+        rows.append(("validation accuracy", f"{share('val/acc')}{chosen}"))
     if "val" in scores:
         rows += scores["val"].describe("validation")
     for split, title in (("test", "test"), ("val", "validation")):

@@ -28,6 +28,7 @@ REFUSED: dict[str, str] = {
     "Callback": _ABSTRACT,
     "Checkpoint": f"{_ABSTRACT}; use ModelCheckpoint",
     "Compile": "use --compile",
+    "EMA": "use --ema",
     "ExactResume": _OWN,
     "FiniteLoss": _OWN,
     "Interrupts": _OWN,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from lit_cnn.runs.monitor import FIRST_MONITOR
+
 
 class Rule(Enum):
     """What may happen to a setting when a run is resumed."""
@@ -30,6 +32,7 @@ _SAME: dict[str, dict[Any, Any]] = {
         "16": "16-mixed",
         "bf16": "bf16-mixed",
     },
+    "monitor": {None: FIRST_MONITOR},
     "trainer.limit_train_batches": {None: 1.0},
     "trainer.limit_val_batches": {None: 1.0},
     "trainer.val_check_interval": {None: 1.0},
@@ -37,7 +40,7 @@ _SAME: dict[str, dict[Any, Any]] = {
 # Every argument of every model, every dataset, the Trainer and the command. One that is missing here must be equal.
 _SETTINGS: dict[Rule, dict[str, str]] = {
     Rule.EQUAL: {
-        "": "seed_everything",
+        "": "early_stopping ema monitor seed_everything",
         "model": """
             activation aux_weight backbone_lr_scale batch_norm class_weights dropout freeze in_channels init label_smoothing
             lr lrn num_classes optimizer optimizer_args pooling schedule variant warmup_ratio weight_decay weights
@@ -70,6 +73,8 @@ RULES: dict[str, Rule] = {
     for group, names in groups.items()
     for name in names.split()
 }
+# Settings of the command that older runs do not have, and what these did.
+_LATER = {"early_stopping": None, "ema": None, "monitor": FIRST_MONITOR}
 # Callbacks that only show, save or stop: they may be added and removed.
 OBSERVERS = frozenset(
     {
@@ -148,6 +153,8 @@ def digest_of_settings(settings: Mapping[str, Any], without: str) -> str:
     for setting, value in sorted(_flatten(settings)):
         if setting == without or rule_of(setting) is Rule.FREE:
             continue
+        if setting in _LATER and value == _LATER[setting]:
+            continue  # so that the runs of earlier versions are found
         own = _without_observers(value) if setting == "trainer.callbacks" else value
         compared.append((setting, *_canonical(setting, own)))
     text = json.dumps(compared, sort_keys=True, default=str)

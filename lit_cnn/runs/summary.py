@@ -9,8 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, count_looks
+from lit_cnn.runs.monitor import best_row, monitor_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class RunSummary:
         dataset: Name of the dataset.
         variant: Name of the network.
         epochs: Number of finished epochs.
-        val_acc: Highest validation accuracy, on a scale of 0 to 1.
+        val_acc: Validation accuracy of the best checkpoint, on a scale of 0 to 1.
         test_acc: Test accuracy; None after the run was resumed, until it is tested again.
         looks: Number of looks at its own test set.
         num_bytes: Size of all files in the folder.
@@ -47,21 +50,29 @@ def summarise(run: Run) -> RunSummary:
     environment = _read(lambda: dict(run.read_environment()), {})
     results = _read(lambda: dict(run.read_results()), {})
     rows = _read(run.read_metrics, [])
-    # Results are written when training ends; a run under way has only its metrics.
-    accuracies = _read(lambda: [float(row["val/acc"]) for row in rows if row.get("val/acc")], [])
     images = ImageSet(environment.get("dataset"), results.get("test/digest"))
     return RunSummary(
         path=run.path,
         dataset=_read(lambda: str(environment["dataset"]), None),
         variant=_read(lambda: str(environment["variant"]), None),
         epochs=len(rows),
-        val_acc=_read(lambda: float(results["val/acc"]), max(accuracies, default=None)),
+        val_acc=_read(lambda: float(results["val/acc"]), None) or _best_so_far(run),
         test_acc=_read(lambda: float(results["test/acc"]), None),
         looks=_read(lambda: count_looks(images, run.ledger, run.ledger).by_run, 0),
         num_bytes=_num_bytes(run.path),
         date=_read(lambda: datetime.fromisoformat(environment["time"]), None),
         diverged=_read(lambda: run.diverged, None),
     )
+
+
+def _best_so_far(run: Run) -> float | None:
+    """Validation accuracy of the best checkpoint of a run under way: results are written when training ends."""
+
+    def read() -> float:
+        row = best_row(run.read_metrics(), monitor_of(yaml.safe_load(run.config.read_text(encoding="utf-8"))))
+        return float(row["val/acc"])
+
+    return _read(read, None)
 
 
 def _num_bytes(folder: Path) -> int:

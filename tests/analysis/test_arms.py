@@ -176,6 +176,14 @@ def test_values_are_those_of_the_best_validation(tmp_path: Path):
     assert read_arm(run.path).runs[0].value("val", "loss") == 1.5
 
 
+@pytest.mark.parametrize(("monitor", "loss"), [("val/loss", 0.4), ("last", 0.5)])
+def test_values_are_those_of_the_epoch_that_the_monitor_chose(tmp_path: Path, monitor: str, loss: float):
+    run = write_run(tmp_path / "a", settings={"monitor": monitor})
+    rows = [(0.7, 2.0), (0.6, 0.4), (0.5, 0.5)]
+    run.write_metrics({"epoch": n, "step": n + 1, "val/acc": acc, "val/loss": loss} for n, (acc, loss) in enumerate(rows))
+    assert read_arm(run.path).runs[0].value("val", "loss") == loss
+
+
 def test_reading_writes_nothing(tmp_path: Path):
     run = write_run(tmp_path / "a")
     (run.path / ".lock").touch()

@@ -184,6 +184,25 @@ def test_validation_accuracies_are_told_to_be_chosen(tmp_path: Path):
     assert "p values are corrected for 1 pairs; intervals are not" not in comparison.notes
 
 
+@pytest.mark.parametrize(
+    ("monitors", "note"),
+    [
+        (
+            ("val/loss", "val/loss"),
+            "the epochs are those with the lowest validation loss of 2 epochs, chosen on these images",
+        ),
+        (("val/loss", "last"), "the epochs are those with the lowest validation loss of 2 epochs, chosen on these images"),
+        (("last", "last"), None),
+    ],
+)
+def test_the_note_names_what_chose_the_epochs(tmp_path: Path, monitors: tuple[str, str], note: str | None):
+    for name, monitor in zip("ab", monitors, strict=True):
+        for seed in (0, 1):
+            write_run(tmp_path / name / f"{seed}", seed, 0.5 + 0.1 * seed, settings={"monitor": monitor})
+    notes = compare(read_arms([tmp_path / "a", tmp_path / "b"]), split="val").notes
+    assert [one for one in notes if "chosen on these" in one] == ([note] if note else [])
+
+
 def test_intervals_of_several_pairs_are_told_not_to_be_corrected(tmp_path: Path):
     assert "p values are corrected for 2 pairs; intervals are not" in of(tmp_path, dict.fromkeys("abc", PLAIN)).notes
 

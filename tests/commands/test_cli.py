@@ -258,13 +258,14 @@ def test_a_folder_that_is_no_run_is_not_taken_for_one(lit_cnn: Command, tmp_path
     assert (tmp_path / "config.yaml").read_text() == LENET.read_text()
 
 
-def test_two_processes_train_as_one_and_count_every_image_once(lit_cnn: Command, tmp_path: Path):
+@pytest.mark.parametrize("averaging", [[], pytest.param(["--ema", "0.9"], marks=pytest.mark.slow)], ids=str)
+def test_two_processes_train_as_one_and_count_every_image_once(lit_cnn: Command, tmp_path: Path, averaging: list[str]):
     # 91 validation and 75 test images cannot be divided evenly. In double precision rounding stays small.
     options = ["--model", "LitLeNet", "--data", "FakeImages", "--data.num_images", "301", "--data.val_fraction", "0.3"]
     options += ["--data.crop_padding", "2", "--data.flip", "true", "--trainer.max_epochs", "2", "--test_after_fit"]
     options += ["--data.augment", "trivial", "--data.augment.erasing", "0.3", "--data.augment.mixup", "0.4"]
     options += ["--data.augment.cutmix", "1", "--data.augment.rotate", "9"]
-    options += ["--trainer.accelerator", "cpu", "--trainer.precision", "64-true"]
+    options += ["--trainer.accelerator", "cpu", "--trainer.precision", "64-true", *averaging]
     rows, weights = [], []
     for devices in ("1", "2"):
         # Those of a training alone need no process of their own.

@@ -145,10 +145,11 @@ def test_other_photos_of_the_same_classes_are_an_entry_of_their_own(lit_cnn: Com
 AVERAGED = {
     "ema": ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay=0.9"],
     "mean": ["--trainer.callbacks+=WeightAveraging"],
+    "own": ["--ema", "0.9"],
 }
 
 
-@pytest.mark.parametrize("averaging", AVERAGED)
+@pytest.mark.parametrize("averaging", ["ema", pytest.param("mean", marks=pytest.mark.slow), "own"])
 @pytest.mark.parametrize("validated", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_averaged_weights_are_tested_after_fit_as_later(lit_cnn: Command, averaging: str, validated: bool):
     limits = [] if validated else ["--trainer.limit_val_batches", "0"]

@@ -86,12 +86,19 @@ def settings(**changed: object) -> dict:
         ({"seed_everything": 1}, "seed_everything", Rule.EQUAL),
         ({"trainer__callbacks": [{"class_path": "a.LearningRateMonitor"}]}, "trainer.callbacks", Rule.FREE),
         ({"trainer__callbacks": [{"class_path": "a.EMAWeightAveraging"}]}, "trainer.callbacks", Rule.EQUAL),
+        ({"ema": 0.9}, "ema", Rule.EQUAL),
+        ({"monitor": "last"}, "monitor", Rule.EQUAL),
+        ({"early_stopping": 3}, "early_stopping", Rule.EQUAL),
     ],
     ids=str,
 )
 def test_a_change_is_found_with_its_rule(changed: dict, setting: str, rule: Rule):
     (change,) = find_changes(settings(), settings(**changed))
     assert (change.setting, change.rule) == (setting, rule)
+
+
+def test_an_older_run_was_judged_by_accuracy():
+    assert find_changes(settings(), settings(monitor="val/acc")) == []
 
 
 def test_a_class_may_be_named_by_another_module():
@@ -105,8 +112,10 @@ def test_settings_that_give_other_runs_have_another_digest():
 
     same = [{"seed_everything": 7}, {"trainer__devices": 2}, {"data__data_dir": "/elsewhere"}]
     same += [{"trainer__callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]}]
+    same += [{"ema": None}, {"early_stopping": None}, {"monitor": "val/acc"}]  # which older runs do not have
     assert {digest(), *(digest(**changed) for changed in same)} == {digest()}
     assert len(digest()) == 8
     other = [{"model__lr": 0.2}, {"trainer__max_epochs": 4}, {"data__batch_size": 16}]
     other += [{"trainer__callbacks": [{"class_path": "pytorch_lightning.callbacks.EarlyStopping"}]}]
-    assert len({digest(), *(digest(**changed) for changed in other)}) == 5
+    other += [{"ema": 0.9}, {"monitor": "last"}]
+    assert len({digest(), *(digest(**changed) for changed in other)}) == 7

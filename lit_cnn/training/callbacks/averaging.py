@@ -1,12 +1,104 @@
-"""Averaged weights that are used as soon as they exist, and not before."""
+"""Averaged weights, which are validated and saved as soon as they exist, and not before."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+# Numbers of 16 bits have no place for the small steps of an average.
+TOO_SHORT = ("16-true", "bf16-true")
+
+
+def check_decay(decay: float) -> None:
+    """Raises a ValueError if an exponential moving average cannot have this decay."""
+    if not 0 < decay < 1:
+        raise ValueError(f"the decay of averaged weights must be between 0 and 1, got {decay:g}; 0.999 is usual")
+
+
+def check_averaged_precision(precision: str) -> None:
+    """Raises a ValueError if weights of this precision cannot be averaged."""
+    if precision in TOO_SHORT:
+        raise ValueError(
+            f"weights of precision {precision} are too coarse to be averaged; use {precision.replace('true', 'mixed')}"
+        )
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of the weights: validated, saved, and left in the network when training ends.
+
+    The decay of update n, counted from 0, is min(decay, (1 + n) / (10 + n)). So the average is useful from the first epoch
+    on, and short trainings need no other decay. Buffers are copied: the running statistics of BatchNorm are averages
+    already. Averaged once more, they lag behind the weights in the first epochs, and are no better at the end
+    (``experiments/results/checkpoint_rule.py --of_statistics``).
+
+    Source: Polyak and Juditsky 1992 (averaging); the decay of the first updates as in TensorFlow's
+    ``tf.train.ExponentialMovingAverage(decay, num_updates)``; buffers as in
+    ``torch.optim.swa_utils.AveragedModel(use_buffers=False)``.
+
+    Args:
+        decay: Share of the average that an update keeps, between 0 and 1.
+    Raises:
+        ValueError: If decay is not between 0 and 1, or the weights are trained in 16 bits.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        check_decay(decay)
+        super().__init__()
+        self.decay = decay
+        self.num_updates = 0
+        # Each average, and what it is of.
+        self._averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._copied: tuple[list[Tensor], list[Tensor]] = ([], [])
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        check_averaged_precision(str(trainer.precision))
+        if trainer.precision == "64-true":
+            pl_module.double()  # Lightning converts the module later, and the average not at all
+        self._device = trainer.strategy.root_device  # where the module will be; now it is on the processor
+        self.num_updates = self._latest_update_step = 0
+        super().setup(trainer, pl_module, stage)
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        if self._average_model is not None:
+            self.num_updates = int(self._average_model.n_averaged)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self._average_model is not None
+        average = self._average_model.module
+        self._averaged = _detached(average.parameters()), _detached(pl_module.parameters())
+        self._copied = _detached(average.buffers()), _detached(pl_module.buffers())
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step = trainer.global_step
+        if step <= self._latest_update_step:
+            return  # gradients accumulate
+        self._latest_update_step = step
+        # Not with AveragedModel.update_parameters: it asks a GPU for its count, and sorts all tensors, in every step.
+        get_ema_multi_avg_fn(self.next_decay)(*self._averaged, self.num_updates)
+        for own, current in zip(*self._copied, strict=True):
+            own.copy_(current)
+        self.num_updates += 1
+        self._average_model.n_averaged += 1
+
+    @property
+    def next_decay(self) -> float:
+        """Share of the average that the next update keeps."""
+        return min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+
+
+def _detached(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.detach() for tensor in tensors]
 
 
 class LateAverage(Callback):

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.format import RUN_KEY
+from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS
 from lit_cnn.system.memory import format_bytes
 from lit_cnn.training.class_scores import Predictions
 from lit_cnn.training.kept_predictions import keep_predictions, number_of_images, remove_predictions
@@ -39,30 +40,36 @@ RESUME_KEYS = (
 
 
 class Best(ModelCheckpoint):
-    """Keeps ``best.ckpt``: the network with the highest validation accuracy, without the state of the optimiser.
+    """Keeps ``best.ckpt``: the network with the best validation, without the state of the optimiser.
 
     ``predictions/val.npz`` of the run has the logits of the same validation, if that saw all validation images.
 
-    If accuracies are equal, the later one is kept. Small validation sets often give equal accuracies, and the later network
+    If two are equally good, the later one is kept. Small validation sets often give equal accuracies, and the later network
     is trained better because the learning rate falls.
 
     Args:
         run: The run that keeps it.
+        judged_by: Metric that tells which validation is the best, or ``last``: one of
+            :data:`lit_cnn.runs.monitor.MONITORS`.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, judged_by: str = DEFAULT_MONITOR) -> None:
         super().__init__(
             run.checkpoints,
             filename=run.best.stem,
-            monitor="val/acc",
-            mode="max",
+            # A later validation has more steps behind it, and is better therefore.
+            monitor="step" if judged_by == "last" else judged_by,
+            mode=MONITORS[judged_by],
             save_on_train_epoch_end=False,
             enable_version_counter=False,
         )
         self.run = run
+        self.judged_by = judged_by
         # Absolute, as Lightning writes it: it removes the previous file if its name differs from the new one.
         self.path = str(Path(self.dirpath) / run.best.name)
-        self.scores: dict[str, float] = {}  # all val/ metrics of the validation that best.ckpt is of
+        # Of the validation that best.ckpt is of: all val/ metrics, and the images of each class.
+        self.scores: dict[str, float] = {}
+        self.class_counts: list[Any] | None = None
         self._saving = False
         self._resumed = True  # whether the loaded checkpoint is one of this run, whose best checkpoint is there
 
@@ -90,6 +97,9 @@ class Best(ModelCheckpoint):
             self._saving = False
         values = trainer.callback_metrics.items()
         self.scores = {name: float(value) for name, value in values if name.startswith("val/")}
+        metrics = getattr(trainer.lightning_module, "metrics", {})
+        counts = metrics["val"].class_counts if "val" in metrics else None
+        self.class_counts = None if counts is None else counts.tolist()
         self._keep_predictions(trainer)
 
     def _keep_predictions(self, trainer: pl.Trainer) -> None:
@@ -113,15 +123,18 @@ class Best(ModelCheckpoint):
         self._resumed = trainer.strategy.broadcast(is_saved_by(self.run, checkpoint) and self.run.best.is_file())
 
     def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {"scores": self.scores}
+        return super().state_dict() | {"scores": self.scores, "class_counts": self.class_counts}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the best accuracy from a checkpoint, if the network that has it is in this run's folder.
+        """Takes the best score from a checkpoint, if the network that has it is in this run's folder.
 
         The paths are those of this run: its folder may have been renamed.
         """
         score = state_dict["best_model_score"] if self._resumed else None
         self.scores = {} if score is None else state_dict.get("scores", {})
+        if score is not None and not self.scores:
+            self.scores = {self.monitor: float(score)}  # an earlier version kept no others
+        self.class_counts = None if score is None else state_dict.get("class_counts")
         own = {"dirpath": self.dirpath, "last_model_path": "", "best_model_score": score}
         # No path is taken from the checkpoint: Lightning would remove that file for a better one.
         if score is None:

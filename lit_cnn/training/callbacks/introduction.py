@@ -6,10 +6,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from lit_cnn.data.manifest import count
+from lit_cnn.runs.monitor import DEFAULT_MONITOR, describe_monitor
 from lit_cnn.system.text import printable
+from lit_cnn.training.callbacks.averaging import EMA
+from lit_cnn.training.callbacks.checkpointing import Best
 
 # So many classes are listed with their images.
 NUM_LISTED = 10
@@ -38,6 +41,8 @@ class Introduction(Callback):
             f"{trainer.world_size} × {device}{threads}, {trainer.precision}; seed {self.seed}"
         )
         print(describe_settings(trainer, pl_module))
+        if selection := describe_selection(trainer):
+            print(selection)
         for line in describe_splits(data):
             print(line)
         if pl_module.pretrained:
@@ -81,6 +86,20 @@ def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str
         _length(trainer),
     ]
     return ", ".join(parts)
+
+
+def describe_selection(trainer: pl.Trainer) -> str:
+    """Which weights are kept, and what ends the training early, as far as it is not the default."""
+    parts = []
+    for callback in trainer.callbacks:
+        if isinstance(callback, EMA):
+            parts.append(f"the average of the weights (decay {callback.decay:g}) is validated and kept")
+        elif isinstance(callback, Best) and callback.judged_by != DEFAULT_MONITOR:
+            parts.append(f"best checkpoint: {describe_monitor(callback.judged_by)}")
+        elif isinstance(callback, EarlyStopping):
+            end = f"without a {'lower' if callback.mode == 'min' else 'higher'} {callback.monitor}"
+            parts.append(f"stops after {count(callback.patience, 'validation')} {end}")
+    return "; ".join(parts)
 
 
 def describe_augmentation(data: Any) -> str:

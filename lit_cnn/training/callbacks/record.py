@@ -51,7 +51,8 @@ class Recorder(Callback):
         self._validated = False
         self._validation: dict[str, float] = {}  # values of the last one in this epoch
         self._resumed = True  # whether the loaded checkpoint is one of this run
-        self._best: tuple[float, Any] = (-1.0, None)  # highest validation accuracy, images of each class then
+        # From checkpoints of earlier versions: highest validation accuracy, images of each class then.
+        self._best: tuple[float, Any] = (-1.0, None)
         self._lr = float("nan")
         self._unfinished = (0, 0.0, self._lr)  # images, seconds and learning rate of an epoch that was stopped
 
@@ -111,10 +112,6 @@ class Recorder(Callback):
         self._validated = True
         values = trainer.callback_metrics.items()
         self._validation = {name: float(value) for name, value in values if name.startswith("val/")}
-        counts = pl_module.metrics["val"].class_counts if hasattr(pl_module, "metrics") else None
-        accuracy = self._validation.get("val/acc", -1)
-        if counts is not None and accuracy >= self._best[0] and not trainer.sanity_checking:  # as Best keeps it
-            self._best = (accuracy, counts.tolist())
         # The validation does not count: as if no time had passed since the last training batch.
         pause = time.perf_counter() - self._batch_ended
         self._epoch_started += pause
@@ -146,8 +143,8 @@ class Recorder(Callback):
         self.wall_seconds, self._started = self._count_wall_seconds(), None
         if self.run and trainer.is_global_zero:
             results: dict[str, Any] = dict(self.training_results(trainer))
-            if "val/acc" in results:
-                best = next(callback for callback in trainer.callbacks if isinstance(callback, Best))
+            best = _best_of(trainer)
+            if best and "val/acc" in results:
                 results = best.scores | results
                 data = data_of(trainer)
                 results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
@@ -158,25 +155,28 @@ class Recorder(Callback):
         return self.wall_seconds if self._started is None else time.perf_counter() - self._started
 
     def training_results(self, trainer: pl.Trainer) -> dict[str, float]:
-        """Best validation accuracy, training speed, duration."""
+        """Validation accuracy of the best checkpoint, training speed, duration."""
         results = {"seconds": round(self.wall_seconds, 2)}
         if self.seconds:
             results["train/images_per_s"] = round(self.images / self.seconds, 1)
         for callback in trainer.callbacks:
             if isinstance(callback, Compile) and callback.seconds is not None:
                 results["first_step_s"] = round(callback.seconds, 2)  # images_per_s includes it
-            is_kept = self.run is None or self.run.best.is_file()
-            if isinstance(callback, Best) and callback.best_model_score is not None and is_kept:
-                results["val/acc"] = float(callback.best_model_score)
+        best, is_kept = _best_of(trainer), self.run is None or self.run.best.is_file()
+        if best and "val/acc" in best.scores and is_kept:
+            results["val/acc"] = best.scores["val/acc"]
         return results
 
     def class_scores(self, trainer: pl.Trainer) -> dict[str, ClassScores]:
-        """Scores of the classes in the best validation, by split; empty if it is not known."""
-        accuracy, counts = self._best
-        best = self.training_results(trainer).get("val/acc")
-        if counts is None or best is None or not math.isclose(accuracy, best, rel_tol=1e-6):
+        """Scores of the classes in the validation of the best checkpoint, by split; empty if it is not known."""
+        accuracy = self.training_results(trainer).get("val/acc")
+        best = _best_of(trainer)
+        if best is None or accuracy is None:
             return {}
-        return {"val": ClassScores.of(counts, trainer.datamodule)}
+        counts = best.class_counts
+        if counts is None and math.isclose(accuracy, self._best[0], rel_tol=1e-6):
+            counts = self._best[1]
+        return {} if counts is None else {"val": ClassScores.of(counts, trainer.datamodule)}
 
     def state_dict(self) -> dict[str, Any]:
         wall_seconds = self._count_wall_seconds()
@@ -200,3 +200,7 @@ class Recorder(Callback):
         self._unfinished = state_dict["unfinished"]
         self._validation = state_dict.get("validation", {})
         self._best = state_dict.get("best", self._best)
+
+
+def _best_of(trainer: pl.Trainer) -> Best | None:
+    return next((callback for callback in trainer.callbacks if isinstance(callback, Best)), None)

@@ -109,7 +109,9 @@ class ExactResume(Callback):
 
 def was_stopped_early(trainer: pl.Trainer) -> str | None:
     """Name of the callback that has ended a training before its length; None if none has."""
-    return next((type(c).__name__ for c in trainer.callbacks if isinstance(c, EarlyStopping) and c.stopped_epoch), None)
+    stopping = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
+    # The epoch is 0 if the training ended within the first one.
+    return next((type(one).__name__ for one in stopping if one.stopped_epoch or 0 < one.wait_count >= one.patience), None)
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -14,6 +14,7 @@ from test_resume import BATCHES, MOMENTS, Fit, History, WithDropout, same
 
 from lit_cnn.data import FakeImages
 from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.interrupts import Interrupts
 
@@ -82,3 +83,71 @@ def test_it_is_resumed_exactly(tmp_path: Path, trainer: MakeTrainer, moment: str
     resumed, rest = Fit(tmp_path / "stopped", trainer, **arguments).stopped_and_resumed(MOMENTS[moment])
     assert same(resumed, whole), [key for key in whole if not same(resumed[key], whole[key])]
     assert rest.epochs == history.epochs[-len(rest.epochs) :]
+
+
+# The average of this package
+
+
+class Every(Callback):
+    """The state of the network after each step."""
+
+    def __init__(self) -> None:
+        self.states: list[dict[str, torch.Tensor]] = []
+
+    def on_fit_start(self, trainer, pl_module):
+        self._add(pl_module)
+
+    def on_train_batch_end(self, trainer, pl_module, *rest):
+        self._add(pl_module)
+
+    def _add(self, pl_module):
+        self.states.append({name: value.clone() for name, value in pl_module.state_dict().items()})
+
+
+def test_the_average_is_that_of_the_formula(tmp_path: Path, trainer: MakeTrainer):
+    every, run = Every(), Run(tmp_path)
+    fitted = trainer(max_epochs=2, enable_checkpointing=True, callbacks=[EMA(0.6), every, Last(run)])
+    module = WithDropout()
+    fitted.fit(module, datamodule=FakeImages(num_images=88, val_fraction=0.25, batch_size=11))
+    decays = [0.1, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 9 / 18, 10 / 19, 11 / 20, 12 / 21]
+    assert len(every.states) - 1 == len(decays) == 2 * BATCHES
+    saved = torch.load(run.last, weights_only=True)
+    for name, final in module.state_dict().items():
+        expected = every.states[0][name].double()
+        for decay, state in zip(decays, every.states[1:], strict=True):
+            expected = min(decay, 0.6) * expected + (1 - min(decay, 0.6)) * state[name]
+        if name in dict(module.named_buffers()):
+            expected = every.states[-1][name]
+        torch.testing.assert_close(final, expected.to(final.dtype))
+        assert torch.equal(saved["state_dict"][name], final)
+        assert torch.equal(saved["current_model_state"][name], every.states[-1][name])
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, 1.5, float("nan")])
+def test_a_decay_is_between_0_and_1(decay: float):
+    with pytest.raises(ValueError, match=r"must be between 0 and 1, got"):
+        EMA(decay)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_weights_of_16_bits_are_not_averaged(trainer: MakeTrainer, precision: str):
+    with pytest.raises(ValueError, match=rf"{precision} are too coarse to be averaged; use {precision[:-4]}mixed"):
+        trainer(precision=precision, callbacks=[EMA()]).fit(WithDropout(), datamodule=FakeImages(num_images=44))
+
+
+def test_it_trains_in_mixed_precision(trainer: MakeTrainer):
+    module = WithDropout()
+    trainer(precision="bf16-mixed", callbacks=[EMA()]).fit(module, datamodule=FakeImages(num_images=44, batch_size=11))
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+
+
+def test_training_is_the_same_with_an_average(tmp_path: Path, trainer: MakeTrainer):
+    states = []
+    for number, callbacks in enumerate(([], [EMA(0.9)])):
+        torch.manual_seed(0)
+        run = Run(tmp_path / str(number))
+        fitted = trainer(max_epochs=2, enable_checkpointing=True, callbacks=[*callbacks, Last(run)])
+        fitted.fit(WithDropout(), datamodule=FakeImages(num_images=88, val_fraction=0.25, batch_size=11))
+        states.append(torch.load(run.last, weights_only=True))
+    assert same(states[0]["state_dict"], states[1]["current_model_state"])
+    assert same(states[0]["optimizer_states"], states[1]["optimizer_states"])

@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, GradientAc
 from lit_cnn.data import FakeImages
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.resume import step_seed
@@ -79,7 +80,7 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     save_every_steps: int | None = None
-    averaging: bool = False
+    averaging: bool | float = False  # a decay: by this package
     starts: int | None = None  # step from which weights are averaged
     scheduling: dict[int, int] | None = None  # of the accumulation of gradients, by epoch
     schedule: str = "one_cycle"
@@ -89,7 +90,11 @@ class Fit:
         run = Run(self.folder)
         history = History()
         last = Last(run)
-        averaging = [EMAWeightAveraging(decay=0.8, update_starting_at_step=self.starts)] if self.averaging else []
+        averaging: list[Callback] = []
+        if self.averaging is True:
+            averaging = [EMAWeightAveraging(decay=0.8, update_starting_at_step=self.starts)]
+        elif self.averaging:
+            averaging = [EMA(self.averaging)]
         accumulation = [GradientAccumulationScheduler(dict(self.scheduling))] if self.scheduling else []
         own = [history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
         callbacks = [*averaging, *accumulation, *own]
@@ -175,9 +180,18 @@ def test_however_it_trains(tmp_path: Path, trainer: MakeTrainer, settings: dict[
     check(tmp_path, trainer, stop, settings=settings)
 
 
+@pytest.mark.parametrize("averaging", [True, 0.9], ids=["Lightning's", "own"])
 @pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation", "the end of an epoch"])
-def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str):
-    check(tmp_path, trainer, MOMENTS[moment], averaging=True)
+def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str, averaging: bool | float):
+    check(tmp_path, trainer, MOMENTS[moment], averaging=averaging)
+
+
+def test_with_averaged_weights_of_accumulated_steps(tmp_path: Path, trainer: MakeTrainer):
+    check(tmp_path, trainer, MOMENTS["amid an epoch"], settings={"accumulate_grad_batches": 2}, averaging=0.9)
+
+
+def test_with_averaged_weights_of_double_precision(tmp_path: Path, trainer: MakeTrainer):
+    check(tmp_path, trainer, MOMENTS["amid an epoch"], settings={"precision": "64-true"}, averaging=0.9)
 
 
 @pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation", "the end of an epoch"])

@@ -1,0 +1,84 @@
+"""``--ema``, ``--monitor``, ``--early_stopping``: which weights of a training are kept as the best, and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser, Namespace
+from pytorch_lightning.callbacks import Callback, EarlyStopping
+
+from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.trainer_options import AVERAGING, as_list
+from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS
+from lit_cnn.training.callbacks.averaging import EMA, check_averaged_precision, check_decay
+
+OPTIONS = ("--ema", "--monitor", "--early_stopping")
+
+
+def add_selection_options(parser: ArgumentParser) -> None:
+    """Adds the options to the parser of a command."""
+    add = parser.add_argument
+    add("--ema", type=float | None, default=None, help="Average the weights with this decay, such as 0.999, and keep those.")
+    monitor = Literal[tuple(MONITORS)]
+    add("--monitor", type=monitor, default=DEFAULT_MONITOR, help="What the best checkpoint is judged by.")
+    add(
+        "--early_stopping",
+        type=int | None,
+        default=None,
+        help="Stop after so many validations in which the monitored metric did not improve.",
+    )
+
+
+def refuse_selection(arguments: Arguments) -> None:
+    """Refuses the options in an evaluation, which would do nothing with them.
+
+    Raises:
+        ValueError: At the first one that was typed.
+    """
+    if name := next((option for option in OPTIONS if option in arguments.names), None):
+        raise ValueError(
+            f"{name.lstrip('-')} is an option of lit-cnn fit: a run that is evaluated has its own; leave it out"
+        )
+
+
+def check_selection(settings: Mapping[str, Any], resumes: bool) -> None:
+    """Refuses what no training can do, or what would do nothing in it.
+
+    Args:
+        settings: All settings of ``fit``, as plain values.
+        resumes: Whether a run is resumed, whose settings were accepted when it began.
+
+    Raises:
+        ValueError: At the first setting; says what to do.
+    """
+    ema, monitor, patience = settings["ema"], settings["monitor"], settings["early_stopping"]
+    trainer = settings["trainer"]
+    if ema is not None:
+        check_decay(ema)
+        check_averaged_precision(str(trainer["precision"]))
+        names = [str(one.get("class_path")).rpartition(".")[2] for one in as_list(trainer["callbacks"])]
+        if other := next((name for name in names if name in AVERAGING), None):
+            raise ValueError(f"--ema and {other} of trainer.callbacks both average the weights; give one of them")
+    if patience is not None and patience < 1:
+        raise ValueError(f"early_stopping must be at least 1, got {patience}; leave it out to train to the end")
+    if patience is not None and monitor == "last":
+        raise ValueError("early_stopping needs a metric that can improve: give --monitor val/loss, val/acc or val/f1")
+    limit = trainer["limit_val_batches"]
+    if limit is not None and limit == 0:
+        if patience is not None:
+            raise ValueError("early_stopping needs a validation, but trainer.limit_val_batches is 0")
+        if monitor != DEFAULT_MONITOR and not resumes:
+            raise ValueError(f"monitor: {monitor} needs a validation, but trainer.limit_val_batches is 0")
+    keeps_none = trainer["enable_checkpointing"] is False and patience is None
+    if keeps_none and monitor != DEFAULT_MONITOR and not resumes:
+        raise ValueError(f"monitor: {monitor} judges checkpoints, but trainer.enable_checkpointing is false")
+
+
+def make_selection(config: Namespace) -> list[Callback]:
+    """The callbacks that average the weights and end a training early, as far as that is wanted."""
+    callbacks: list[Callback] = [] if config.ema is None else [EMA(config.ema)]
+    if config.early_stopping is not None:
+        patience, mode = config.early_stopping, MONITORS[config.monitor]
+        callbacks.append(EarlyStopping(config.monitor, patience=patience, mode=mode, check_on_train_epoch_end=False))
+    return callbacks

@@ -1,0 +1,61 @@
+"""What the best checkpoint of a run is judged by."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+# Each with the direction that is better. The last validation is the best one if the schedule anneals the learning rate.
+MONITORS = {"val/acc": "max", "val/loss": "min", "val/f1": "max", "last": "max"}
+DEFAULT_MONITOR = "val/acc"
+# Of runs whose config.yaml names none, because it is older than the choice.
+FIRST_MONITOR = "val/acc"
+
+_NAMES = {"val/acc": "accuracy", "val/loss": "loss", "val/f1": "macro F1"}
+
+Row = TypeVar("Row", bound=Mapping[str, Any])
+
+
+def monitor_of(settings: Mapping[str, Any]) -> str:
+    """What the best checkpoint of a run is judged by, from the content of its ``config.yaml``."""
+    monitor = settings.get("monitor")
+    return monitor if monitor in MONITORS else FIRST_MONITOR
+
+
+def names_monitor(config: str) -> bool:
+    """Whether the text of a ``config.yaml`` names what the best checkpoint is judged by. Older ones do not."""
+    return re.search(r"^monitor:", config, re.MULTILINE) is not None
+
+
+def describe_monitor(monitor: str, noun: str = "validation ") -> str:
+    """``highest validation accuracy``.
+
+    Args:
+        monitor: One of :data:`MONITORS`.
+        noun: Stands before the metric.
+    """
+    if monitor == "last":
+        return "last validation"
+    return f"{'highest' if MONITORS[monitor] == 'max' else 'lowest'} {noun}{_NAMES[monitor]}"
+
+
+def best_row(rows: Sequence[Row], monitor: str) -> Row | None:
+    """The epoch that the best checkpoint is of: the last of equal ones, because a later network replaces it.
+
+    Args:
+        rows: Metrics of each epoch by name. Rows without a validation are skipped.
+        monitor: One of :data:`MONITORS`.
+    """
+    metric = "val/acc" if monitor == "last" else monitor
+    validated = [row for row in rows if row.get(metric) not in (None, "")]
+    if monitor == "last" or not validated:
+        return validated[-1] if validated else None
+    sign = 1 if MONITORS[monitor] == "max" else -1
+
+    def score(row: Row) -> float:
+        value = sign * float(row[metric])
+        return -math.inf if math.isnan(value) else value
+
+    return max(reversed(validated), key=score)
