@@ -66,18 +66,30 @@ def frozen_norms(network: nn.Module) -> list[nn.Module]:
     return [norm for norm in norms if norm.weight is not None and not norm.weight.requires_grad]
 
 
-def parameter_groups(network: nn.Module, lr: float, backbone_lr_scale: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, lr: float, backbone_lr_scale: float, norm_weight_decay: float | None = None
+) -> list[dict[str, Any]]:
     """Groups for an optimiser, without frozen parameters.
 
     The heads have the rate ``lr``, all others ``lr * backbone_lr_scale``. If the scale is 1, there is one group.
+
+    Args:
+        network: Its parameters.
+        lr: Learning rate.
+        backbone_lr_scale: See above.
+        norm_weight_decay: Weight decay of the parameters of one dimension: biases, and those of normalisation layers. They
+            get groups of their own, each after the group of the other parameters with the same rate. None: the optimiser's.
     """
     trainable = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    if backbone_lr_scale == 1:
-        return [{"params": [parameter for _, parameter in trainable], "lr": lr}]
-    heads = head_names(network)
-
-    def make_group(of_heads: bool, rate: float) -> dict[str, Any]:
-        return {"params": [p for name, p in trainable if (name.rpartition(".")[0] in heads) == of_heads], "lr": rate}
-
-    groups = [make_group(False, lr * backbone_lr_scale), make_group(True, lr)]
+    heads = head_names(network) if backbone_lr_scale != 1 else ()
+    of_head = [parameter for name, parameter in trainable if name.rpartition(".")[0] in heads]
+    of_backbone = [parameter for name, parameter in trainable if name.rpartition(".")[0] not in heads]
+    groups: list[dict[str, Any]] = []
+    for parameters, rate in ((of_backbone, lr * backbone_lr_scale), (of_head, lr)):
+        if norm_weight_decay is None:
+            groups.append({"params": parameters, "lr": rate})
+            continue
+        groups.append({"params": [parameter for parameter in parameters if parameter.ndim > 1], "lr": rate})
+        norms = [parameter for parameter in parameters if parameter.ndim <= 1]
+        groups.append({"params": norms, "lr": rate, "weight_decay": norm_weight_decay})
     return [group for group in groups if group["params"]]

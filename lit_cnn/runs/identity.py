@@ -40,11 +40,11 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
         "": "seed_everything",
         "model": """
             activation aux_weight backbone_lr_scale batch_norm class_weights dropout freeze in_channels init label_smoothing
-            lr lrn num_classes optimizer optimizer_args pooling schedule variant warmup_ratio weight_decay weights
-            zero_init_residual""",
+            lr lrn norm_weight_decay num_classes optimizer optimizer_args pooling schedule unfreeze_at variant warmup_ratio
+            weight_decay weights zero_init_residual""",
         "data": """
-            augmentation_seed background batch_size channels crop_padding flip fold group_by image_size manifest native_size
-            num_classes num_folds num_images resize seed split_seed test_fraction val_fraction value_range""",
+            augmentation_seed background balance batch_size channels crop_padding flip fold group_by image_size manifest
+            native_size num_classes num_folds num_images resize seed split_seed test_fraction val_fraction value_range""",
         "trainer": """
             accumulate_grad_batches callbacks check_val_every_n_epoch enable_checkpointing gradient_clip_algorithm
             gradient_clip_val limit_train_batches limit_val_batches overfit_batches plugins precision sync_batchnorm

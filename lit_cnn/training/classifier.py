@@ -19,6 +19,7 @@ from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.runs.format import CHECKPOINT_KEY
+from lit_cnn.training.arguments import check_arguments
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
@@ -26,7 +27,7 @@ from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
-from lit_cnn.training.optimizer import fused, optimizer_factory
+from lit_cnn.training.optimizer import fused, optimizer_factory, require_weight_decay
 from lit_cnn.training.origin import Origin, data_of, describe_classifier, follow_run
 from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor, start_schedules
 from lit_cnn.weights.adapt import start_from
@@ -49,6 +50,7 @@ class LitClassifier(pl.LightningModule):
             :func:`lit_cnn.training.optimizer.find_optimizer`.
         lr: Learning rate; the highest one of the schedule.
         weight_decay: Weight decay of all parameters, if the optimiser has one.
+        norm_weight_decay: Weight decay of biases and normalisation layers; the same if not given.
         optimizer_args: Further arguments of the optimiser. If not given, SGD uses Nesterov momentum 0.9.
         schedule: Learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
         warmup_ratio: Share of the steps in which the learning rate first rises linearly.
@@ -75,6 +77,7 @@ class LitClassifier(pl.LightningModule):
         optimizer: str = "SGD",
         lr: float = 0.01,
         weight_decay: float = 5e-4,
+        norm_weight_decay: float | None = None,
         optimizer_args: dict[str, Any] | None = None,
         schedule: Schedule = DEFAULT_SCHEDULE,
         warmup_ratio: float = 0.0,
@@ -85,18 +88,11 @@ class LitClassifier(pl.LightningModule):
         backbone_lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        if lr <= 0:
-            raise ValueError(f"lr must be above 0, got {lr}")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}")
-        if class_weights is not None and len(class_weights) != num_classes:
-            raise ValueError(f"class_weights must be {num_classes} numbers, one for each class, got {len(class_weights)}")
-        if backbone_lr_scale <= 0:
-            raise ValueError(f"backbone_lr_scale must be above 0, got {backbone_lr_scale}; to stop it, freeze the backbone")
+        check_arguments(num_classes, lr, weight_decay, norm_weight_decay, label_smoothing, class_weights, backbone_lr_scale)
         rate_factor(schedule, 1, warmup_ratio)
         self._make_optimizer = optimizer_factory(optimizer, lr, weight_decay, optimizer_args)
+        if norm_weight_decay is not None:
+            require_weight_decay(optimizer)
         # Captures the subclass's arguments too.
         self.save_hyperparameters(ignore=["network"], logger=False)
 
@@ -189,7 +185,7 @@ class LitClassifier(pl.LightningModule):
     def on_train_start(self) -> None:
         self.origin = None
         # Not earlier: the number of batches is known only now, and a callback may have found a better rate.
-        groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
+        groups = self._parameter_groups()
         start_schedules(self.trainer, [group["lr"] for group in groups] if searches_rate(self.trainer) else None)
         # A resumed epoch may have no batches left.
         if self.trainer.fit_loop.restarted_mid_epoch:
@@ -258,9 +254,11 @@ class LitClassifier(pl.LightningModule):
         self.log_dict(scores, sync_dist=True)
         self.metrics[split].reset()
 
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.network, *map(self.hparams.get, ("lr", "backbone_lr_scale", "norm_weight_decay")))
+
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
-        optimizer = self._make_optimizer(groups, **fused(self._make_optimizer, self.device, self.trainer))
+        optimizer = self._make_optimizer(self._parameter_groups(), **fused(self._make_optimizer, self.device, self.trainer))
         schedule, warmup_ratio = self.hparams["schedule"], self.hparams["warmup_ratio"]
         endless = self.trainer.max_epochs == -1 and self.trainer.max_steps == -1
         if endless and depends_on_length(schedule, warmup_ratio):

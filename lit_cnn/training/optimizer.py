@@ -42,6 +42,12 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
     raise ValueError(f"optimizer {name!r} is not in torch.optim; did you mean {', '.join(near)}?")
 
 
+def require_weight_decay(name: str) -> None:
+    """Raises a ValueError if an optimiser of ``torch.optim`` has no weight decay."""
+    if "weight_decay" not in signature(find_optimizer(name)).parameters:
+        raise ValueError(f"optimizer {name} has no weight decay: leave norm_weight_decay out, or use SGD or AdamW")
+
+
 def optimizer_factory(
     name: str, lr: float, weight_decay: float, arguments: dict[str, Any] | None
 ) -> partial[torch.optim.Optimizer]:

@@ -72,10 +72,12 @@ def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str
     defaults = trainer.optimizers[0].defaults
     momentum = f" with momentum {defaults['momentum']:g}" if defaults.get("momentum") else ""
     warm_up = f" after a warm-up of {hparams['warmup_ratio']:.0%}" if hparams["warmup_ratio"] else ""
+    of_norms = hparams["norm_weight_decay"]
+    norms = "" if of_norms is None else f" ({of_norms:g} for biases and normalisation)"
     parts = [
         f"{hparams['optimizer']}{momentum}",
         f"learning rate {hparams['lr']:g} ({hparams['schedule']}{warm_up})",
-        f"weight decay {defaults.get('weight_decay', 0):g}",
+        f"weight decay {defaults.get('weight_decay', 0):g}{norms}",
         f"batches of {data.batch_size} images of {data.image_size}×{data.image_size}",
         f"augmentation: {describe_augmentation(data)}",
         _length(trainer),
