@@ -14,6 +14,9 @@ from torch import Tensor
 
 from lit_cnn.data.augment import NUM_DRAWS
 
+# Separates the random numbers of balanced orders from others that are derived from the same seed.
+BALANCE_STREAM = 0xBA1A
+
 
 class Images(Protocol):
     """A set of labelled images that can be fetched by position."""
@@ -55,6 +58,7 @@ class Loader:
         rank: Number of this process.
         world_size: Number of processes that share the images.
         num_workers: Threads that fetch batches in advance; 0 fetches in the loop.
+        balance: In training, draws as many images with replacement, each class equally likely, in place of a permutation.
 
     Raises:
         ValueError: If the global batch cannot be divided by the number of processes, or there are fewer images than
@@ -74,6 +78,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
+        balance: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -93,6 +98,7 @@ class Loader:
         self.rank = rank
         self.world_size = world_size
         self.num_workers = num_workers
+        self.balance = balance
 
     @property
     def dataset(self) -> Tensor:
@@ -131,6 +137,8 @@ class Loader:
         order, draws = _draw(self.seed, epoch, num_images)
         if self.augmentation_seed != self.seed:
             _, draws = _draw(self.augmentation_seed, epoch, num_images)
+        if self.balance:
+            order = _draw_balanced(self.seed, epoch, self.images.labels)
         size = min(self.batch_size, num_images - num_images % self.world_size)
         for start in range(0, len(self) * size, size):
             share = slice(start + self.rank, start + size, self.world_size)
@@ -166,3 +174,13 @@ def _draw(seed: int, epoch: int, num_images: int) -> tuple[Tensor, Tensor]:
     generator = np.random.default_rng([seed, epoch])
     order = torch.from_numpy(generator.permutation(num_images))
     return order, torch.from_numpy(generator.random((num_images, NUM_DRAWS), dtype=np.float32))
+
+
+def _draw_balanced(seed: int, epoch: int, labels: Tensor) -> Tensor:
+    """Positions of an epoch's images, (N,): for each a class that has images, then an image of it, both equally likely."""
+    generator = np.random.default_rng([BALANCE_STREAM, seed, epoch])
+    values = labels.cpu().numpy()
+    by_class = np.argsort(values, kind="stable")
+    _, starts, counts = np.unique(values[by_class], return_index=True, return_counts=True)
+    drawn = generator.integers(len(counts), size=len(values))
+    return torch.from_numpy(by_class[starts[drawn] + generator.integers(counts[drawn])])

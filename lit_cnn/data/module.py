@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -55,6 +55,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         num_folds: Divides the training images into so many folds, one of which is the validation set, in place of
             ``val_fraction``.
         fold: Number of that fold, from 0.
+        balance: What makes rare classes count more in training: ``weights`` in the loss, or a ``sampler`` that draws each
+            epoch with replacement, every class equally likely.
 
     Raises:
         ValueError: If an argument is out of its range, or ``data_dir`` is given to a dataset that reads no files.
@@ -84,6 +86,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         split_seed: int | None = None,
         num_folds: int | None = None,
         fold: int | None = None,
+        balance: Literal["none", "weights", "sampler"] = "none",
     ) -> None:
         super().__init__()
         if data_dir is not None and self.source_without_files:
@@ -105,6 +108,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             if value is not None and value < minimum:
                 raise ValueError(f"{argument} must be at least {minimum}, got {value}")
         check_division(val_fraction, num_folds, fold)
+        if balance not in ("none", "weights", "sampler"):
+            raise ValueError(f"balance must be none, weights or sampler, got {balance!r}")
         self.save_hyperparameters(logger=False)
         self.data_dir = None if data_dir is None else expand(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.
@@ -120,6 +125,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self.split_seed = self.seed if split_seed is None else split_seed
         self.num_folds = num_folds
         self.fold = fold
+        self.balance = balance
         self.splits: dict[Split, Images] = {}
         self._digests: dict[Split, str] = {}
         self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
@@ -261,6 +267,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             num_workers=self.num_workers,
+            balance=self.balance == "sampler",
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -20,8 +20,9 @@ class Rule(Enum):
 
 # So many characters of a value are shown in a message.
 MAX_SHOWN = 40
-# Values of the Trainer that mean the same.
+# Values that mean the same; None stands for a setting that an older run does not have.
 _SAME: dict[str, dict[Any, Any]] = {
+    "data.balance": {None: "none"},
     "trainer.precision": {
         "32": "32-true",
         32: "32-true",

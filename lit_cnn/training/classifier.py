@@ -20,6 +20,7 @@ from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.arguments import check_arguments
+from lit_cnn.training.balance import ClassWeights, set_class_weights
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
@@ -55,7 +56,8 @@ class LitClassifier(pl.LightningModule):
         schedule: Learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
         warmup_ratio: Share of the steps in which the learning rate first rises linearly.
         label_smoothing: Share of the training target that is spread over all classes.
-        class_weights: Weight of each class in the training loss.
+        class_weights: Weight of each class in the training loss; ``balanced``: the same share for each class, see
+            :func:`lit_cnn.training.balance.balanced_weights`.
         weights: Initial weights of the network, see :func:`lit_cnn.weights.sources.find_weights`; random if not given.
         freeze: What is not trained: ``none``, ``backbone`` (all but the last layer), or the named part of the network and
             all before it. Its BatchNorms stay in evaluation mode.
@@ -82,7 +84,7 @@ class LitClassifier(pl.LightningModule):
         schedule: Schedule = DEFAULT_SCHEDULE,
         warmup_ratio: float = 0.0,
         label_smoothing: float = 0.0,
-        class_weights: list[float] | None = None,
+        class_weights: ClassWeights = None,
         weights: str | None = None,
         freeze: str = "none",
         backbone_lr_scale: float = 1.0,
@@ -115,8 +117,8 @@ class LitClassifier(pl.LightningModule):
         self.network = share_dropout(network).to(memory_format=torch.channels_last)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        class_weights_tensor = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("class_weights", class_weights_tensor, persistent=False)
+        known = None if class_weights in (None, "balanced") else torch.tensor(class_weights)  # see setup for balanced ones
+        self.register_buffer("class_weights", known, persistent=False)
 
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.train_loss = MeanMetric(nan_strategy="disable")
@@ -273,6 +275,8 @@ class LitClassifier(pl.LightningModule):
             ValueError: If channels, classes or image size do not fit; names what would.
         """
         compare_with_data(self, self.trainer.datamodule, stage)
+        if stage == "fit":
+            set_class_weights(self)
         # The one place that decides it for a new training; a checkpoint brings its own, see ImageDataModule.
         data = self.trainer.datamodule
         if hasattr(data, "normalise_with"):

@@ -265,6 +265,7 @@ def test_a_schedule_needs_an_end(trainer: MakeTrainer):
         ({"optimizer": "SparseAdam"}, "optimizer SparseAdam cannot be used: it needs sparse gradients"),
         ({"optimizer_args": {"momentun": 0.9}}, "optimizer_args do not fit torch.optim.SGD.*momentun"),
         ({"class_weights": [1.0]}, "class_weights must be 10 numbers, one for each class, got 1"),
+        ({"class_weights": "balance"}, "class_weights must be balanced or 10 numbers, got 'balance'"),
         ({"schedule": "linear"}, "schedule must be one of"),
         ({"warmup_ratio": 2}, "warmup_ratio must be"),
     ],

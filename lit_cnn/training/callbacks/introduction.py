@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +11,7 @@ from pytorch_lightning.callbacks import Callback
 
 from lit_cnn.data.manifest import count
 from lit_cnn.system.text import printable
+from lit_cnn.training.class_scores import names_of_classes
 
 # So many classes are listed with their images.
 NUM_LISTED = 10
@@ -40,6 +42,10 @@ class Introduction(Callback):
         print(describe_settings(trainer, pl_module))
         for line in describe_splits(data):
             print(line)
+        if pl_module.class_weights is not None:
+            print(describe_class_weights(data, pl_module.class_weights.tolist()))
+        elif getattr(data, "balance", "none") == "sampler":
+            print("sampler: each epoch draws as many images with replacement, every class equally likely")
         if pl_module.pretrained:
             source = "for these weights" if pl_module.normalisation else "for this dataset: the weights do not say how"
             print(f"{pl_module.pretrained}; images normalised as {source}")
@@ -64,6 +70,14 @@ def describe_splits(data: Any) -> list[str]:
             by_class = f"{min(counts):,} to {max(counts):,} in each of {len(counts)} classes"
         lines.append(f"{split}: {sum(counts):,} images ({by_class})")
     return lines
+
+
+def describe_class_weights(data: Any, weights: Sequence[float]) -> str:
+    """The weights of the classes in the loss, in one line."""
+    if len(weights) > NUM_LISTED:
+        return f"class weights: {min(weights):.3g} to {max(weights):.3g} for {len(weights)} classes"
+    names = names_of_classes(data, len(weights))
+    return f"class weights: {', '.join(f'{printable(name)} {w:.3g}' for name, w in zip(names, weights, strict=True))}"
 
 
 def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:

@@ -185,6 +185,11 @@ def test_with_accumulation_that_changes(tmp_path: Path, trainer: MakeTrainer, mo
     check(tmp_path, trainer, MOMENTS[moment], scheduling={0: 1, 1: 2})
 
 
+@pytest.mark.parametrize("moment", ["amid an epoch", "the first batch of the last epoch"])
+def test_with_a_balanced_order(tmp_path: Path, trainer: MakeTrainer, moment: str):
+    check(tmp_path, trainer, MOMENTS[moment], data={"balance": "sampler"})
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_it_differs_by_rounding_alone(tmp_path: Path, trainer: MakeTrainer):
     settings = {"accelerator": "gpu", "devices": 1}
