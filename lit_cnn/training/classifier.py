@@ -17,7 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lit_cnn.errors import TrainingError
 from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
-from lit_cnn.network.parts import frozen_norms, parameter_groups
+from lit_cnn.network.parts import frozen_norms
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.arguments import check_arguments
 from lit_cnn.training.balance import ClassWeights, set_class_weights
@@ -26,11 +26,12 @@ from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
+from lit_cnn.training.callbacks.unfreezing import Unfreezing
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
-from lit_cnn.training.optimizer import fused, optimizer_factory, require_weight_decay
+from lit_cnn.training.optimizer import fused, groups_of, optimizer_factory
 from lit_cnn.training.origin import Origin, data_of, describe_classifier, follow_run
-from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor, start_schedules
+from lit_cnn.training.schedule import DEFAULT_SCHEDULE, Schedule, schedule_of, start_schedules
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
 
@@ -61,6 +62,7 @@ class LitClassifier(pl.LightningModule):
         weights: Initial weights of the network, see :func:`lit_cnn.weights.sources.find_weights`; random if not given.
         freeze: What is not trained: ``none``, ``backbone`` (all but the last layer), or the named part of the network and
             all before it. Its BatchNorms stay in evaluation mode.
+        unfreeze_at: Share of the training after which the frozen part is trained too; never if not given.
         backbone_lr_scale: Factor on the learning rate of all but the last layer.
 
     Raises:
@@ -87,16 +89,14 @@ class LitClassifier(pl.LightningModule):
         class_weights: ClassWeights = None,
         weights: str | None = None,
         freeze: str = "none",
+        unfreeze_at: float | None = None,
         backbone_lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        check_arguments(num_classes, lr, weight_decay, norm_weight_decay, label_smoothing, class_weights, backbone_lr_scale)
-        rate_factor(schedule, 1, warmup_ratio)
-        self._make_optimizer = optimizer_factory(optimizer, lr, weight_decay, optimizer_args)
-        if norm_weight_decay is not None:
-            require_weight_decay(optimizer)
         # Captures the subclass's arguments too.
         self.save_hyperparameters(ignore=["network"], logger=False)
+        check_arguments(self.hparams)
+        self._make_optimizer = optimizer_factory(optimizer, lr, weight_decay, optimizer_args)
 
         # The checkpoint that the weights were read from, until they are trained.
         self.origin: Origin | None = None
@@ -113,6 +113,7 @@ class LitClassifier(pl.LightningModule):
                 self.normalisation = self.pretrained.mean, self.pretrained.std
             rank_zero_info(self.pretrained)
         freeze_up_to(network, freeze)
+        self.frozen_parameters = tuple(name for name, own in network.named_parameters() if not own.requires_grad)
 
         self.network = share_dropout(network).to(memory_format=torch.channels_last)
         self.num_classes = num_classes
@@ -129,7 +130,9 @@ class LitClassifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         has_recorder = any(isinstance(callback, LookRecorder) for callback in self.trainer.callbacks)
-        return [ExactResume(), FiniteLoss(), LateAverage(), *([] if has_recorder else [LookRecorder()])]
+        share = self.hparams["unfreeze_at"]
+        unfreezing = [] if share is None else [Unfreezing(share, self.frozen_parameters)]
+        return [ExactResume(), FiniteLoss(), LateAverage(), *unfreezing, *([] if has_recorder else [LookRecorder()])]
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)
@@ -187,7 +190,7 @@ class LitClassifier(pl.LightningModule):
     def on_train_start(self) -> None:
         self.origin = None
         # Not earlier: the number of batches is known only now, and a callback may have found a better rate.
-        groups = self._parameter_groups()
+        groups = groups_of(self)
         start_schedules(self.trainer, [group["lr"] for group in groups] if searches_rate(self.trainer) else None)
         # A resumed epoch may have no batches left.
         if self.trainer.fit_loop.restarted_mid_epoch:
@@ -256,16 +259,9 @@ class LitClassifier(pl.LightningModule):
         self.log_dict(scores, sync_dist=True)
         self.metrics[split].reset()
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.network, *map(self.hparams.get, ("lr", "backbone_lr_scale", "norm_weight_decay")))
-
     def configure_optimizers(self) -> Any:
-        optimizer = self._make_optimizer(self._parameter_groups(), **fused(self._make_optimizer, self.device, self.trainer))
-        schedule, warmup_ratio = self.hparams["schedule"], self.hparams["warmup_ratio"]
-        endless = self.trainer.max_epochs == -1 and self.trainer.max_steps == -1
-        if endless and depends_on_length(schedule, warmup_ratio):
-            raise ValueError(f"schedule {schedule} needs an end: set --trainer.max_epochs or --trainer.max_steps")
-        scheduler = ProgressLR(optimizer, self.trainer, schedule, warmup_ratio)
+        optimizer = self._make_optimizer(groups_of(self), **fused(self._make_optimizer, self.device, self.trainer))
+        scheduler = schedule_of(self, optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:

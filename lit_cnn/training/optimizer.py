@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from lit_cnn.network.parts import parameter_groups
+
 # Optimisers that cannot train these networks, and why.
 UNSUITABLE = {
     "LBFGS": "it needs several passes over the batch for each step",
@@ -72,6 +74,14 @@ def optimizer_factory(
     except TypeError as error:
         raise ValueError(f"optimizer_args do not fit torch.optim.{name}: {error}") from error
     return factory
+
+
+def groups_of(classifier: pl.LightningModule) -> list[dict[str, Any]]:
+    """The groups of a classifier's parameters for its optimiser; with those that ``unfreeze_at`` trains later."""
+    hparams = classifier.hparams
+    later = () if hparams["unfreeze_at"] is None else classifier.frozen_parameters
+    rates = hparams["lr"], hparams["backbone_lr_scale"]
+    return parameter_groups(classifier.network, *rates, hparams["norm_weight_decay"], later)
 
 
 def fused(factory: partial[torch.optim.Optimizer], device: torch.device, trainer: pl.Trainer) -> dict[str, bool]:

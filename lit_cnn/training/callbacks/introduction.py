@@ -53,7 +53,9 @@ class Introduction(Callback):
             trained = sum(parameter.numel() for parameter in pl_module.network.parameters() if parameter.requires_grad)
             random = not (pl_module.pretrained or trainer.ckpt_path)
             warning = "; the frozen part is random without --model.weights" if random else ""
-            print(f"freeze={pl_module.hparams['freeze']}: {trained:,} parameters are trained{warning}")
+            share = pl_module.hparams["unfreeze_at"]
+            until = "" if share is None else f", all from {share:.4g} of the training on"
+            print(f"freeze={pl_module.hparams['freeze']}: {trained:,} parameters are trained{until}{warning}")
         print(end="", flush=True)
 
 
