@@ -65,7 +65,7 @@ def print_results(
         checkpoint: The checkpoint that they are of.
         folder: Folder of the run.
         looks: Looks at the test images.
-        scores: Numbers of images by class, by split; shown if the classes are unequal.
+        scores: Numbers of images by class, by split; their recalls are shown if the classes are few, unequal or unlike.
     """
     scores = scores or {}
 
@@ -83,7 +83,7 @@ def print_results(
     if "val/acc" in results:
         rows.append(("validation accuracy", share("val/acc")))
     if "val" in scores:
-        rows += scores["val"].describe("validation")
+        rows += scores["val"].describe("validation", **({"num_recalls": 1} if "test" in scores else {}))
     for split, title in (("test", "test"), ("val", "validation")):
         for name, metric in (
             ("loss", "loss"),

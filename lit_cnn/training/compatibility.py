@@ -21,6 +21,9 @@ from lit_cnn.runs.identity import Rule, rule_of
 from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
 
+# Arguments that checkpoints of earlier versions do not have, with the values that are as before.
+_NEWER_ARGUMENTS = {"model": {"norm_weight_decay": None, "unfreeze_at": None}, "data": {"balance": "none"}}
+
 
 def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
     """Refuses a checkpoint that does not fit a network, or from which its training cannot be resumed.
@@ -58,7 +61,8 @@ def _compare_settings(classifier: pl.LightningModule, path: Any, checkpoint: dic
     if data is not None:
         pairs.append(("data", checkpoint.get("datamodule_hyper_parameters", {}), data.hparams))
     anew = f"or start a new run from its weights (--model.weights {path})"
-    for group, saved, current in pairs:
+    for group, known, current in pairs:
+        saved = {**_NEWER_ARGUMENTS[group], **known}
         for name in sorted(saved.keys() & current.keys() - {"weights"}):  # a checkpoint brings its own
             if saved[name] != current[name] and rule_of(f"{group}.{name}") is Rule.EQUAL:
                 raise ValueError(
