@@ -114,7 +114,7 @@ def test_weights_of_another_architecture_are_refused_by_the_first_mismatch(ours:
         load_torchvision_weights(network, state)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_the_same_parameters_start_as_zeros(name: str):
     def zeros(network: nn.Module) -> set[str]:
         return {key for key, value in network.named_parameters() if "bn" in key and not value.any()}
