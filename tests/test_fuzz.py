@@ -34,6 +34,8 @@ PLACES = [
     *[("trainer", name) for name in ("val_check_interval", "callbacks", "logger", "accelerator", "deterministic")],
     *[(*MODEL, name) for name in ("lr", "weight_decay", "optimizer", "optimizer_args", "schedule", "warmup_ratio")],
     *[(*MODEL, name) for name in ("label_smoothing", "class_weights", "weights", "freeze", "backbone_lr_scale", "variant")],
+    *[(*MODEL, name) for name in ("norm_weight_decay", "unfreeze_at")],
+    (*DATA, "balance"),
     *[(*DATA, name) for name in ("batch_size", "val_fraction", "crop_padding", "flip", "num_workers", "seed", "split_seed")],
     *[("model",), ("data",), ("trainer",), ("model", "class_path"), ("data", "class_path"), ("seed_everything",)],
     *[("unknown",), ("trainer", "unknown"), (*MODEL, "unknown"), (*DATA, "unknown"), ("save_every_minutes",)],

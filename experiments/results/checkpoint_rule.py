@@ -48,8 +48,8 @@ NUM_SEEDS = 20
 NUM_JUDGE, NUM_HELD_OUT = 144, 360
 # Weights that are measured: the trained ones, and averages with these decays.
 DECAYS = {"trained": None, "ema 0.9": 0.9, "ema 0.99": 0.99}
-# The same with averaged instead of current statistics of BatchNorm.
-OF_STATISTICS = {"ema 0.9, also of statistics": 0.9, "ema 0.99, also of statistics": 0.99}
+# The same with the current statistics of BatchNorm.
+COPIED = {"ema 0.9, statistics copied": 0.9, "ema 0.99, statistics copied": 0.99}
 CHOICES = ("acc", "acc, then loss", "loss", "f1", "last")
 TODAY = "trained: acc"
 
@@ -71,20 +71,21 @@ class Divided(Digits):
 class Average(EMA):
     """An average that is only looked at: it neither validates nor replaces the trained weights."""
 
-    def __init__(self, decay: float, of_statistics: bool) -> None:
+    def __init__(self, decay: float, copies_statistics: bool) -> None:
         super().__init__(decay)
-        self.of_statistics = of_statistics
+        self.copies_statistics = copies_statistics
 
     @property
     def state_key(self) -> str:
-        return f"{self.decay} {self.of_statistics}"  # a Trainer takes one callback of each
+        return f"{self.decay} {self.copies_statistics}"  # a Trainer takes one callback of each
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        if self.of_statistics:
+        if self.copies_statistics:
+            number = len(list(pl_module.parameters()))
             for copied, averaged in zip(self._copied, self._averaged, strict=True):
-                averaged += [tensor for tensor in copied if tensor.is_floating_point()]
-                copied[:] = [tensor for tensor in copied if not tensor.is_floating_point()]
+                copied.extend(averaged[number:])
+                del averaged[number:]
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leaves the trained weights in the network."""
@@ -130,7 +131,7 @@ def measure(network: torch.nn.Module, part: str, images: torch.Tensor, labels: t
     return {f"{part}/{name}": round(float(values[f"{part}/{name}"]), 5) for name in ("acc", "loss", "f1")}
 
 
-def train(recipe: str, seed: int, of_statistics: bool) -> dict[str, Any]:
+def train(recipe: str, seed: int, copied: bool) -> dict[str, Any]:
     """Trains a recipe with a seed, which also divides the images."""
     torch.set_num_threads(1)
     settings = yaml.safe_load((ROOT / "experiments" / "digits" / f"{recipe}.yaml").read_text(encoding="utf-8"))
@@ -141,7 +142,7 @@ def train(recipe: str, seed: int, of_statistics: bool) -> dict[str, Any]:
     image = torch.zeros(1, 1, data.image_size, data.image_size)
     precision = choose_precision("cpu", data.batch_size * count_multiply_adds(model.network, image))
     averages = {name: Average(decay, False) for name, decay in DECAYS.items() if decay}
-    averages |= {name: Average(decay, True) for name, decay in OF_STATISTICS.items()} if of_statistics else {}
+    averages |= {name: Average(decay, True) for name, decay in COPIED.items()} if copied else {}
     watch, shown = Watch(data, averages), {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
     began = time.perf_counter()
     trainer = pl.Trainer(
@@ -238,7 +239,7 @@ def main() -> None:
     parser.add_argument("--recipe", choices=RECIPES, action="append", help="measure this recipe alone; may be repeated")
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help=f"number of seeds, from 0 (default: {NUM_SEEDS})")
     parser.add_argument("--workers", type=int, default=1, help="trainings at the same time, each in one thread (default: 1)")
-    parser.add_argument("--of_statistics", action="store_true", help="also averages of the statistics of BatchNorm")
+    parser.add_argument("--copied", action="store_true", help="also averages with the current statistics of BatchNorm")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write, and to go on with")
     options = parser.parse_args()
     if options.seeds < 1 or options.workers < 1:
@@ -249,7 +250,7 @@ def main() -> None:
     left = [(recipe, seed) for recipe in recipes for seed in range(options.seeds) if (recipe, seed) not in done]
     command = ["python", "experiments/results/checkpoint_rule.py", *sys.argv[1:]]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(train, recipe, seed, options.of_statistics) for recipe, seed in left]):
+        for future in as_completed([pool.submit(train, recipe, seed, options.copied) for recipe, seed in left]):
             run = future.result()
             runs.append(run)
             runs.sort(key=lambda one: (RECIPES.index(one["recipe"]), one["seed"]))

@@ -167,7 +167,7 @@ def _check_splits(data: ImageDataModule) -> Iterator[Finding]:
             level, text = "warning", f"{text}: nothing is measured of {first(absent, NUM_NAMED)}; add images"
         elif split == "train" and most >= UNBALANCED * fewest:
             rare = f"{few}; " if fewest < FEW_IMAGES else ""
-            advice = "set --model.class_weights higher for rare classes, and look at balanced accuracy"
+            advice = "try --data.balance weights or sampler, and look at balanced accuracy"
             level, text = "warning", f"{text}: {rare}{advice}"
         elif split == "train" and fewest < FEW_IMAGES:
             level, text = "warning", f"{text}: {few}"

@@ -73,9 +73,11 @@ class ResumedRun:
         """The run's schedule, if it depends on the length of the training."""
         model = self.own["model"].get("init_args", {})
         schedule, warmup_ratio = model.get("schedule", "constant"), model.get("warmup_ratio", 0.0)
-        if not depends_on_length(schedule, warmup_ratio):
+        unfreezes = model.get("unfreeze_at") is not None
+        if not depends_on_length(schedule, warmup_ratio, model.get("unfreeze_at")):
             return None
-        return f"{schedule} with warm-up" if warmup_ratio else schedule
+        parts = [*(["warm-up"] if warmup_ratio else []), *(["unfreeze_at"] if unfreezes else [])]
+        return f"{schedule} with {' and '.join(parts)}" if parts else schedule
 
     @property
     def is_finished(self) -> bool:

@@ -66,7 +66,7 @@ def print_results(
         checkpoint: The checkpoint that they are of.
         folder: Folder of the run.
         looks: Looks at the test images.
-        scores: Numbers of images by class, by split; shown if the classes are unequal.
+        scores: Numbers of images by class, by split; their recalls are shown if the classes are few, unequal or unlike.
         chosen_by: By which validation the checkpoint was chosen: ``highest accuracy``.
     """
     scores = scores or {}
@@ -86,7 +86,7 @@ def print_results(
         chosen = f" (checkpoint with the {chosen_by})" if chosen_by else ""
         rows.append(("validation accuracy", f"{share('val/acc')}{chosen}"))
     if "val" in scores:
-        rows += scores["val"].describe("validation")
+        rows += scores["val"].describe("validation", **({"num_recalls": 1} if "test" in scores else {}))
     for split, title in (("test", "test"), ("val", "validation")):
         for name, metric in (
             ("loss", "loss"),

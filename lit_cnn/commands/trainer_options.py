@@ -46,6 +46,7 @@ REFUSED: dict[str, str] = {
         "checkpoints are saved before its average is in place; use EMAWeightAveraging or WeightAveraging, "
         "whose average is validated, saved and tested"
     ),
+    "Unfreezing": "use --model.unfreeze_at",
     "VitalSigns": "use --diagnose",
     "ThroughputMonitor": "it needs a function; every training logs train/images_per_s",
     # loggers

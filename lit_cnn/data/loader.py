@@ -8,10 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lit_cnn.data.augment import Augmentation, shuffled
+
+# Separates the random numbers of balanced orders from others that are derived from the same seed.
+BALANCE_STREAM = 0xBA1A
 
 
 class Images(Protocol):
@@ -58,6 +62,7 @@ class Loader:
         rank: Number of this process.
         world_size: Number of processes that share the images.
         num_workers: Threads that fetch batches in advance; 0 fetches in the loop.
+        balance: In training, draws as many images with replacement, each class equally likely, in place of a permutation.
 
     Raises:
         ValueError: If the global batch cannot be divided by the number of processes, or there are fewer images than
@@ -78,6 +83,7 @@ class Loader:
         rank: int = 0,
         world_size: int = 1,
         num_workers: int = 0,
+        balance: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -103,6 +109,7 @@ class Loader:
         self.rank = rank
         self.world_size = world_size
         self.num_workers = num_workers
+        self.balance = balance
 
     @property
     def dataset(self) -> Tensor:
@@ -143,6 +150,8 @@ class Loader:
             _, draws = shuffled(self.augmentation_seed, epoch, num_images)
         more = self.augmentation.draw_more(self.augmentation_seed, epoch, num_images) if self.augmentation else None
         draws = draws if more is None else torch.cat([draws, more], 1)
+        if self.balance:
+            order = _draw_balanced(self.seed, epoch, self.images.labels)
         size = min(self.batch_size, num_images - num_images % self.world_size)
         for start in range(0, len(self) * size, size):
             share = slice(start + self.rank, start + size, self.world_size)
@@ -171,3 +180,13 @@ class Loader:
             finally:
                 for future in pending:
                     future.cancel()
+
+
+def _draw_balanced(seed: int, epoch: int, labels: Tensor) -> Tensor:
+    """Positions of an epoch's images, (N,): for each a class that has images, then an image of it, both equally likely."""
+    generator = np.random.default_rng([BALANCE_STREAM, seed, epoch])
+    values = labels.cpu().numpy()
+    by_class = np.argsort(values, kind="stable")
+    _, starts, counts = np.unique(values[by_class], return_index=True, return_counts=True)
+    drawn = generator.integers(len(counts), size=len(values))
+    return torch.from_numpy(by_class[starts[drawn] + generator.integers(counts[drawn])])

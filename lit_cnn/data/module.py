@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from lit_cnn.data.arguments import Balance, check_arguments
 from lit_cnn.data.augment import Augment, Augmentation, Crop, Preset
 from lit_cnn.data.loader import Batch, Images, Loader
 from lit_cnn.data.manifest import describe_unevaluated, description
@@ -20,7 +21,6 @@ from lit_cnn.data.preprocess import Preprocessing, measure
 from lit_cnn.data.splits import (
     Split,
     Subset,
-    check_division,
     check_same_division,
     digest_of_images,
     on_device,
@@ -57,6 +57,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         num_folds: Divides the training images into so many folds, one of which is the validation set, in place of
             ``val_fraction``.
         fold: Number of that fold, from 0.
+        balance: What makes rare classes count more in training: ``weights`` in the loss, or a ``sampler`` that draws each
+            epoch with replacement, every class equally likely.
 
     Raises:
         ValueError: If an argument is out of its range, or ``data_dir`` is given to a dataset that reads no files.
@@ -90,31 +92,14 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         split_seed: int | None = None,
         num_folds: int | None = None,
         fold: int | None = None,
+        balance: Balance = "none",
     ) -> None:
         super().__init__()
-        if data_dir is not None and self.source_without_files:
-            raise ValueError(
-                f"{type(self).__name__} reads no files: its images {self.source_without_files}; remove data_dir={data_dir}. "
-                f"To train on your own images: --data photos/ (ImageFolder; with make: DATA=photos/)"
-            )
-        for argument, value, minimum in (
-            ("image_size", image_size, 1),
-            ("batch_size", batch_size, 1),
-            ("crop_padding", crop_padding, 0),
-            ("num_workers", num_workers, 0),
-            ("seed", seed, 0),
-            ("augmentation_seed", augmentation_seed, 0),
-            ("split_seed", split_seed, 0),
-            ("num_folds", num_folds, 2),
-            ("fold", fold, 0),
-        ):
-            if value is not None and value < minimum:
-                raise ValueError(f"{argument} must be at least {minimum}, got {value}")
-        check_division(val_fraction, num_folds, fold)
+        self.save_hyperparameters(logger=False)
+        check_arguments(self.hparams, type(self).__name__, self.source_without_files)
         self.augmentation = Augmentation.of(
             Augment.of(augment), flip, crop_padding, self.crop, self.mirrors, self.native_size
         )
-        self.save_hyperparameters(logger=False)
         self.data_dir = None if data_dir is None else expand(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.
         self.hparams["data_dir"] = None if data_dir is None else str(data_dir)
@@ -128,6 +113,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         self.split_seed = self.seed if split_seed is None else split_seed
         self.num_folds = num_folds
         self.fold = fold
+        self.balance = balance
         self.splits: dict[Split, Images] = {}
         self._digests: dict[Split, str] = {}
         self._normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
@@ -272,6 +258,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             rank=trainer.global_rank if trainer else 0,
             world_size=trainer.world_size if trainer else 1,
             num_workers=self.num_workers,
+            balance=self.balance == "sampler",
         )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
 from lit_cnn.layers import BasicBlock, Bottleneck, PreActBasicBlock, PreActBottleneck, Residual, initialise, kaiming_
@@ -82,7 +83,7 @@ class ResNet(Network):
         num_classes: Outputs.
         in_channels: Channels of the input.
         zero_init_residual: Whether each block starts as the identity, with zeros as the scale of its last BatchNorm (Goyal
-            et al. 2017, arXiv:1706.02677).
+            et al. 2017, arXiv:1706.02677, Sec. 5.1).
     Shape:
         Input (N, in_channels, H, W); output (N, num_classes). Shapes below: basic blocks at 224×224, or small ones at 32×32.
     Raises:
@@ -95,7 +96,9 @@ class ResNet(Network):
     ) -> None:
         super().__init__(layout, num_classes, in_channels)
         if zero_init_residual and (layout.pre_activation or layout.shortcut == "none"):
-            raise ValueError("zero_init_residual needs shortcuts, and blocks that end in BatchNorm")
+            raise ValueError(
+                "zero_init_residual needs shortcuts, and blocks that end in BatchNorm: use resnet…, not plain… or preact_…"
+            )
         width = 16 if layout.small else 64
         if layout.small:
             self.conv1 = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)  # (N, 16, 32, 32)
@@ -147,7 +150,7 @@ class LitResNet(LitClassifier):
         variant: ``resnet18`` to ``resnet152`` are torchvision's; ``resnet20`` to ``resnet110`` the paper's for 32×32
             images; ``…_b`` has projections where the shape changes; ``plain…`` has no shortcuts; ``preact_resnet…`` has
             pre-activation; ``resnet18_d2l`` is d2l.ai's.
-        zero_init_residual: Whether each block starts as the identity.
+        zero_init_residual: Whether each block starts as the identity; ``weights`` replace it.
         kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
@@ -162,4 +165,6 @@ class LitResNet(LitClassifier):
         **kwargs: Any,
     ) -> None:
         network = ResNet(VARIANTS[variant], num_classes, in_channels, zero_init_residual)
+        if zero_init_residual and kwargs.get("weights") is not None:
+            rank_zero_warn("zero_init_residual has no effect: weights replace all initial values; leave one of them out")
         super().__init__(network, num_classes, in_channels, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -66,18 +67,38 @@ def frozen_norms(network: nn.Module) -> list[nn.Module]:
     return [norm for norm in norms if norm.weight is not None and not norm.weight.requires_grad]
 
 
-def parameter_groups(network: nn.Module, lr: float, backbone_lr_scale: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module,
+    lr: float,
+    backbone_lr_scale: float,
+    norm_weight_decay: float | None = None,
+    later: Collection[str] = (),
+) -> list[dict[str, Any]]:
     """Groups for an optimiser, without frozen parameters.
 
     The heads have the rate ``lr``, all others ``lr * backbone_lr_scale``. If the scale is 1, there is one group.
+
+    Args:
+        network: Its parameters.
+        lr: Learning rate.
+        backbone_lr_scale: See above.
+        norm_weight_decay: Weight decay of the parameters of one dimension: biases, and those of normalisation layers. They
+            get groups of their own, each after the group of the other parameters with the same rate. None: the optimiser's.
+        later: Names of frozen parameters that will be trained later. They get groups of their own after the others: torch's
+            fused SGD does not take parameters with and without a momentum in one group.
     """
-    trainable = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
-    if backbone_lr_scale == 1:
-        return [{"params": [parameter for _, parameter in trainable], "lr": lr}]
-    heads = head_names(network)
-
-    def make_group(of_heads: bool, rate: float) -> dict[str, Any]:
-        return {"params": [p for name, p in trainable if (name.rpartition(".")[0] in heads) == of_heads], "lr": rate}
-
-    groups = [make_group(False, lr * backbone_lr_scale), make_group(True, lr)]
+    heads = head_names(network) if backbone_lr_scale != 1 else ()
+    named = dict(network.named_parameters())
+    now = [name for name, parameter in named.items() if parameter.requires_grad and name not in later]
+    groups: list[dict[str, Any]] = []
+    for names in (now, [name for name in named if name in later]):
+        of_backbone = [named[name] for name in names if name.rpartition(".")[0] not in heads]
+        of_heads = [named[name] for name in names if name.rpartition(".")[0] in heads]
+        for parameters, rate in ((of_backbone, lr * backbone_lr_scale), (of_heads, lr)):
+            if norm_weight_decay is None:
+                groups.append({"params": parameters, "lr": rate})
+                continue
+            groups.append({"params": [parameter for parameter in parameters if parameter.ndim > 1], "lr": rate})
+            norms = [parameter for parameter in parameters if parameter.ndim <= 1]
+            groups.append({"params": norms, "lr": rate, "weight_decay": norm_weight_decay})
     return [group for group in groups if group["params"]]

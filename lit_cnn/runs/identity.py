@@ -22,8 +22,9 @@ class Rule(Enum):
 
 # So many characters of a value are shown in a message.
 MAX_SHOWN = 40
-# Values of the Trainer that mean the same.
+# Values that mean the same; None stands for a setting that an older run does not have.
 _SAME: dict[str, dict[Any, Any]] = {
+    "data.balance": {None: "none"},
     "trainer.precision": {
         "32": "32-true",
         32: "32-true",
@@ -43,11 +44,12 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
         "": "early_stopping ema monitor seed_everything",
         "model": """
             activation aux_weight backbone_lr_scale batch_norm class_weights dropout freeze in_channels init label_smoothing
-            lr lrn num_classes optimizer optimizer_args pooling schedule variant warmup_ratio weight_decay weights
-            zero_init_residual""",
+            lr lrn norm_weight_decay num_classes optimizer optimizer_args pooling schedule unfreeze_at variant warmup_ratio
+            weight_decay weights zero_init_residual""",
         "data": """
-            augment augmentation_seed background batch_size channels crop_padding flip fold group_by image_size manifest
-            native_size num_classes num_folds num_images resize seed split_seed test_fraction val_fraction value_range""",
+            augment augmentation_seed background balance batch_size channels crop_padding flip fold group_by image_size
+            manifest native_size num_classes num_folds num_images resize seed split_seed test_fraction val_fraction
+            value_range""",
         "trainer": """
             accumulate_grad_batches callbacks check_val_every_n_epoch enable_checkpointing gradient_clip_algorithm
             gradient_clip_val limit_train_batches limit_val_batches overfit_batches plugins precision sync_batchnorm
@@ -74,7 +76,15 @@ RULES: dict[str, Rule] = {
     for name in names.split()
 }
 # Settings of the command that older runs do not have, and what these did.
-_LATER = {"early_stopping": None, "ema": None, "monitor": FIRST_MONITOR}
+_LATER = {
+    "early_stopping": None,
+    "ema": None,
+    "monitor": FIRST_MONITOR,
+    "data.augment": "none",
+    "data.balance": "none",
+    "model.norm_weight_decay": None,
+    "model.unfreeze_at": None,
+}
 # Callbacks that only show, save or stop: they may be added and removed.
 OBSERVERS = frozenset(
     {

@@ -16,6 +16,10 @@ from lit_cnn.system.text import printable, shorten
 
 # Classes whose numbers of images differ by this factor are unequal: then the accuracy alone says too little.
 UNEQUAL = 3
+# The recalls of so few classes are always shown; of more, the lowest of so many.
+NUM_RECALLS = 5
+# A lowest recall that is so far below the mean is shown for equal classes too.
+GAP = 0.1
 
 
 def names_of_classes(data: Any, num_classes: int) -> list[str]:
@@ -124,24 +128,36 @@ class ClassScores:
         there = images > 0
         return float((hits[there] / images[there]).mean()) if there.any() else 0.0
 
-    def describe(self, split: str) -> list[tuple[str, str]]:
-        """Rows of a table about unequal classes: balanced accuracy and lowest recall."""
+    def describe(self, split: str, num_recalls: int = NUM_RECALLS) -> list[tuple[str, str]]:
+        """Rows of a table: balanced accuracy of unequal classes, and the lowest recalls of few, unequal or unlike classes.
+
+        Args:
+            split: First word of the rows.
+            num_recalls: So many recalls are listed at most.
+        """
         hits, _, images = self.counts
         there = np.flatnonzero(images)
-        if not self.are_unequal or not len(there):
+        if not len(there):
             return []
-        of = (
-            f"{len(there)} classes"
-            if len(there) == len(images)
-            else f"the {len(there)} of {len(images)} classes with images"
-        )
-        worst = there[np.argmin(hits[there] / images[there])]
-        name = shorten(printable(self.names[worst]), 40)
-        lowest = f"{hits[worst] / images[worst]:.2%} ({name}, {hits[worst]:,} of {images[worst]:,})"
-        return [
-            (f"{split} balanced accuracy", f"{self.balanced_accuracy:.2%} (mean recall of {of})"),
-            (f"{split} lowest recall", lowest),
+        recalls = hits[there] / images[there]
+        rows = []
+        if self.are_unequal:
+            of = (
+                f"{len(there)} classes"
+                if len(there) == len(images)
+                else f"the {len(there)} of {len(images)} classes with images"
+            )
+            rows.append((f"{split} balanced accuracy", f"{self.balanced_accuracy:.2%} (mean recall of {of})"))
+        elif len(there) == 1 or (len(there) > NUM_RECALLS and recalls.mean() - recalls.min() < GAP):
+            return []
+        lowest = np.argsort(recalls, kind="stable")[:num_recalls]
+        width = 40 if len(lowest) == 1 else 20
+        parts = [
+            f"{recalls[one]:.2%} ({shorten(printable(self.names[number]), width)}, {hits[number]:,} of {images[number]:,})"
+            for one, number in zip(lowest, there[lowest], strict=True)
         ]
+        title = "recalls" if len(lowest) == len(there) else "lowest recall" if len(lowest) == 1 else "lowest recalls"
+        return [*rows, (f"{split} {title}", ", ".join(parts))]
 
 
 def wilson(hits: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

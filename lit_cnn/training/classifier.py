@@ -17,18 +17,21 @@ from torchmetrics.classification import MulticlassAccuracy
 from lit_cnn.errors import TrainingError
 from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
-from lit_cnn.network.parts import frozen_norms, parameter_groups
+from lit_cnn.network.parts import frozen_norms
 from lit_cnn.runs.format import CHECKPOINT_KEY
+from lit_cnn.training.arguments import check_arguments
+from lit_cnn.training.balance import ClassWeights, set_class_weights
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
+from lit_cnn.training.callbacks.unfreezing import Unfreezing
 from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
-from lit_cnn.training.optimizer import fused, optimizer_factory
+from lit_cnn.training.optimizer import fused, groups_of, optimizer_factory
 from lit_cnn.training.origin import Origin, data_of, describe_classifier, follow_run
-from lit_cnn.training.schedule import DEFAULT_SCHEDULE, ProgressLR, Schedule, depends_on_length, rate_factor, start_schedules
+from lit_cnn.training.schedule import DEFAULT_SCHEDULE, Schedule, schedule_of, start_schedules
 from lit_cnn.weights.adapt import start_from
 from lit_cnn.weights.sources import Weights, find_weights
 
@@ -49,14 +52,17 @@ class LitClassifier(pl.LightningModule):
             :func:`lit_cnn.training.optimizer.find_optimizer`.
         lr: Learning rate; the highest one of the schedule.
         weight_decay: Weight decay of all parameters, if the optimiser has one.
+        norm_weight_decay: Weight decay of biases and normalisation layers; the same if not given.
         optimizer_args: Further arguments of the optimiser. If not given, SGD uses Nesterov momentum 0.9.
         schedule: Learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
         warmup_ratio: Share of the steps in which the learning rate first rises linearly.
         label_smoothing: Share of the training target that is spread over all classes.
-        class_weights: Weight of each class in the training loss.
+        class_weights: Weight of each class in the training loss; ``balanced``: the same share for each class, see
+            :func:`lit_cnn.training.balance.balanced_weights`.
         weights: Initial weights of the network, see :func:`lit_cnn.weights.sources.find_weights`; random if not given.
         freeze: What is not trained: ``none``, ``backbone`` (all but the last layer), or the named part of the network and
             all before it. Its BatchNorms stay in evaluation mode.
+        unfreeze_at: Share of the training after which the frozen part is trained too; never if not given.
         backbone_lr_scale: Factor on the learning rate of all but the last layer.
 
     Raises:
@@ -75,30 +81,22 @@ class LitClassifier(pl.LightningModule):
         optimizer: str = "SGD",
         lr: float = 0.01,
         weight_decay: float = 5e-4,
+        norm_weight_decay: float | None = None,
         optimizer_args: dict[str, Any] | None = None,
         schedule: Schedule = DEFAULT_SCHEDULE,
         warmup_ratio: float = 0.0,
         label_smoothing: float = 0.0,
-        class_weights: list[float] | None = None,
+        class_weights: ClassWeights = None,
         weights: str | None = None,
         freeze: str = "none",
+        unfreeze_at: float | None = None,
         backbone_lr_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        if lr <= 0:
-            raise ValueError(f"lr must be above 0, got {lr}")
-        if weight_decay < 0:
-            raise ValueError(f"weight_decay must be at least 0, got {weight_decay}")
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be at least 0 and below 1, got {label_smoothing}")
-        if class_weights is not None and len(class_weights) != num_classes:
-            raise ValueError(f"class_weights must be {num_classes} numbers, one for each class, got {len(class_weights)}")
-        if backbone_lr_scale <= 0:
-            raise ValueError(f"backbone_lr_scale must be above 0, got {backbone_lr_scale}; to stop it, freeze the backbone")
-        rate_factor(schedule, 1, warmup_ratio)
-        self._make_optimizer = optimizer_factory(optimizer, lr, weight_decay, optimizer_args)
         # Captures the subclass's arguments too.
         self.save_hyperparameters(ignore=["network"], logger=False)
+        check_arguments(self.hparams)
+        self._make_optimizer = optimizer_factory(optimizer, lr, weight_decay, optimizer_args)
 
         # The checkpoint that the weights were read from, until they are trained.
         self.origin: Origin | None = None
@@ -115,12 +113,13 @@ class LitClassifier(pl.LightningModule):
                 self.normalisation = self.pretrained.mean, self.pretrained.std
             rank_zero_info(self.pretrained)
         freeze_up_to(network, freeze)
+        self.frozen_parameters = tuple(name for name, own in network.named_parameters() if not own.requires_grad)
 
         self.network = share_dropout(network).to(memory_format=torch.channels_last)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        class_weights_tensor = None if class_weights is None else torch.tensor(class_weights)
-        self.register_buffer("class_weights", class_weights_tensor, persistent=False)
+        known = None if class_weights in (None, "balanced") else torch.tensor(class_weights)  # see setup for balanced ones
+        self.register_buffer("class_weights", known, persistent=False)
 
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.train_loss = MeanMetric(nan_strategy="disable")
@@ -131,7 +130,9 @@ class LitClassifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         has_recorder = any(isinstance(callback, LookRecorder) for callback in self.trainer.callbacks)
-        return [ExactResume(), FiniteLoss(), LateAverage(), *([] if has_recorder else [LookRecorder()])]
+        share = self.hparams["unfreeze_at"]
+        unfreezing = [] if share is None else [Unfreezing(share, self.frozen_parameters)]
+        return [ExactResume(), FiniteLoss(), LateAverage(), *unfreezing, *([] if has_recorder else [LookRecorder()])]
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)
@@ -197,7 +198,7 @@ class LitClassifier(pl.LightningModule):
     def on_train_start(self) -> None:
         self.origin = None
         # Not earlier: the number of batches is known only now, and a callback may have found a better rate.
-        groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
+        groups = groups_of(self)
         start_schedules(self.trainer, [group["lr"] for group in groups] if searches_rate(self.trainer) else None)
         # A resumed epoch may have no batches left.
         if self.trainer.fit_loop.restarted_mid_epoch:
@@ -267,13 +268,8 @@ class LitClassifier(pl.LightningModule):
         self.metrics[split].reset()
 
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self.network, self.hparams["lr"], self.hparams["backbone_lr_scale"])
-        optimizer = self._make_optimizer(groups, **fused(self._make_optimizer, self.device, self.trainer))
-        schedule, warmup_ratio = self.hparams["schedule"], self.hparams["warmup_ratio"]
-        endless = self.trainer.max_epochs == -1 and self.trainer.max_steps == -1
-        if endless and depends_on_length(schedule, warmup_ratio):
-            raise ValueError(f"schedule {schedule} needs an end: set --trainer.max_epochs or --trainer.max_steps")
-        scheduler = ProgressLR(optimizer, self.trainer, schedule, warmup_ratio)
+        optimizer = self._make_optimizer(groups_of(self), **fused(self._make_optimizer, self.device, self.trainer))
+        scheduler = schedule_of(self, optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def setup(self, stage: str) -> None:
@@ -283,6 +279,8 @@ class LitClassifier(pl.LightningModule):
             ValueError: If channels, classes or image size do not fit; names what would.
         """
         compare_with_data(self, self.trainer.datamodule, stage)
+        if stage == "fit":
+            set_class_weights(self)
         # The one place that decides it for a new training; a checkpoint brings its own, see ImageDataModule.
         data = self.trainer.datamodule
         if hasattr(data, "normalise_with"):

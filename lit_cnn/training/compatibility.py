@@ -21,6 +21,9 @@ from lit_cnn.runs.identity import Rule, rule_of
 from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
 
+# Arguments that checkpoints of earlier versions do not have, with the values that are as before.
+_NEWER_ARGUMENTS = {"model": {"norm_weight_decay": None, "unfreeze_at": None}, "data": {"balance": "none"}}
+
 
 def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
     """Refuses a checkpoint that does not fit a network, or from which its training cannot be resumed.
@@ -58,7 +61,8 @@ def _compare_settings(classifier: pl.LightningModule, path: Any, checkpoint: dic
     if data is not None:
         pairs.append(("data", checkpoint.get("datamodule_hyper_parameters", {}), data.hparams))
     anew = f"or start a new run from its weights (--model.weights {path})"
-    for group, saved, current in pairs:
+    for group, known, current in pairs:
+        saved = {**_NEWER_ARGUMENTS[group], **known}
         for name in sorted(saved.keys() & current.keys() - {"weights"}):  # a checkpoint brings its own
             if saved[name] != current[name] and rule_of(f"{group}.{name}") is Rule.EQUAL:
                 raise ValueError(
@@ -67,13 +71,14 @@ def _compare_settings(classifier: pl.LightningModule, path: Any, checkpoint: dic
                 )
     schedule, warmup_ratio = classifier.hparams["schedule"], classifier.hparams["warmup_ratio"]
     planned = checkpoint.get("lit_cnn_resume", {}).get("length")
-    if planned is None or not depends_on_length(schedule, warmup_ratio):
+    if planned is None or not depends_on_length(schedule, warmup_ratio, classifier.hparams["unfreeze_at"]):
         return
+    cause = f"the schedule {schedule} depends" if depends_on_length(schedule, warmup_ratio) else "unfreeze_at depends"
     for name, value in planned_length(classifier.trainer).items():
         if planned[name] != value:
             raise ValueError(
-                f"the training of {path} began with {name}={planned[name]} and cannot be resumed with {value}: the schedule "
-                f"{schedule} depends on its length; give its own value, {anew}"
+                f"the training of {path} began with {name}={planned[name]} and cannot be resumed with {value}: {cause} "
+                f"on its length; give its own value, {anew}"
             )
 
 
@@ -178,7 +183,8 @@ def _compare_batch(classifier: pl.LightningModule, data: Any) -> None:
 
     network = classifier.network
     norms = {name: norm for name, norm in network.named_modules() if isinstance(norm, BATCH_NORMS)}
-    frozen = set(frozen_norms(network)) if classifier.hparams["freeze"] != "none" else set()
+    stay_frozen = classifier.hparams["freeze"] != "none" and classifier.hparams["unfreeze_at"] is None
+    frozen = set(frozen_norms(network)) if stay_frozen else set()
     hooks = [norm.register_forward_pre_hook(partial(note, name)) for name, norm in norms.items() if norm not in frozen]
     parameter = next(network.parameters())
     image = torch.zeros(1, classifier.in_channels, data.image_size, data.image_size)

@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from lit_cnn.network.parts import parameter_groups
+
 # Optimisers that cannot train these networks, and why.
 UNSUITABLE = {
     "LBFGS": "it needs several passes over the batch for each step",
@@ -42,6 +44,12 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
     raise ValueError(f"optimizer {name!r} is not in torch.optim; did you mean {', '.join(near)}?")
 
 
+def require_weight_decay(name: str) -> None:
+    """Raises a ValueError if an optimiser of ``torch.optim`` has no weight decay."""
+    if "weight_decay" not in signature(find_optimizer(name)).parameters:
+        raise ValueError(f"optimizer {name} has no weight decay: leave norm_weight_decay out, or use SGD or AdamW")
+
+
 def optimizer_factory(
     name: str, lr: float, weight_decay: float, arguments: dict[str, Any] | None
 ) -> partial[torch.optim.Optimizer]:
@@ -66,6 +74,14 @@ def optimizer_factory(
     except TypeError as error:
         raise ValueError(f"optimizer_args do not fit torch.optim.{name}: {error}") from error
     return factory
+
+
+def groups_of(classifier: pl.LightningModule) -> list[dict[str, Any]]:
+    """The groups of a classifier's parameters for its optimiser; with those that ``unfreeze_at`` trains later."""
+    hparams = classifier.hparams
+    later = () if hparams["unfreeze_at"] is None else classifier.frozen_parameters
+    rates = hparams["lr"], hparams["backbone_lr_scale"]
+    return parameter_groups(classifier.network, *rates, hparams["norm_weight_decay"], later)
 
 
 def fused(factory: partial[torch.optim.Optimizer], device: torch.device, trainer: pl.Trainer) -> dict[str, bool]:

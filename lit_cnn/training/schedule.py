@@ -57,9 +57,9 @@ def rate_factor(schedule: Schedule, num_steps: int, warmup_ratio: float = 0.0) -
     return factor
 
 
-def depends_on_length(schedule: str, warmup_ratio: float) -> bool:
-    """Whether the learning rate at a step depends on the length of the whole training."""
-    return schedule != "constant" or warmup_ratio > 0
+def depends_on_length(schedule: str, warmup_ratio: float, unfreeze_at: float | None = None) -> bool:
+    """Whether a step depends on the length of the whole training: by its learning rate, or by what is frozen."""
+    return schedule != "constant" or warmup_ratio > 0 or unfreeze_at is not None
 
 
 def planned_length(trainer: pl.Trainer) -> dict[str, Any]:
@@ -136,6 +136,21 @@ class ProgressLR(LambdaLR):
     def state_dict(self) -> dict[str, Any]:
         own = ("_needs_length", "_progress")
         return {key: value for key, value in super().state_dict().items() if key not in own}
+
+
+def schedule_of(classifier: pl.LightningModule, optimizer: Optimizer) -> ProgressLR:
+    """The schedule of a classifier's learning rates.
+
+    Raises:
+        ValueError: If the training has no end, and a step depends on its length.
+    """
+    trainer, hparams = classifier.trainer, classifier.hparams
+    schedule, warmup_ratio = hparams["schedule"], hparams["warmup_ratio"]
+    endless = trainer.max_epochs == -1 and trainer.max_steps == -1
+    if endless and depends_on_length(schedule, warmup_ratio, hparams["unfreeze_at"]):
+        cause = f"schedule {schedule}" if depends_on_length(schedule, warmup_ratio) else "unfreeze_at"
+        raise ValueError(f"{cause} needs an end: set --trainer.max_epochs or --trainer.max_steps")
+    return ProgressLR(optimizer, trainer, schedule, warmup_ratio)
 
 
 def start_schedules(trainer: pl.Trainer, rates: Iterable[float] | None) -> None:

@@ -149,7 +149,7 @@ def test_balance_modes_and_sizes(tmp_path: Path, lit_cnn: Command):
         assert found[split]["level"] == "warning"
         assert "nothing is measured of single" in found[split]["text"]
     assert found["train"]["level"] == "warning"
-    assert "class_weights" in found["train"]["text"]
+    assert "data.balance" in found["train"]["text"]
     assert found["modes"]["level"] == "warning"
     assert found["modes"]["details"] == {"RGB": 81, "L": 5}
     assert found["sizes"]["level"] == "warning"

@@ -29,6 +29,38 @@ def test_training_order_is_a_permutation_of_its_own_in_each_epoch():
     assert order(Loader(numbered(100), 10, shuffle=True, seed=4)) != first
 
 
+def test_a_balanced_order_is_drawn_from_seed_and_epoch_alone():
+    labels = torch.tensor([0] * 90 + [2] * 9 + [5])
+    images = ArrayImages(torch.zeros(100, 1, 1, 1, dtype=torch.uint8), labels)
+
+    def drawn(**arguments: object) -> list[int]:
+        return [int(p) for batch in Loader(images, 10, shuffle=True, balance=True, **arguments) for p in batch.positions]
+
+    assert drawn(seed=3) == drawn(seed=3)
+    assert len({tuple(drawn(seed=seed, epoch=lambda epoch=epoch: epoch)) for seed in (3, 4) for epoch in (0, 1)}) == 4
+    assert drawn(seed=3, position=lambda: 4) == drawn(seed=3)[40:]
+    counts = torch.zeros(100)
+    for epoch in range(60):
+        counts += torch.bincount(torch.tensor(drawn(epoch=lambda epoch=epoch: epoch)), minlength=100)
+    # 6,000 draws: each class about 2,000 times, and within it each image about as often.
+    assert [float(counts[labels == label].sum()) for label in (0, 2, 5)] == pytest.approx([2000] * 3, abs=150)
+    assert counts[90:99].tolist() == pytest.approx([2000 / 9] * 9, abs=60)
+    assert counts[:90].min() > 0
+
+
+def test_processes_share_the_batches_of_a_balanced_order_and_repeated_images_have_draws_of_their_own():
+    images = numbered(90)
+    alone = list(Loader(images, 8, shuffle=True, seed=5, balance=True))
+    shares = [list(Loader(images, 8, shuffle=True, seed=5, balance=True, rank=rank, world_size=2)) for rank in range(2)]
+    for number, batch in enumerate(alone):
+        for rank in range(2):
+            torch.testing.assert_close(shares[rank][number].positions, batch.positions[rank::2])
+            torch.testing.assert_close(shares[rank][number].draws, batch.draws[rank::2])
+    positions, draws = torch.cat([b.positions for b in alone]), torch.cat([b.draws for b in alone])
+    assert len(positions.unique()) < len(positions)
+    assert len(draws.unique(dim=0)) == len(draws)
+
+
 def test_training_drops_the_part_batch_but_not_a_small_dataset():
     assert [len(b.labels) for b in Loader(numbered(25), 10, shuffle=True)] == [10, 10]
     small = Loader(numbered(7), 10, shuffle=True)

@@ -1,10 +1,12 @@
 """Residual networks that start as the identity, and their twins without shortcuts."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from lit_cnn.layers import BasicBlock, Bottleneck
-from lit_cnn.models import build, list_variants
+from lit_cnn.models import LitResNet, build, list_variants
 
 
 def test_each_block_can_start_as_the_identity():
@@ -14,6 +16,14 @@ def test_each_block_can_start_as_the_identity():
     for name, match in (("plain18", "needs shortcuts"), ("preact_resnet18", "end in BatchNorm")):
         with pytest.raises(ValueError, match=match):
             build(name, zero_init_residual=True)
+
+
+def test_weights_replace_the_start_as_the_identity_with_a_warning(tmp_path: Path):
+    path = tmp_path / "resnet20.pt"
+    torch.save(LitResNet(variant="resnet20").network.state_dict(), path)
+    with pytest.warns(UserWarning, match="zero_init_residual has no effect: weights replace all initial values"):
+        classifier = LitResNet(variant="resnet20", zero_init_residual=True, weights=str(path))
+    assert classifier.network.layer1[0].bn2.weight.all()
 
 
 def test_every_plain_network_is_its_twin_without_shortcuts():

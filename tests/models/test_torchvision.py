@@ -112,3 +112,15 @@ def test_weights_of_another_architecture_are_refused_by_the_first_mismatch(ours:
         network, state = build(ours), torchvision.models.get_model(theirs, weights=None).state_dict()
     with pytest.raises(ValueError, match=match):
         load_torchvision_weights(network, state)
+
+
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_the_same_parameters_start_as_zeros(name: str):
+    def zeros(network: nn.Module) -> set[str]:
+        return {key for key, value in network.named_parameters() if "bn" in key and not value.any()}
+
+    for zero_init_residual in (True, False):
+        theirs = torchvision.models.get_model(name, weights=None, zero_init_residual=zero_init_residual)
+        ours = build(name, zero_init_residual=zero_init_residual)
+        assert zeros(ours) == zeros(theirs)
+        assert any(key.endswith("weight") for key in zeros(ours)) == zero_init_residual

@@ -104,3 +104,19 @@ def test_the_backbone_learns_at_its_own_rate_and_the_schedule_moves_both(trainer
     slow, fast = (group["lr"] for group in fitted.optimizers[0].param_groups)
     assert slow == pytest.approx(fast * 0.01)
     assert fast < 0.01
+
+
+def test_biases_and_norms_have_a_weight_decay_of_their_own_at_either_rate():
+    network = build("resnet20", num_classes=4)
+    freeze(network, "layer1")
+    groups = parameter_groups(network, 0.1, 0.5, norm_weight_decay=0.0)
+    assert [(group["lr"], group.get("weight_decay")) for group in groups] == [(0.05, None), (0.05, 0), (0.1, None), (0.1, 0)]
+    assert [len(group["params"]) for group in groups] == [12, 24, 1, 1]
+    alone = {
+        id(parameter)
+        for name, parameter in network.named_parameters()
+        if "bn" in name or name.endswith("bias")
+        if parameter.requires_grad
+    }
+    assert {id(parameter) for group in groups[1::2] for parameter in group["params"]} == alone
+    assert len(parameter_groups(network, 0.1, 1.0)) == 1

@@ -256,6 +256,8 @@ def test_a_schedule_needs_an_end(trainer: MakeTrainer):
     [
         ({"lr": 0}, "lr must be above 0, got 0"),
         ({"weight_decay": -1}, "weight_decay must be at least 0"),
+        ({"norm_weight_decay": -1}, "norm_weight_decay must be at least 0, got -1"),
+        ({"norm_weight_decay": 0, "optimizer": "Rprop"}, "optimizer Rprop has no weight decay: leave norm_weight_decay out"),
         ({"label_smoothing": 1.0}, "label_smoothing must be at least 0 and below 1"),
         ({"optimizer": "Adamm"}, "'Adamm' is not in torch.optim; did you mean Adam"),
         ({"optimizer": "LBFGS"}, "optimizer LBFGS cannot be used: it needs several passes over the batch for each step"),
@@ -263,6 +265,7 @@ def test_a_schedule_needs_an_end(trainer: MakeTrainer):
         ({"optimizer": "SparseAdam"}, "optimizer SparseAdam cannot be used: it needs sparse gradients"),
         ({"optimizer_args": {"momentun": 0.9}}, "optimizer_args do not fit torch.optim.SGD.*momentun"),
         ({"class_weights": [1.0]}, "class_weights must be 10 numbers, one for each class, got 1"),
+        ({"class_weights": "balance"}, "class_weights must be balanced or 10 numbers, got 'balance'"),
         ({"schedule": "linear"}, "schedule must be one of"),
         ({"warmup_ratio": 2}, "warmup_ratio must be"),
     ],
@@ -396,11 +399,15 @@ def test_one_kernel_updates_all_parameters_where_nothing_forbids_it(
 
 
 @pytest.mark.parametrize(
-    ("kind", "variant", "image_size"),
-    [(LitLeNet, "lenet_bn", 28), (LitResNet, "resnet20", 16), (LitGoogLeNet, "googlenet_d2l", 16)],
+    ("kind", "variant", "image_size", "of_norms"),
+    [
+        (LitLeNet, "lenet_bn", 28, {"norm_weight_decay": 0.01}),
+        (LitResNet, "resnet20", 16, {}),
+        (LitGoogLeNet, "googlenet_d2l", 16, {}),
+    ],
 )
 def test_training_is_the_algorithm_of_the_textbook(
-    trainer: MakeTrainer, kind: type[LitClassifier], variant: str, image_size: int
+    trainer: MakeTrainer, kind: type[LitClassifier], variant: str, image_size: int, of_norms: dict[str, float]
 ):
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -409,7 +416,8 @@ def test_training_is_the_algorithm_of_the_textbook(
             batches.append((batch.images.double(), batch.labels))
 
     torch.manual_seed(0)
-    classifier = kind(variant=variant, in_channels=1, num_classes=10, lr=0.02, weight_decay=1e-3, schedule="cosine")
+    rates = {"lr": 0.02, "weight_decay": 1e-3, "schedule": "cosine"}
+    classifier = kind(variant=variant, in_channels=1, num_classes=10, **rates, **of_norms)
     network = copy.deepcopy(classifier.network).double().to(memory_format=torch.contiguous_format)
     data = FakeImages(num_images=100, batch_size=16, image_size=image_size, crop_padding=2, flip=True, seed=0)
     trainer(precision="64-true", max_epochs=2, callbacks=[Watch()]).fit(classifier, datamodule=data)
@@ -424,7 +432,8 @@ def test_training_is_the_algorithm_of_the_textbook(
         gradients = torch.autograd.grad(loss, list(network.parameters()))
         with torch.no_grad():
             for weight, gradient, velocity in zip(network.parameters(), gradients, velocities, strict=True):
-                decayed = gradient + 1e-3 * weight
+                decay = of_norms.get("norm_weight_decay", 1e-3) if weight.ndim == 1 else 1e-3
+                decayed = gradient + decay * weight
                 velocity.mul_(0.9).add_(decayed)
                 weight.sub_(rate * (decayed + 0.9 * velocity))
     torch.testing.assert_close(classifier.network.state_dict(), network.state_dict(), rtol=1e-8, atol=1e-10)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback, LearningRateFinder
 from torch import nn
@@ -90,6 +91,27 @@ def test_another_length_is_refused_where_the_schedule_depends_on_it(
     fit(model, {})
     with pytest.raises(ValueError, match=message):
         fit(model, {}, **settings)
+
+
+def test_another_length_is_refused_where_unfreezing_depends_on_it(fit: Callable[..., Trainer]):
+    model = CONSTANT | {"freeze": "backbone", "unfreeze_at": 0.5}
+    fit(model, {})
+    with pytest.raises(ValueError, match="began with max_epochs=1 and cannot be resumed with 2: unfreeze_at depends on its"):
+        fit(model, {}, max_epochs=2)
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed_as_before(fit: Callable[..., Trainer], tmp_path: Path):
+    fit(CONSTANT, {})
+    content = torch.load(Run(tmp_path).last, weights_only=True)
+    for name in ("norm_weight_decay", "unfreeze_at"):
+        del content["hyper_parameters"][name]
+    del content["datamodule_hyper_parameters"]["balance"]
+    torch.save(content, Run(tmp_path).last)
+    with pytest.raises(ValueError, match=r"began with model\.norm_weight_decay=None and cannot be resumed with 0"):
+        fit(CONSTANT | {"norm_weight_decay": 0}, {}, max_epochs=2)
+    with pytest.raises(ValueError, match=r"began with data\.balance=none and cannot be resumed with sampler"):
+        fit(CONSTANT, {"balance": "sampler"}, max_epochs=2)
+    assert fit(CONSTANT, {}, max_epochs=2).current_epoch == 2
 
 
 class OneMore(Callback):

@@ -40,7 +40,9 @@ FIT += ["--data.crop_padding", "1", "--data.flip", "true", "--trainer.max_epochs
 FIT += ["--model.lr", "0.05", "--model.label_smoothing", "0.1", "--model.class_weights", "[1,2,3,1,1,4,1,1,0.5,1]"]
 FIT += ["--data.augment.mixup", "0.4", "--data.augment.erasing", "0.3"]
 FIT += ["--trainer.gradient_clip_val", "1", "--trainer.accelerator", "cpu", "--trainer.callbacks+=stops.Stops"]
-LENET, WITH_DROPOUT = ["--model", "LitLeNet"], ["--model", "stops.LitDropout"]
+# Unfrozen before the fifth batch, by the processes of the first part.
+LENET = ["--model", "LitLeNet", "--model.freeze", "backbone", "--model.unfreeze_at", "0.1"]
+WITH_DROPOUT = ["--model", "stops.LitDropout", "--data.balance", "sampler"]
 ONE, TWO = ["--trainer.devices", "1"], ["--trainer.devices", "2"]
 IN_FIRST_EPOCH, IN_SECOND_EPOCH = "0 7", "1 11"
 

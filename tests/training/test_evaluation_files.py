@@ -160,14 +160,23 @@ def scores_of(hits: list[int], images: list[int], num_training: tuple[int, ...] 
 def test_unequal_classes_get_two_rows():
     assert scores_of([50, 1], [50, 10]).describe("test") == [
         ("test balanced accuracy", "55.00% (mean recall of 2 classes)"),
-        ("test lowest recall", "10.00% (c1, 1 of 10)"),
+        ("test recalls", "10.00% (c1, 1 of 10), 100.00% (c0, 50 of 50)"),
     ]
-    assert scores_of([5, 5], [5, 5]).describe("test") == []
-    assert scores_of([5, 5], [14, 5]).describe("test") == []
+    assert scores_of([50, 1], [50, 10]).describe("test", num_recalls=1)[1] == ("test lowest recall", "10.00% (c1, 1 of 10)")
     assert len(scores_of([5, 5], [5, 5], (300, 100)).describe("test")) == 2
     (balanced, _) = scores_of([9, 0, 1], [9, 0, 2]).describe("validation")
     assert balanced == ("validation balanced accuracy", "75.00% (mean recall of the 2 of 3 classes with images)")
     assert scores_of([0, 0], [0, 0], (9, 1)).describe("test") == []
+
+
+def test_few_classes_show_the_recall_of_each_and_many_the_lowest_if_it_is_far_below():
+    assert scores_of([5, 5], [14, 5]).describe("test") == [("test recalls", "35.71% (c0, 5 of 14), 100.00% (c1, 5 of 5)")]
+    assert scores_of([5], [5]).describe("test") == []
+    assert scores_of([19, 18, 19, 20, 20, 20], [20] * 6).describe("test") == []
+    (row,) = scores_of([17, 19, 18, 20, 20, 20, 12], [20] * 7).describe("test")
+    assert row[0] == "test lowest recalls"
+    assert row[1].startswith("60.00% (c6, 12 of 20), 85.00% (c0, 17 of 20), 90.00% (c2, 18 of 20), 95.00% (c1, ")
+    assert row[1].count("%") == 5
 
 
 # From commands
@@ -223,7 +232,8 @@ def test_unequal_photos_are_said_at_the_end(lit_cnn: Command, tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
     for split in ("validation", "test"):
         assert f"{split} balanced accuracy" in done.stdout
-        assert f"{split} lowest recall" in done.stdout
+    assert "validation lowest recall  " in done.stdout
+    assert "test recalls  " in done.stdout
 
 
 def test_tables_that_cannot_be_written_end_no_test(lit_cnn: Command):

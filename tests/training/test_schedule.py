@@ -140,14 +140,14 @@ def test_warm_up_is_a_share_of_the_training_too(trainer: MakeTrainer):
 def test_a_found_rate_is_the_highest_of_the_schedule(trainer: MakeTrainer):
     finder = LearningRateFinder(num_training_steps=20)
     rates = Rates()
-    classifier = LitLeNet(lr=0.1, backbone_lr_scale=0.5)
+    classifier = LitLeNet(lr=0.1, backbone_lr_scale=0.5, norm_weight_decay=0)
     fitted = trainer(max_epochs=2, limit_val_batches=0, callbacks=[finder, rates])
     fitted.fit(classifier, datamodule=FakeImages(num_images=120, batch_size=4, val_fraction=0.2))
     found = finder.optimal_lr.suggestion()
     assert classifier.hparams["lr"] == found
     own = rates.rates[-48:]
     assert own == pytest.approx([found / 0.1 * cosine(step / 48) for step in range(48)])
-    assert [group["initial_lr"] for group in fitted.optimizers[0].param_groups] == [found * 0.5, found]
+    assert [group["initial_lr"] for group in fitted.optimizers[0].param_groups] == [*[found * 0.5] * 2, *[found] * 2]
 
 
 @pytest.mark.slow

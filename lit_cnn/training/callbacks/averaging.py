@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 # Numbers of 16 bits have no place for the small steps of an average.
@@ -33,13 +32,12 @@ class EMA(WeightAveraging):
     """Exponential moving average of the weights: validated, saved, and left in the network when training ends.
 
     The decay of update n, counted from 0, is min(decay, (1 + n) / (10 + n)). So the average is useful from the first epoch
-    on, and short trainings need no other decay. Buffers are copied: the running statistics of BatchNorm are averages
-    already. Averaged once more, they lag behind the weights in the first epochs, and are no better at the end
-    (``experiments/results/checkpoint_rule.py --of_statistics``).
+    on, and short trainings need no other decay. The running statistics of BatchNorm are averaged too: while the learning
+    rate is high, those of the trained weights do not fit the averaged ones.
 
     Source: Polyak and Juditsky 1992 (averaging); the decay of the first updates as in TensorFlow's
     ``tf.train.ExponentialMovingAverage(decay, num_updates)``; buffers as in
-    ``torch.optim.swa_utils.AveragedModel(use_buffers=False)``.
+    ``torch.optim.swa_utils.AveragedModel(use_buffers=True)``.
 
     Args:
         decay: Share of the average that an update keeps, between 0 and 1.
@@ -52,7 +50,7 @@ class EMA(WeightAveraging):
         super().__init__()
         self.decay = decay
         self.num_updates = 0
-        # Each average, and what it is of.
+        # Each average, and what it is of. Whole numbers, such as BatchNorm's count of batches, are copied.
         self._averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
         self._copied: tuple[list[Tensor], list[Tensor]] = ([], [])
 
@@ -74,8 +72,7 @@ class EMA(WeightAveraging):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self._average_model is not None
         average = self._average_model.module
-        self._averaged = _detached(average.parameters()), _detached(pl_module.parameters())
-        self._copied = _detached(average.buffers()), _detached(pl_module.buffers())
+        self._averaged, self._copied = zip(_divided(average), _divided(pl_module), strict=True)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -97,8 +94,11 @@ class EMA(WeightAveraging):
         return min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
 
 
-def _detached(tensors: Iterable[Tensor]) -> list[Tensor]:
-    return [tensor.detach() for tensor in tensors]
+def _divided(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Parameters and buffers of fractions, and those of whole numbers."""
+    tensors = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+    of_fractions = [tensor for tensor in tensors if tensor.is_floating_point()]
+    return of_fractions, [tensor for tensor in tensors if not tensor.is_floating_point()]
 
 
 class LateAverage(Callback):

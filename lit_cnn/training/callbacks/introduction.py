@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,6 +14,7 @@ from lit_cnn.runs.monitor import DEFAULT_MONITOR, describe_monitor
 from lit_cnn.system.text import printable
 from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.callbacks.checkpointing import Best
+from lit_cnn.training.class_scores import names_of_classes
 
 # So many classes are listed with their images.
 NUM_LISTED = 10
@@ -45,6 +47,10 @@ class Introduction(Callback):
             print(selection)
         for line in describe_splits(data):
             print(line)
+        if pl_module.class_weights is not None:
+            print(describe_class_weights(data, pl_module.class_weights.tolist()))
+        elif getattr(data, "balance", "none") == "sampler":
+            print("sampler: each epoch draws as many images with replacement, every class equally likely")
         if pl_module.pretrained:
             source = "for these weights" if pl_module.normalisation else "for this dataset: the weights do not say how"
             print(f"{pl_module.pretrained}; images normalised as {source}")
@@ -52,7 +58,9 @@ class Introduction(Callback):
             trained = sum(parameter.numel() for parameter in pl_module.network.parameters() if parameter.requires_grad)
             random = not (pl_module.pretrained or trainer.ckpt_path)
             warning = "; the frozen part is random without --model.weights" if random else ""
-            print(f"freeze={pl_module.hparams['freeze']}: {trained:,} parameters are trained{warning}")
+            share = pl_module.hparams["unfreeze_at"]
+            until = "" if share is None else f", all from {share:.4g} of the training on"
+            print(f"freeze={pl_module.hparams['freeze']}: {trained:,} parameters are trained{until}{warning}")
         print(end="", flush=True)
 
 
@@ -71,16 +79,26 @@ def describe_splits(data: Any) -> list[str]:
     return lines
 
 
+def describe_class_weights(data: Any, weights: Sequence[float]) -> str:
+    """The weights of the classes in the loss, in one line."""
+    if len(weights) > NUM_LISTED:
+        return f"class weights: {min(weights):.3g} to {max(weights):.3g} for {len(weights)} classes"
+    names = names_of_classes(data, len(weights))
+    return f"class weights: {', '.join(f'{printable(name)} {w:.3g}' for name, w in zip(names, weights, strict=True))}"
+
+
 def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str:
     """The settings that decide the training, in one line."""
     hparams, data = pl_module.hparams, trainer.datamodule
     defaults = trainer.optimizers[0].defaults
     momentum = f" with momentum {defaults['momentum']:g}" if defaults.get("momentum") else ""
     warm_up = f" after a warm-up of {hparams['warmup_ratio']:.0%}" if hparams["warmup_ratio"] else ""
+    of_norms = hparams["norm_weight_decay"]
+    norms = "" if of_norms is None else f" ({of_norms:g} for biases and normalisation)"
     parts = [
         f"{hparams['optimizer']}{momentum}",
         f"learning rate {hparams['lr']:g} ({hparams['schedule']}{warm_up})",
-        f"weight decay {defaults.get('weight_decay', 0):g}",
+        f"weight decay {defaults.get('weight_decay', 0):g}{norms}",
         f"batches of {data.batch_size} images of {data.image_size}×{data.image_size}",
         f"augmentation: {describe_augmentation(data)}",
         _length(trainer),

@@ -136,13 +136,15 @@ def test_the_time_left_is_that_of_all_epochs_and_validations():
 
 def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]):
     data = FakeImages(num_images=64, batch_size=16, crop_padding=2, flip=True)
-    classifier = LitLeNet(optimizer="AdamW", lr=1e-3, schedule="cosine", warmup_ratio=0.1, weight_decay=0.1)
+    classifier = LitLeNet(
+        optimizer="AdamW", lr=1e-3, schedule="cosine", warmup_ratio=0.1, weight_decay=0.1, norm_weight_decay=0
+    )
     trainer(max_epochs=-1, max_steps=3, callbacks=[Introduction(0)]).fit(classifier, datamodule=data)
     trainer(limit_train_batches=1, callbacks=[Introduction(0)]).fit(LitLeNet(), datamodule=FakeImages(num_images=64))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == (
-        "AdamW, learning rate 0.001 (cosine after a warm-up of 10%), weight decay 0.1, batches of 16 images of 28×28, "
-        "augmentation: shifts of up to 2 pixels and flips, at most 3 steps"
+        "AdamW, learning rate 0.001 (cosine after a warm-up of 10%), weight decay 0.1 (0 for biases and normalisation), "
+        "batches of 16 images of 28×28, augmentation: shifts of up to 2 pixels and flips, at most 3 steps"
     )
     assert lines[2].startswith("train: 48 images (class 0 ")
     assert lines[5] == (

@@ -84,6 +84,7 @@ class Fit:
     starts: int | None = None  # step from which weights are averaged
     scheduling: dict[int, int] | None = None  # of the accumulation of gradients, by epoch
     schedule: str = "one_cycle"
+    model: dict[str, Any] = field(default_factory=dict)
 
     def run(self, stop: Callback | None = None, resume: bool = False) -> tuple[dict[str, Any], History]:
         torch.manual_seed(99 if resume else 0)
@@ -101,7 +102,7 @@ class Fit:
         settings = {"max_epochs": EPOCHS, "enable_checkpointing": True} | self.settings
         fitted = self.trainer(**settings, callbacks=[*callbacks, *([stop] if stop else [])])
         images = {"num_images": 88, "val_fraction": 0.25, "batch_size": 11, "crop_padding": 2, "flip": True} | self.data
-        module = WithDropout(schedule=self.schedule)
+        module = WithDropout(schedule=self.schedule, **self.model)
         checkpoint = str(run.last) if resume else None
         fitted.fit(module, datamodule=FakeImages(**images), ckpt_path=checkpoint, weights_only=True)
         state = torch.load(run.last, weights_only=True)
@@ -203,6 +204,21 @@ def test_with_accumulation_that_changes(tmp_path: Path, trainer: MakeTrainer, mo
 def test_with_mixed_and_erased_images(tmp_path: Path, trainer: MakeTrainer, moment: str):
     augment = {"preset": "strong", "mixup": 0.2, "rotate": 10}
     check(tmp_path, trainer, MOMENTS[moment], data={"augment": augment})
+
+
+def test_with_a_balanced_order(tmp_path: Path, trainer: MakeTrainer):
+    check(tmp_path, trainer, MOMENTS["amid an epoch"], data={"balance": "sampler"})
+
+
+# Unfrozen before step 10 of 18, which is batch 3 of the second epoch. A stop at the start of a batch comes after it.
+@pytest.mark.parametrize(
+    ("batch", "arguments"),
+    [(1, {}), (2, {"averaging": True}), (3, {"settings": {"accumulate_grad_batches": 2}})],
+    ids=["before", "at, averaged", "after, accumulated"],
+)
+def test_around_the_step_that_unfreezes(tmp_path: Path, trainer: MakeTrainer, batch: int, arguments: dict[str, Any]):
+    model = {"freeze": "backbone", "unfreeze_at": 0.5, "norm_weight_decay": 0.0}
+    check(tmp_path, trainer, Stop("on_train_batch_start", 1, batch), model=model, **arguments)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -1,0 +1,70 @@
+"""Makes rare classes count as much as common ones: weights in the loss, or images that are drawn more often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+
+from lit_cnn.system.text import printable, shorten
+
+ClassWeights = list[float] | Literal["balanced"] | None
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Weights by which each class has the same share of the loss: images / (classes · images of the class).
+
+    They are those of scikit-learn's ``compute_class_weight("balanced")``; their mean over the images is 1.
+
+    >>> balanced_weights([30, 10])
+    [0.6666666666666666, 2.0]
+    """
+    return [sum(counts) / (len(counts) * count) for count in counts]
+
+
+def set_class_weights(classifier: pl.LightningModule) -> None:
+    """Gives a classifier the weights of the classes that follow from its data, if it shall balance them.
+
+    They are computed at each start, not saved: a resumed run has the same training images, which are compared by content.
+
+    Args:
+        classifier: A :class:`lit_cnn.training.classifier.LitClassifier` whose data have been set up for training.
+
+    Raises:
+        ValueError: If classes would be balanced twice, or cannot be balanced.
+    """
+    given, data = classifier.hparams["class_weights"], classifier.trainer.datamodule
+    balance = getattr(data, "balance", "none")
+    if balance == "weights" and given is not None:
+        raise ValueError("data.balance=weights and model.class_weights both weight the classes: leave one of them out")
+    if balance == "sampler" and given == "balanced":
+        raise ValueError("data.balance=sampler and model.class_weights=balanced would balance twice: leave one of them out")
+    if balance == "sampler" and classifier.trainer.overfit_batches:
+        raise ValueError("data.balance=sampler draws other images in each epoch, overfit_batches does not: leave one out")
+    if balance == "sampler":
+        _require_all_classes("data.balance=sampler", data, classifier.num_classes)
+    if given not in (None, "balanced"):
+        return
+    weights = None  # also those of an earlier training
+    if balance == "weights" or given == "balanced":
+        setting = "data.balance=weights" if balance == "weights" else "model.class_weights=balanced"
+        _require_all_classes(setting, data, classifier.num_classes)
+        balanced = balanced_weights(data.counts()["train"])
+        weights = torch.tensor(balanced, dtype=classifier.dtype, device=classifier.device)
+    classifier.class_weights = weights
+
+
+def _require_all_classes(setting: str, data: Any, num_classes: int) -> None:
+    if not hasattr(data, "counts"):
+        raise ValueError(f"{setting} needs a data module of lit_cnn, which counts its images: give class_weights as numbers")
+    counts = data.counts()["train"]
+    if len(counts) != num_classes:
+        raise ValueError(
+            f"{setting} needs images for each of {num_classes} outputs, and {data.name} has {len(counts)} classes: "
+            f"build the network with num_classes={len(counts)}"
+        )
+    if absent := [name for name, count in zip(data.class_names, counts, strict=True) if not count]:
+        name = shorten(printable(absent[0]), 40)
+        raise ValueError(f"{setting} needs training images of each class, and {name} has none: add images")
