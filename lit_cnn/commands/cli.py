@@ -34,6 +34,7 @@ from lit_cnn.data.manifest import FILE_NAME, Manifest
 from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
+from lit_cnn.network.tta import Tta
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.search import run_of_checkpoint
@@ -117,6 +118,9 @@ class CLI(LightningCLI):
             default="auto",
             help="Threads of each process that compute on the processor; auto leaves out processors that are busy now.",
         )
+        add("--lr", type=Literal["auto"] | None, default=None, help="auto: find the learning rate once, and use it.")
+        add("--time_limit", type=str | None, default=None, help="Train the epochs that fit into this time: 20m, 1h30m, 90s.")
+        add("--tta", type=Tta | None, default=None, help="Test-time augmentation of validate and test.")
         for target, source in LINKED.items():
             parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
 
@@ -134,7 +138,7 @@ class CLI(LightningCLI):
             self._check_settings()
         except ValueError as error:
             parser.error(str(error))
-        for key in ("run", "ckpt_path", "seeds"):
+        for key in ("run", "ckpt_path", "seeds", "lr", "time_limit", "tta"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
                 parser.error(
                     f"{key}: {self.config[key]} stands in a configuration, but belongs to the command line: --{key}"
@@ -279,4 +283,6 @@ class CLI(LightningCLI):
             for path in reports(self.trainer.profiler):
                 print(f"report of the profiler: {path}")
             of_classes = {**self.scores_of_best(), **recorder.scores}
-            print_results(results, checkpoint, self.run.path if self.run else None, recorder.looks, of_classes)
+            print_results(
+                results, checkpoint, self.run.path if self.run else None, recorder.looks, of_classes, self.model.tta
+            )

@@ -21,6 +21,7 @@ COMMAND_OPTIONS = (
     "diagnose",
     "h",
     "help",
+    "lr",
     "model",
     "name",
     "print_config",
@@ -32,7 +33,9 @@ COMMAND_OPTIONS = (
     "seeds",
     "test_after_fit",
     "threads",
+    "time_limit",
     "trainer",
+    "tta",
 )
 # What jsonargparse adds below --model, --data and --trainer.
 KEYWORDS = ("class_path", "dict_kwargs", "help", "init_args")
@@ -65,6 +68,7 @@ The options that people use:
   --data NAME                 a folder or archive of images (photos/), or a dataset (digits, fashion_mnist, cifar10, …)
   --config FILE               a recipe or the config.yaml of a run; options after it override it
   --name NAME                 name of the run's folder (default: time and a short id)
+  --time_limit 20m            train as many epochs as fit into this time, measured before training; also 90s, 1h30m
   --test_after_fit            look at the test images once, with the best checkpoint
   --seed_everything N         seed of initialisation, order, augmentation and split (default: 0)
   --seeds N                   train once for each of N seeds, from 0, and compare; or a list: 0,3,7
@@ -78,6 +82,7 @@ The options that people use:
   --data.crop_padding N       shift images by up to N pixels in training
   --data.flip true            mirror every other image in training
   --model.lr X                learning rate, the highest of its schedule
+  --lr auto                   find the learning rate once, as lit-cnn find-lr does, and use it as --model.lr
   --model.schedule NAME       constant, step, cosine or one_cycle
   --model.weight_decay X      weight decay
   --model.weights NAME        start from torchvision's weights (IMAGENET1K_V1), a file or a run

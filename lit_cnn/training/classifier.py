@@ -18,6 +18,7 @@ from lit_cnn.errors import TrainingError
 from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms, parameter_groups
+from lit_cnn.network.tta import Tta, mean_log_probabilities, pixel_of_data
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
@@ -128,6 +129,7 @@ class LitClassifier(pl.LightningModule):
         self._named_in_epoch = -1  # the epoch in which the training metrics were logged
         self.metrics = nn.ModuleDict({split: EvaluationMetrics(split, num_classes) for split in ("val", "test")})
         self.num_tested = SumMetric(nan_strategy="disable")
+        self.tta: Tta | None = None  # of Trainer.test and Trainer.validate; a training validates without it
 
     def configure_callbacks(self) -> list[pl.Callback]:
         has_recorder = any(isinstance(callback, LookRecorder) for callback in self.trainer.callbacks)
@@ -216,8 +218,11 @@ class LitClassifier(pl.LightningModule):
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
         images, labels = float_images(batch, self.dtype), batch[1]
-        # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
-        logits = self(images).to(torch.float32, copy=True)
+        if self.tta and self.trainer.state.fn != "fit":
+            logits = mean_log_probabilities(self, images, self.tta, pixel_of_data(data_of(self.trainer)))
+        else:
+            # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
+            logits = self(images).to(torch.float32, copy=True)
         self.metrics[split].update(logits, labels, getattr(batch, "positions", None))
         return logits
 
