@@ -203,11 +203,12 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> None:
         """Leaves the Trainer to :meth:`make_trainer`: it needs the run's folder, which is made last."""
 
-    def make_trainer(self, callbacks: list[Callback], **settings: Any) -> Trainer:
+    def make_trainer(self, callbacks: list[Callback], with_own: bool = True, **settings: Any) -> Trainer:
         """A Trainer with the user's settings and ours.
 
         Args:
             callbacks: Ours; the user's run before them.
+            with_own: Whether the user's callbacks and profiler run too.
             settings: Arguments of the Trainer that replace the user's.
 
         Raises:
@@ -216,13 +217,13 @@ class CLI(LightningCLI):
         given = self.config_init.trainer
         if self.config.compile:
             callbacks = [Compile(self.config.compile), *callbacks]
-        if self.config.diagnose is not None and self.command == "fit":
+        if self.config.diagnose is not None and self.command == "fit" and with_own:
             callbacks = [VitalSigns(self.config.diagnose, self.run), *callbacks]
         plugins = given.plugins or []
-        own = as_list(given.callbacks)
+        own = as_list(given.callbacks) if with_own else []
         if self.command != "fit":  # which saves nothing and shows no epochs
             own = [callback for callback in own if not isinstance(callback, Checkpoint | ProgressBar)]
-        profiler = make_profiler(given.profiler, self.run.path if self.run else None)
+        profiler = make_profiler(given.profiler, self.run.path if self.run else None) if with_own else None
         settings |= {
             "callbacks": [*own, *callbacks],
             "profiler": profiler,

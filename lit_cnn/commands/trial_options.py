@@ -37,7 +37,7 @@ def check_trial_options(command: str, arguments: Arguments) -> None:
     given = sorted(names & {"--lr", "--time_limit"})
     if given and command != "fit":
         raise ValueError(f"{given[0]} is of a training: only fit takes it")
-    if given and "--run" in names:
+    if given and names & {"--run", "--ckpt_path"}:
         raise ValueError(f"{given[0]} is of a new training: a resumed run keeps its own; leave it out")
     if "--lr" in names:
         _check_rate(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -20,10 +21,12 @@ class Introduction(Callback):
 
     Args:
         seed: Seed of the run.
+        notes: Further lines, about the settings.
     """
 
-    def __init__(self, seed: int | bool | None) -> None:
+    def __init__(self, seed: int | bool | None, notes: Sequence[str] = ()) -> None:
         self.seed = seed
+        self.notes = notes
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -38,7 +41,7 @@ class Introduction(Callback):
             f"{trainer.world_size} × {device}{threads}, {trainer.precision}; seed {self.seed}"
         )
         print(describe_settings(trainer, pl_module))
-        for line in describe_splits(data):
+        for line in (*self.notes, *describe_splits(data)):
             print(line)
         if pl_module.pretrained:
             source = "for these weights" if pl_module.normalisation else "for this dataset: the weights do not say how"
