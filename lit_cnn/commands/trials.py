@@ -64,9 +64,8 @@ def try_out(cli: CLI, name: str, callbacks: list[Callback], **settings: Any) -> 
         raise ValueError(f"fast_dev_run trains a few batches, too few for {name}: leave one of them out")
     trainer = cli.make_trainer(callbacks, with_own=False, **(_WITHOUT | settings))
     if trainer.world_size > 1:
-        raise ValueError(
-            f"{name} tries one process, and there are {trainer.world_size}: set --trainer.devices 1, or give a number"
-        )
+        other = "set --trainer.devices 1, or give a number"
+        raise ValueError(f"{name} tries one process, and this training has {trainer.world_size}: {other}")
     with isolate_rng():
         trainer.fit(copy.deepcopy(cli.model), datamodule=cli.datamodule)
     return trainer
