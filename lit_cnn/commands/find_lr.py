@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="lit-cnn find-lr",
         usage="lit-cnn find-lr --config FILE [options of fit] [options]",
         description="Train a copy of the network while the learning rate rises, and suggest a rate (Smith 2017). "
-        "Model, data and training are given as to lit-cnn fit. No run is made.",
+        "Model, data and training are given as to lit-cnn fit; schedule and length have no effect. No run is made.",
         allow_abbrev=False,
     )
     parser.add_argument("--min_lr", type=float, default=1e-6, metavar="X", help="rate of the first step (default: 1e-6)")

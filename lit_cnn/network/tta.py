@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ def read_tta(value: Any) -> Tta | None:
         return "flip"
     if value not in get_args(Tta):
         raise ValueError(f"tta must be {' or '.join(get_args(Tta))}, got {value!r}")
-    return value
+    return cast(Tta, value)
 
 
 def describe_tta(tta: Tta) -> str:
@@ -47,8 +47,8 @@ def pixel_of(image_size: int, native_size: int) -> int:
 
 def pixel_of_data(data: Any) -> int:
     """:func:`pixel_of` of a data module; 1 if it has no sizes, or there is none."""
-    sizes = getattr(data, "image_size", None), getattr(data, "native_size", None)
-    return pixel_of(*sizes) if all(sizes) else 1
+    image_size, native_size = getattr(data, "image_size", None), getattr(data, "native_size", None)
+    return pixel_of(image_size, native_size) if image_size and native_size else 1
 
 
 def views(images: Tensor, tta: Tta, pixel: int = 1) -> Iterator[Tensor]:
