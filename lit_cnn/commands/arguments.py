@@ -15,6 +15,7 @@ from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, augmentation_name
 from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.commands.seed_options import check_seeds
+from lit_cnn.commands.trial_options import check_trial_options
 from lit_cnn.data.archive import SUFFIXES
 from lit_cnn.data.names import find_dataset
 from lit_cnn.data.rows import SUFFIXES as TABLES
@@ -56,6 +57,7 @@ def prepare(command: str, *words: str) -> list[str]:
         if not word.isprintable() and any("\udc80" <= character <= "\udcff" for character in word):
             raise ValueError(f"{word} is not text in {sys.getfilesystemencoding()}, and a run could not save it: rename it")
     arguments = Arguments(words)
+    arguments.options = [("--tta", "flip") if option == ("--tta", None) else option for option in arguments.options]
     for name, value in arguments.options:
         refuse_addresses(value, name)
     if {"-h", "--help"} & set(arguments.names):
@@ -131,6 +133,7 @@ def _class_in(configurations: list[dict[str, Any]], group: str) -> str | None:
 def _check_complete(command: str, arguments: Arguments) -> None:
     names = set(arguments.names)
     check_seeds(command, arguments)
+    check_trial_options(command, arguments)
     if command != "fit":
         if not names & {"--run", "--ckpt_path", "--print_config"}:
             raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
@@ -189,11 +192,12 @@ def name_classes(arguments: Arguments) -> None:
 
 def _name_preset(arguments: Arguments) -> None:
     """Lets ``--data.augment strong`` be a part of the augmentation like others, so that they can stand beside it."""
+    presets, _ = augmentation_names()
     for name in ("--data.augment", "--data.init_args.augment"):
         preset = arguments.last(name)
         if preset is not None and preset[:1] != "{":
-            if preset not in augmentation_names()[0]:
-                raise ValueError(f"{name} must be one of {', '.join(augmentation_names()[0])}, got {preset}")
+            if preset not in presets:
+                raise ValueError(f"{name} must be one of {', '.join(presets)}, got {preset}")
             arguments.replace(name, {f"{name}.preset": preset})
 
 

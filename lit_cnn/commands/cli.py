@@ -35,6 +35,7 @@ from lit_cnn.data.manifest import FILE_NAME, Manifest
 from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
+from lit_cnn.network.tta import Tta
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.monitor import describe_monitor
@@ -119,6 +120,9 @@ class CLI(LightningCLI):
             default="auto",
             help="Threads of each process that compute on the processor; auto leaves out processors that are busy now.",
         )
+        add("--lr", type=Literal["auto"] | None, default=None, help="auto: find the learning rate once, and use it.")
+        add("--time_limit", type=str | None, default=None, help="Train the epochs that fit into this time: 20m, 1h30m, 90s.")
+        add("--tta", type=Tta | None, default=None, help="Test-time augmentation of validate and test.")
         add_selection_options(parser)
         for target, source in LINKED.items():
             parser.link_arguments(source, f"model.init_args.{target}", apply_on="instantiate")
@@ -139,7 +143,7 @@ class CLI(LightningCLI):
             self._check_settings()
         except ValueError as error:
             parser.error(str(error))
-        for key in ("run", "ckpt_path", "seeds"):
+        for key in ("run", "ckpt_path", "seeds", "lr", "time_limit", "tta"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
                 parser.error(
                     f"{key}: {self.config[key]} stands in a configuration, but belongs to the command line: --{key}"
@@ -206,11 +210,12 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> None:
         """Leaves the Trainer to :meth:`make_trainer`: it needs the run's folder, which is made last."""
 
-    def make_trainer(self, callbacks: list[Callback], **settings: Any) -> Trainer:
+    def make_trainer(self, callbacks: list[Callback], with_own: bool = True, **settings: Any) -> Trainer:
         """A Trainer with the user's settings and ours.
 
         Args:
             callbacks: Ours; the user's run before them.
+            with_own: Whether the user's callbacks and profiler run too.
             settings: Arguments of the Trainer that replace the user's.
 
         Raises:
@@ -219,13 +224,13 @@ class CLI(LightningCLI):
         given = self.config_init.trainer
         if self.config.compile:
             callbacks = [Compile(self.config.compile), *callbacks]
-        if self.config.diagnose is not None and self.command == "fit":
+        if self.config.diagnose is not None and self.command == "fit" and with_own:
             callbacks = [VitalSigns(self.config.diagnose, self.run), *callbacks]
         plugins = given.plugins or []
-        own = as_list(given.callbacks)
+        own = as_list(given.callbacks) if with_own else []
         if self.command != "fit":  # which saves nothing and shows no epochs
             own = [callback for callback in own if not isinstance(callback, Checkpoint | ProgressBar)]
-        profiler = make_profiler(given.profiler, self.run.path if self.run else None)
+        profiler = make_profiler(given.profiler, self.run.path if self.run else None) if with_own else None
         settings |= {
             "callbacks": [*own, *callbacks],
             "profiler": profiler,
@@ -288,4 +293,4 @@ class CLI(LightningCLI):
             of_classes = {**self.scores_of_best(), **recorder.scores}
             folder = self.run.path if self.run else None
             chosen_by = describe_monitor(self.config.monitor, noun="") if self.command == "fit" else None
-            print_results(results, checkpoint, folder, recorder.looks, of_classes, chosen_by)
+            print_results(results, checkpoint, folder, recorder.looks, of_classes, chosen_by, self.model.tta)

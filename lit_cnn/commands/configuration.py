@@ -19,7 +19,7 @@ from lit_cnn.commands.options import LINKED
 from lit_cnn.runs.monitor import FIRST_MONITOR, names_monitor
 
 # Settings of a command, which are no part of the run that its configuration describes.
-COMMAND_KEYS = ("config", "run", "runs_dir", "name", "seeds", "test_after_fit", "ckpt_path")
+COMMAND_KEYS = ("config", "run", "runs_dir", "name", "seeds", "test_after_fit", "ckpt_path", "tta", "lr", "time_limit")
 
 
 def describe(config: Namespace) -> dict[str, Any]:

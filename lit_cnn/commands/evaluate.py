@@ -8,6 +8,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.messages import ignore_warnings, quiet
+from lit_cnn.commands.tta import warn_of_unseen
 from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.memory import keep_freed_memory
@@ -53,6 +54,8 @@ def main(arguments: list[str]) -> int:
     # The Trainer compares them too, but not before it has loaded weights, which do not fit other classes.
     Origin.of(peek(checkpoint), checkpoint).check(cli.datamodule, command, with_digest=False)
     difference = Origin.of(peek(checkpoint)).describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
+    cli.model.tta = cli.config.tta
+    warn_of_unseen(cli.config.tta, cli.datamodule.augmentation.flip)
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):
         # The dashboard of a run shows its own data.

@@ -21,6 +21,7 @@ from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.commands.selection import make_selection
 from lit_cnn.commands.trainer_options import as_list
+from lit_cnn.commands.trials import answer_options
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.errors import Interrupted, TrainingError
 from lit_cnn.inference.confidence import keep_confidence
@@ -33,7 +34,7 @@ from lit_cnn.system.processors import NUM_THREADS
 from lit_cnn.training.callbacks.averaging import averages_that_never_began
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard
-from lit_cnn.training.callbacks.finders import FINDERS
+from lit_cnn.training.callbacks.finders import FINDER_NAMES
 from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.introduction import Introduction
 from lit_cnn.training.callbacks.looks import LookRecorder
@@ -43,8 +44,6 @@ from lit_cnn.training.callbacks.resume import was_stopped_early
 from lit_cnn.training.class_scores import ClassScores
 from lit_cnn.training.origin import Origin, variant_of
 from lit_cnn.training.run_logger import RunLogger
-
-FINDER_NAMES = {cls.__name__ for cls in FINDERS}
 
 
 def main(arguments: list[str]) -> int:
@@ -92,6 +91,7 @@ class Training(CLI):
             self.datamodule.check_images("test")
         trainer = self.config_init.trainer
         check_monitors(as_list(trainer.callbacks), self.model, trainer.limit_val_batches != 0)
+        self.notes = answer_options(self)
         self.made_folder = False
         self.lock: RunLock | None = None
         configuration.write(self.parser, configuration.describe(self.config))  # before anything is made
@@ -194,7 +194,7 @@ class Training(CLI):
         saves = self.run is not None and given.enable_checkpointing is not False
         last = Last(self.run) if saves else None
         callbacks: list[Callback] = [*make_selection(self.config), self.recorder, LookRecorder(self.run)]
-        callbacks.append(Introduction(self.config.seed_everything))
+        callbacks.append(Introduction(self.config.seed_everything, self.notes))
         if given.enable_progress_bar is not False and not any(isinstance(callback, ProgressBar) for callback in own):
             callbacks.append(progress_bar())
         if self.run and not any(isinstance(callback, Dashboard) for callback in own):

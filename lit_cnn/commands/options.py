@@ -23,6 +23,7 @@ COMMAND_OPTIONS = (
     "ema",
     "h",
     "help",
+    "lr",
     "model",
     "monitor",
     "name",
@@ -35,7 +36,9 @@ COMMAND_OPTIONS = (
     "seeds",
     "test_after_fit",
     "threads",
+    "time_limit",
     "trainer",
+    "tta",
 )
 # What jsonargparse adds below --model, --data and --trainer.
 KEYWORDS = ("class_path", "dict_kwargs", "help", "init_args")
@@ -69,6 +72,7 @@ The options that people use:
   --data NAME                 a folder or archive of images (photos/), or a dataset (digits, fashion_mnist, cifar10, …)
   --config FILE               a recipe or the config.yaml of a run; options after it override it
   --name NAME                 name of the run's folder (default: time and a short id)
+  --time_limit 20m            train as many epochs as fit into this time, measured before training; also 90s, 1h30m
   --test_after_fit            look at the test images once, with the best checkpoint
   --ema 0.999                 average the weights with this decay; the average is validated, kept and tested
   --monitor NAME              what the best checkpoint is judged by: val/acc, val/loss, val/f1 or last (default: val/acc)
@@ -85,6 +89,7 @@ The options that people use:
   --data.crop_padding N       shift images by up to N pixels in training
   --data.flip true            mirror every other image in training
   --model.lr X                learning rate, the highest of its schedule
+  --lr auto                   find the learning rate once, as lit-cnn find-lr does, and use it as --model.lr
   --model.schedule NAME       constant, step, cosine or one_cycle
   --model.weight_decay X      weight decay
   --model.weights NAME        start from torchvision's weights (IMAGENET1K_V1), a file or a run

@@ -10,8 +10,8 @@ from lit_cnn.commands.image_options import add_options, read_request
 from lit_cnn.commands.image_progress import BadImages, each_batch
 from lit_cnn.commands.messages import OneLineParser, quiet
 from lit_cnn.commands.prediction_rows import UNSURE, PredictionRows, check_numbers
-from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.row_files import FORMATS, format_of, open_rows
+from lit_cnn.commands.tta import CHOICES, warn_of_unseen
 from lit_cnn.system.memory import keep_freed_memory
 
 
@@ -49,8 +49,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tta",
-        action="store_true",
-        help="test-time augmentation: average the probabilities of an image and its mirror image, in twice the time",
+        nargs="?",
+        const="flip",
+        choices=CHOICES,
+        help="test-time augmentation, the mean of the probabilities: flip, of an image and its mirror image, in twice the "
+        "time; shifts, of an image and its eight shifts by one pixel, in nine times the time (without a value: flip)",
     )
     parser.add_argument(
         "--calibrated",
@@ -88,8 +91,7 @@ def main(arguments: list[str]) -> int:
     agreement = Agreement(frozenset(trained.class_names))
     given = request.given(trained, source)
     bad, count, unsure = BadImages(), 0, 0
-    if options.tta and trained.mirrored is False:
-        warn("--tta averages with mirror images, which training did not see (--data.flip): compare the accuracy without it")
+    warn_of_unseen(options.tta, trained.mirrored)
     with open_rows(request.output, output_format, rows.columns()) as file:
         began = time.perf_counter()
         predictions = trained.predict_batches(given, request.batch_size, options.tta, threads, confidence)

@@ -16,7 +16,7 @@ from lit_cnn.commands import configuration, evaluate
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.command_line import Arguments
-from lit_cnn.commands.fit import FINDER_NAMES, Training, carry_out
+from lit_cnn.commands.fit import Training, carry_out
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.module import ImageDataModule
@@ -26,6 +26,7 @@ from lit_cnn.runs.identity import Rule, digest_of_settings, find_changes, rule_o
 from lit_cnn.runs.search import is_run
 from lit_cnn.runs.study import add_wanted_seeds, runs_of_study
 from lit_cnn.system.json_files import read_object
+from lit_cnn.training.callbacks.finders import FINDER_NAMES
 from lit_cnn.training.origin import variant_of
 
 # The setting in which the runs of a study differ.

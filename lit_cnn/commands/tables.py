@@ -15,6 +15,7 @@ from lit_cnn.runs.ledger import Looks
 from lit_cnn.system.text import printable
 
 if TYPE_CHECKING:
+    from lit_cnn.network.tta import Tta
     from lit_cnn.training.class_scores import ClassScores
 
 # Wide enough for any row: a file or a pipe gets one line for each row.
@@ -58,6 +59,7 @@ def print_results(
     looks: Looks | None = None,
     scores: Mapping[str, ClassScores] | None = None,
     chosen_by: str | None = None,
+    tta: Tta | None = None,
 ) -> None:
     """The table at the end of a command.
 
@@ -68,6 +70,7 @@ def print_results(
         looks: Looks at the test images.
         scores: Numbers of images by class, by split; their recalls are shown if the classes are few, unequal or unlike.
         chosen_by: By which validation the checkpoint was chosen: ``highest accuracy``.
+        tta: Test-time augmentation of the evaluation.
     """
     scores = scores or {}
 
@@ -80,6 +83,10 @@ def print_results(
         rows.append(("test accuracy", f"{share('test/acc')} ({interval}, {results['test/images']:,.0f} images)"))
     if "test" in scores:
         rows += scores["test"].describe("test")
+    if tta:
+        from lit_cnn.network.tta import describe_tta  # imports torch, which other tables do not need
+
+        rows.append(("test-time augmentation", describe_tta(tta)))
     if looks:
         rows.append(("looks at the test set", str(looks)))
     if "val/acc" in results:

@@ -274,6 +274,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         """What prediction needs to preprocess an image as in training, and how the images were split."""
         mean, std = self.preprocessing.mean, self.preprocessing.std
         named = {"dataset": self.name, "digest": self.digest, "class_names": list(self.class_names)}
+        named["flip"] = self.augmentation.flip
         shape = {"channels": self.channels, "native_size": self.native_size, "image_size": self.preprocessing.image_size}
         return {**named, **shape, "mean": list(mean), "std": list(std), "split": self._split_arguments()}
 

@@ -95,7 +95,7 @@ def _read(path: str | Path) -> Trained:
         trained_reading(data["native_size"], data["channels"], data),
         data["dataset"],
         str(path),
-        checkpoint.get("datamodule_hyper_parameters", {}).get("flip"),
+        data.get("flip", checkpoint.get("datamodule_hyper_parameters", {}).get("flip")),
     )
 
 

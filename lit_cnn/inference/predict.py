@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lit_cnn.inference.batches import BadImage, Readable, ReadBatch, compute_batches
 from lit_cnn.inference.inputs import file_of
 from lit_cnn.network.base import evaluating
+from lit_cnn.network.tta import Tta, mean_log_probabilities
 
 Item = TypeVar("Item")
 
@@ -77,8 +78,9 @@ def predict(
     class_names: tuple[str, ...],
     images: Readable[Item],
     batch_size: int = 64,
-    tta: bool = False,
+    tta: Tta | None = None,
     num_workers: int | None = None,
+    pixel: int = 1,
 ) -> Iterator[list[tuple[Item, Prediction | BadImage]]]:
     """Classifies images one batch after another, in their order.
 
@@ -88,8 +90,9 @@ def predict(
         class_names: Name of each output.
         images: Of the size and the channels that ``preprocess`` takes.
         batch_size: Images at a time.
-        tta: Test-time augmentation: whether probabilities are the mean of those of the image and of its mirror image.
+        tta: Test-time augmentation: whether probabilities are means over views, see :mod:`lit_cnn.network.tta`.
         num_workers: Threads that read images; as many as there are processors if not given.
+        pixel: How far a shift of the test-time augmentation moves, see :func:`lit_cnn.network.tta.pixel_of`.
 
     Returns:
         What names each image of a batch, with its prediction.
@@ -100,7 +103,7 @@ def predict(
 
     def compute(batch: ReadBatch[Item]) -> Iterator[Prediction]:
         with torch.inference_mode(), evaluating(classifier):
-            logits = logits_of(classifier, preprocess(batch.pixels), tta)
+            logits = logits_of(classifier, preprocess(batch.pixels), tta, pixel)
             values = logits.softmax(dim=1).numpy(force=True)
         arrays = logits.numpy(force=True)
         for array in (arrays, values):
@@ -111,17 +114,16 @@ def predict(
     return compute_batches(images, batch_size, compute, num_workers)
 
 
-def logits_of(classifier: nn.Module, images: Tensor, tta: bool = False) -> Tensor:
+def logits_of(classifier: nn.Module, images: Tensor, tta: Tta | None = None, pixel: int = 1) -> Tensor:
     """Logits in float32, on the processor and in the mode in which the classifier is.
 
     Args:
         classifier: From images to logits (N, num_classes).
         images: Preprocessed.
         tta: Whether to return logarithms of mean probabilities, see :func:`predict`.
+        pixel: Likewise.
     """
+    if tta:
+        return mean_log_probabilities(classifier, images, tta, pixel)
     logits: Tensor = classifier(images).float()
-    if not tta:
-        return logits
-    mirrored: Tensor = classifier(images.flip(-1)).float()
-    both = torch.stack([logits.log_softmax(dim=1), mirrored.log_softmax(dim=1)])
-    return both.logsumexp(dim=0) - float(np.log(2))
+    return logits

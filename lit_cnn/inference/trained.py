@@ -19,6 +19,7 @@ from lit_cnn.inference.confidence import Confidence
 from lit_cnn.inference.embed import embed
 from lit_cnn.inference.inputs import GivenFiles, GivenImages, OneImage
 from lit_cnn.inference.predict import Prediction, predict
+from lit_cnn.network.tta import Tta, pixel_of, read_tta
 from lit_cnn.training.classifier import LitClassifier
 
 OnBadImage: TypeAlias = Literal["error", "skip"]
@@ -90,7 +91,7 @@ class Trained:
         images: Image.Image,
         batch_size: int = 64,
         on_bad_image: OnBadImage = "error",
-        tta: bool = False,
+        tta: Tta | bool | None = None,
         calibrated: bool = False,
     ) -> Prediction: ...
     @overload
@@ -99,7 +100,7 @@ class Trained:
         images: list[OneImage] | tuple[OneImage, ...],
         batch_size: int = 64,
         on_bad_image: OnBadImage = "error",
-        tta: bool = False,
+        tta: Tta | bool | None = None,
         calibrated: bool = False,
     ) -> list[Prediction]: ...
     @overload
@@ -108,7 +109,7 @@ class Trained:
         images: OneImage,
         batch_size: int = 64,
         on_bad_image: OnBadImage = "error",
-        tta: bool = False,
+        tta: Tta | bool | None = None,
         calibrated: bool = False,
     ) -> Any: ...
     def predict(
@@ -116,7 +117,7 @@ class Trained:
         images: Any,
         batch_size: int = 64,
         on_bad_image: OnBadImage = "error",
-        tta: bool = False,
+        tta: Tta | bool | None = None,
         calibrated: bool = False,
     ) -> Any:
         """Classifies images: one image gives one prediction, many give a list in the same order.
@@ -133,14 +134,16 @@ class Trained:
             batch_size: Images at a time.
             on_bad_image: With ``skip``, files that cannot be decoded are left out with a warning; ``file`` of each
                 prediction is its image.
-            tta: Test-time augmentation: whether each probability is the mean of those of the image and of its mirror image.
-                It takes twice the time. It helps where a mirror image has the same class, as with most photos.
+            tta: Test-time augmentation: each probability is the mean over views of the image. ``flip`` is the image and its
+                mirror image, in twice the time: it helps where both have the same class, as with most photos. ``shifts``
+                is the image and its eight shifts by one pixel, in nine times the time. True is ``flip``.
             calibrated: Whether probabilities are those at the temperature of the run, see
                 :class:`lit_cnn.inference.confidence.Confidence`, and ``likely`` of each is its prediction set at 90 %.
 
         Raises:
             ValueError: If something else is given, or a file cannot be decoded; names it. Also if none of them can.
         """
+        tta = read_tta(tta)
         if tta and calibrated:
             raise ValueError("calibration was measured without test-time augmentation: leave out tta or calibrated")
         confidence = confidence_of_checkpoint(self.source) if calibrated else None
@@ -150,7 +153,7 @@ class Trained:
         return predictions[0] if given.is_single else predictions
 
     def predict_each(
-        self, images: GivenImages | GivenFiles, batch_size: int = 64, tta: bool = False
+        self, images: GivenImages | GivenFiles, batch_size: int = 64, tta: Tta | None = None
     ) -> Iterator[Prediction]:
         """Predictions one after another, as they are computed, without those of files that cannot be decoded."""
         for batch in self.predict_batches(images, batch_size, tta):
@@ -160,7 +163,7 @@ class Trained:
         self,
         images: GivenImages | GivenFiles,
         batch_size: int = 64,
-        tta: bool = False,
+        tta: Tta | None = None,
         num_workers: int | None = None,
         confidence: Confidence | None = None,
     ) -> Iterator[list[tuple[Any, Prediction | BadImage]]]:
@@ -168,7 +171,9 @@ class Trained:
 
         No more than a few batches are in memory, however many images there are. With a confidence, they are calibrated.
         """
-        batches = predict(self.classifier, self.preprocess, self.class_names, images, batch_size, tta, num_workers)
+        resized = self.preprocessing.resize_size or self.preprocessing.image_size
+        pixel = pixel_of(resized, self.native_size)
+        batches = predict(self.classifier, self.preprocess, self.class_names, images, batch_size, tta, num_workers, pixel)
         return calibrate_batches(batches, confidence) if confidence else batches
 
     def embed(self, images: Any, batch_size: int = 64, on_bad_image: OnBadImage = "error") -> np.ndarray:

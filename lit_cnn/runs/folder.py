@@ -220,7 +220,7 @@ class Run:
     def enter_look(
         self,
         checkpoint: str | None,
-        scores: dict[str, float],
+        scores: dict[str, Any],
         images: ImageSet | None = None,
         epoch: int | None = None,
         step: int | None = None,
@@ -229,7 +229,7 @@ class Run:
 
         Args:
             checkpoint: The tested checkpoint, relative to the run's folder if it lies there; None if there is none.
-            scores: By name, for example ``test/acc``.
+            scores: By name, for example ``test/acc``; also how they were computed, for example ``test/tta``.
             images: What was tested.
             epoch: Epoch in which the weights were saved.
             step: Number of steps of the optimiser after which they were saved.

@@ -57,8 +57,8 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
     },
     Rule.FREE: {
         "": """
-            ckpt_path compile config diagnose name run runs_dir save_every_minutes save_every_steps seeds test_after_fit
-            threads""",
+            ckpt_path compile config diagnose lr name run runs_dir save_every_minutes save_every_steps seeds test_after_fit
+            threads time_limit tta""",
         # The images are compared by their content.
         "data": "cache_dir data_dir memory_gb num_workers on_bad_image table",
         "trainer": """

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from lit_cnn.system.text import printable, shorten
 
@@ -22,6 +25,30 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
     [0.6666666666666666, 2.0]
     """
     return [sum(counts) / (len(counts) * count) for count in counts]
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None, label_smoothing: float) -> Tensor:
+    """Cross-entropy of a batch. Its mean over all processes is that of the whole batch.
+
+    Args:
+        logits: Outputs of the network.
+        labels: Classes, or the shares of the classes in mixed images.
+        class_weights: Weight of each class; None for equal ones.
+        label_smoothing: Share of the target that is spread over all classes.
+
+    Shape:
+        Logits (N, C); labels (N,) int64 or (N, C); class_weights (C,). Output a scalar.
+    """
+    entropy = partial(F.cross_entropy, logits, labels, weight=class_weights, label_smoothing=label_smoothing)
+    if class_weights is None or not (torch.distributed.is_initialized() or labels.ndim == 2):
+        return entropy()
+    # The classes of each process's share of the batch differ, and so does the sum of their weights. Of mixed images, PyTorch
+    # divides by the number of images.
+    weight = (labels @ class_weights if labels.ndim == 2 else class_weights[labels]).sum()
+    if not torch.distributed.is_initialized():
+        return entropy(reduction="sum") / weight
+    torch.distributed.all_reduce(weight)
+    return entropy(reduction="sum") * torch.distributed.get_world_size() / weight
 
 
 def set_class_weights(classifier: pl.LightningModule) -> None:

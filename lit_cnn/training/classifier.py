@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import MeanMetric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -18,9 +16,10 @@ from lit_cnn.errors import TrainingError
 from lit_cnn.layers import share_dropout
 from lit_cnn.network.parts import freeze as freeze_up_to
 from lit_cnn.network.parts import frozen_norms
+from lit_cnn.network.tta import Tta, mean_log_probabilities, pixel_of_data
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.arguments import check_arguments
-from lit_cnn.training.balance import ClassWeights, set_class_weights
+from lit_cnn.training.balance import ClassWeights, cross_entropy, set_class_weights
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
@@ -127,6 +126,7 @@ class LitClassifier(pl.LightningModule):
         self._named_in_epoch = -1  # the epoch in which the training metrics were logged
         self.metrics = nn.ModuleDict({split: EvaluationMetrics(split, num_classes) for split in ("val", "test")})
         self.num_tested = SumMetric(nan_strategy="disable")
+        self.tta: Tta | None = None  # of Trainer.test and Trainer.validate; a training validates without it
 
     def configure_callbacks(self) -> list[pl.Callback]:
         has_recorder = any(isinstance(callback, LookRecorder) for callback in self.trainer.callbacks)
@@ -158,18 +158,7 @@ class LitClassifier(pl.LightningModule):
         Shape:
             Logits (N, num_classes); labels (N,), or (N, num_classes) with the shares of the classes. Output a scalar.
         """
-        cross_entropy = partial(
-            F.cross_entropy, logits, labels, weight=self.class_weights, label_smoothing=self.hparams["label_smoothing"]
-        )
-        if self.class_weights is None or not (torch.distributed.is_initialized() or labels.ndim == 2):
-            return cross_entropy()
-        # The classes of each process's share of the batch differ, and so does the sum of their weights. Of mixed images,
-        # PyTorch divides by the number of images.
-        weight = (labels @ self.class_weights if labels.ndim == 2 else self.class_weights[labels]).sum()
-        if not torch.distributed.is_initialized():
-            return cross_entropy(reduction="sum") / weight
-        torch.distributed.all_reduce(weight)
-        return cross_entropy(reduction="sum") * torch.distributed.get_world_size() / weight
+        return cross_entropy(logits, labels, self.class_weights, self.hparams["label_smoothing"])
 
     def training_loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and loss of a training batch; an architecture with its own loss overrides this method."""
@@ -225,8 +214,11 @@ class LitClassifier(pl.LightningModule):
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, ...]) -> Tensor:
         images, labels = float_images(batch, self.dtype), batch[1]
-        # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
-        logits = self(images).to(torch.float32, copy=True)
+        if self.tta and self.trainer.state.fn != "fit":
+            logits = mean_log_probabilities(self, images, self.tta, pixel_of_data(data_of(self.trainer)))
+        else:
+            # A copy: a network that replays a CUDA graph overwrites its logits in the next call.
+            logits = self(images).to(torch.float32, copy=True)
         self.metrics[split].update(logits, labels, getattr(batch, "positions", None))
         return logits
 

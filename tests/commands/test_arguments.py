@@ -103,7 +103,6 @@ def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tm
 @pytest.mark.parametrize(
     ("option", "hint"),
     [
-        ("--lr", "--model.lr"),
         ("--epochs", "--trainer.max_epochs"),
         ("--batch_size", "--data.batch_size"),
         ("--data_dir", "--data.data_dir"),

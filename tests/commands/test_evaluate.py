@@ -12,7 +12,10 @@ import torch
 from conftest import Command, run_process, write_fashion_mnist, write_photos
 from PIL import Image
 
+from lit_cnn.data import Digits
+from lit_cnn.inference.loading import load_run
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.predictions import RunPredictions
 
 FIT = ["fit", "--model", "LitLeNet", "--data", "Digits", "--data.image_size", "28", "--data.batch_size", "256"]
 FIT += ["--trainer.max_epochs", "1", "--trainer.precision", "32-true", "--trainer.accelerator", "cpu"]
@@ -180,3 +183,38 @@ def test_averaged_weights_of_two_processes_are_tested_after_fit_as_later(tmp_pat
     looks = run.ledger.entries()
     assert [look["test/images"] for look in looks] == [360, 360]
     assert looks[0]["test/loss"] == pytest.approx(looks[1]["test/loss"], rel=1e-5)
+
+
+def test_test_time_augmentation_is_named_and_kept_apart(lit_cnn: Command):
+    run = fit(lit_cnn, "--test_after_fit", "--data.flip", "true")
+    before, predictions = run.read_results(), run.predictions["test"].read_bytes()
+    for tta in ("flip", "shifts"):
+        done = lit_cnn("test", "--run", run.path, "--tta", tta)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+        assert f"test-time augmentation  {tta}: mean probability of" in done.stdout
+        after = run.read_results()
+        of_tta = after.pop("other_data")[f"digits, tta {tta}"]
+        assert after == before
+        assert of_tta["test/tta"] == run.ledger.entries()[-1]["test/tta"] == tta
+        assert "test/tta" not in run.ledger.entries()[0]
+        assert of_tta["test/loss"] != before["test/loss"]
+        assert run.predictions["test"].read_bytes() == predictions
+        kept = RunPredictions.read(run.path / "test" / f"digits_tta_{tta}" / "predictions.npz")
+        # Logarithms of the mean probabilities, as load_run(…).predict has them.
+        images = Digits().read("test").fetch(torch.arange(20)).permute(0, 2, 3, 1).numpy()
+        values = [one.logits for one in load_run(run.path, device="cpu").predict(images, tta=tta)]
+        np.testing.assert_allclose(kept.logits[:20], values, rtol=0, atol=1e-5)
+
+
+def test_validation_with_test_time_augmentation_warns_of_unseen_mirror_images(lit_cnn: Command):
+    run = fit(lit_cnn)
+    predictions = run.predictions["val"].read_bytes()
+    done = lit_cnn("validate", "--run", run.path, "--tta")
+    assert done.stderr.startswith("lit-cnn: warning: --tta averages with mirror images, which training did not see")
+    assert len(done.stderr.splitlines()) == 1
+    assert run.predictions["val"].read_bytes() == predictions
+    assert (run.path / "validation" / "digits_tta_flip" / "predictions.npz").is_file()
+    assert "tta" not in run.config.read_text(encoding="utf-8")
+    assert "tta: expected one of flip, shifts" in refusal(lit_cnn, "test", "--run", run.path, "--tta", "mirror")
+    assert "fit evaluates without test-time augmentation" in refusal(lit_cnn, *FIT, "--tta", "flip")

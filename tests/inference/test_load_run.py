@@ -17,6 +17,7 @@ from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.data.reading import Reading, read_image
 from lit_cnn.inference.trained import Trained
 from lit_cnn.models import LitLeNet
+from lit_cnn.network.tta import Tta
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -212,8 +213,8 @@ def sure(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return run, photos
 
 
-@pytest.mark.parametrize("tta", [False, True])
-def test_the_batch_size_does_not_matter(sure: tuple[Trained, Path], tta: bool):
+@pytest.mark.parametrize("tta", [None, "flip", "shifts"])
+def test_the_batch_size_does_not_matter(sure: tuple[Trained, Path], tta: Tta | None):
     run, photos = sure
     whole = run.predict(photos, batch_size=66, tta=tta)
     assert max(prediction.probability for prediction in whole) > 0.9
@@ -224,8 +225,8 @@ def test_the_batch_size_does_not_matter(sure: tuple[Trained, Path], tta: bool):
         np.testing.assert_allclose(values, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("tta", [False, True])
-def test_probabilities_are_the_softmax_of_the_logits(run: Trained, photo: Path, tta: bool):
+@pytest.mark.parametrize("tta", [None, "flip", "shifts"])
+def test_probabilities_are_the_softmax_of_the_logits(run: Trained, photo: Path, tta: Tta | None):
     prediction = run.predict(photo, tta=tta)
     assert prediction.logits.dtype == prediction.values.dtype == np.float32
     powers = np.exp(prediction.logits - prediction.logits.max())

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import BatchSizeFinder, LearningRateFinder
 
 FINDERS = (LearningRateFinder, BatchSizeFinder)
+FINDER_NAMES = frozenset(cls.__name__ for cls in FINDERS)
 # How the checkpoints are named from which Lightning restores a training after a search.
 SEARCH_FILES = (".lr_find_", ".scale_batch_size_")
 

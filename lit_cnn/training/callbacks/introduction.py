@@ -25,10 +25,12 @@ class Introduction(Callback):
 
     Args:
         seed: Seed of the run.
+        notes: Further lines, about the settings.
     """
 
-    def __init__(self, seed: int | bool | None) -> None:
+    def __init__(self, seed: int | bool | None, notes: Sequence[str] = ()) -> None:
         self.seed = seed
+        self.notes = notes
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -45,7 +47,7 @@ class Introduction(Callback):
         print(describe_settings(trainer, pl_module))
         if selection := describe_selection(trainer):
             print(selection)
-        for line in describe_splits(data):
+        for line in (*self.notes, *describe_splits(data)):
             print(line)
         if pl_module.class_weights is not None:
             print(describe_class_weights(data, pl_module.class_weights.tolist()))

@@ -26,7 +26,8 @@ class LookRecorder(Callback):
     Every Trainer that tests a :class:`lit_cnn.training.classifier.LitClassifier` has this callback. If the run of the
     network is not known, a warning says that the look is not entered. An interrupted test has no scores and is not entered.
 
-    Scores on other data than those of the run, or in another size, are kept apart in ``results.json``.
+    Scores on other data than those of the run, in another size, or with test-time augmentation, are kept apart in
+    ``results.json``.
 
     A test also writes the files of :func:`lit_cnn.training.evaluation_files.write_evaluation` into ``test/`` of the run,
     ``Trainer.validate`` into ``validation/``. Those of other data, and of another checkpoint than the run's best, are in a
@@ -132,9 +133,10 @@ class LookRecorder(Callback):
         checkpoint = _relative(origin.path, run) if origin and origin.path else None
         epoch, step = (origin.epoch, origin.step) if origin else (None, trainer.global_step)
         try:
-            self.looks = run.enter_look(checkpoint, scores, images, epoch, step)
+            augmented = {"test/tta": pl_module.tta} if pl_module.tta else {}
+            self.looks = run.enter_look(checkpoint, scores | augmented, images, epoch, step)
             if not trainer.fast_dev_run:
-                self._write_results(run, trainer, pl_module, scores, images, checkpoint)
+                self._write_results(run, trainer, pl_module, scores | augmented, images, checkpoint)
         except OSError as error:
             self._warn(f"{look} is not entered completely: {error}")
 
@@ -147,7 +149,7 @@ class LookRecorder(Callback):
         run: Run,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        scores: dict[str, float],
+        scores: dict[str, Any],
         images: ImageSet,
         checkpoint: str | None,
     ) -> None:
@@ -165,18 +167,21 @@ class LookRecorder(Callback):
 
 
 def _name_of_others(trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> str | None:
-    """Name of the images of an evaluation that are not all and only those of the run's split; None if they are."""
+    """Name of an evaluation that is not the usual one: on other images than the run's split, or with test-time augmentation.
+
+    None for the usual one.
+    """
     data, origin = data_of(trainer), pl_module.origin
     total = number_of_images(data, split)
     is_partial = total is not None and num_images < total
-    if data is not None and not is_partial and not (origin and origin.describe_evaluation(data)):
+    if data is not None and not is_partial and not pl_module.tta and not (origin and origin.describe_evaluation(data)):
         return None
     name, size = name_of(data) or "unknown data", getattr(data, "image_size", None)
     if origin and size not in (None, origin.data.get("image_size", size)):
         name += f" at {size}×{size}"
     if is_partial:
         name += f", {num_images:,} of {total:,} images"
-    return name
+    return f"{name}, tta {pl_module.tta}" if pl_module.tta else name
 
 
 def _folder_for(run: Run, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> Path:

@@ -1,0 +1,187 @@
+"""Trials before a training, on a copy of its network: which learning rate, and how long an epoch takes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from lit_cnn.commands import configuration
+from lit_cnn.commands.cli import CLI
+from lit_cnn.commands.lengths import check_lengths, read_duration
+from lit_cnn.commands.trainer_options import as_list
+from lit_cnn.commands.trial_options import read_time_limit
+from lit_cnn.data.manifest import count
+from lit_cnn.errors import TrainingError
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.checkpointing import Best, Last
+from lit_cnn.training.callbacks.finders import FINDER_NAMES
+from lit_cnn.training.callbacks.looks import LookRecorder
+from lit_cnn.training.callbacks.record import Recorder
+from lit_cnn.training.callbacks.speed_trial import SpeedTrial, validations_per_epoch
+from lit_cnn.training.range_test import RangeTest, suggest_rate
+
+# Seconds that the speed is measured at most.
+MOST_SECONDS = 5.0
+# Share of a time limit that is planned: processors are not equally fast all the time.
+SHARE = 0.95
+# Ends, lengths and looks of the training that a trial does not have.
+_WITHOUT = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "max_epochs": -1,
+    "max_steps": -1,
+    "max_time": None,
+    "min_epochs": None,
+    "min_steps": None,
+    "check_val_every_n_epoch": 1,
+    "val_check_interval": None,
+    "num_sanity_val_steps": 0,
+}
+
+
+def try_out(cli: CLI, name: str, callbacks: list[Callback], **settings: Any) -> Trainer:
+    """Trains a copy of a command's network with the command's settings, and leaves network and random numbers as they are.
+
+    Args:
+        cli: The command. Its data are read, and keep what they have read.
+        name: The option that asks for the trial, for messages.
+        callbacks: What decides about the trial, in place of the user's.
+        settings: Of the Trainer.
+
+    Raises:
+        ValueError: If the training would have several processes, or only a few batches.
+        TrainingError: If the loss is not finite.
+    """
+    if cli.config.trainer.fast_dev_run:
+        raise ValueError(f"fast_dev_run trains a few batches, too few for {name}: leave one of them out")
+    trainer = cli.make_trainer(callbacks, with_own=False, **(_WITHOUT | settings))
+    if trainer.world_size > 1:
+        other = "set --trainer.devices 1, or give a number"
+        raise ValueError(f"{name} tries one process, and this training has {trainer.world_size}: {other}")
+    with isolate_rng():
+        trainer.fit(copy.deepcopy(cli.model), datamodule=cli.datamodule)
+    return trainer
+
+
+def try_range(cli: CLI, name: str, min_lr: float = 1e-6, max_lr: float = 10.0, num_steps: int = 100) -> RangeTest:
+    """The learning-rate range test of a command's training.
+
+    Args:
+        cli: The command.
+        name: The option or command that asks for it, for messages.
+        min_lr: Rate of the first step.
+        max_lr: Rate of the last step.
+        num_steps: Number of steps; fewer if the loss rises before.
+
+    Raises:
+        ValueError: See :func:`try_out`.
+    """
+    found = RangeTest(min_lr, max_lr, num_steps)
+    try:
+        try_out(cli, name, [found], max_steps=num_steps, limit_val_batches=0)
+    except TrainingError:
+        if not found.losses:
+            raise
+        # A rate so high that the loss overflows ends the test as one that rises does.
+    return found
+
+
+def find_rate(cli: CLI) -> float:
+    """The rate of ``--lr auto``.
+
+    Raises:
+        ValueError: See :func:`try_out`; also if the test shows no rate.
+    """
+    found = try_range(cli, "--lr auto")
+    return suggest_rate(found.rates, found.losses)
+
+
+def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:
+    """The time of a command's epochs, with all that a run writes, into a folder that is removed; and images per second.
+
+    Args:
+        cli: The command.
+        limit: Seconds that the training may take. The trial takes a twentieth of them, at most five.
+
+    Raises:
+        ValueError: See :func:`try_out`.
+        TrainingError: See :func:`try_out`.
+    """
+    trial = SpeedTrial(min(MOST_SECONDS, limit / 20))
+    with tempfile.TemporaryDirectory(prefix="lit_cnn_trial_") as folder:
+        run = Run(folder)
+        saves = cli.config_init.trainer.enable_checkpointing is not False
+        recorder = Recorder(run)
+        callbacks = [recorder, LookRecorder(run), *([Best(run), Last(run)] if saves else []), trial]
+        # Not endless: schedules need a length. It is never reached.
+        settings = {"max_epochs": 10**6, "default_root_dir": folder, "enable_checkpointing": saves}
+        try_out(cli, "--time_limit", callbacks, **settings)
+    return trial, recorder.images / recorder.seconds
+
+
+def fit_into(cli: CLI, text: str) -> tuple[int, str]:
+    """The number of epochs that fit into a time limit, and a line about it.
+
+    Args:
+        cli: The command.
+        text: The limit, as typed.
+
+    Raises:
+        ValueError: If not one epoch fits, or the settings give the training another end.
+    """
+    trainer, limit = cli.config.trainer, read_time_limit(text)
+    for name, none in (("max_steps", -1), ("max_time", None)):
+        if trainer[name] != none:
+            raise ValueError(f"trainer.{name} stands in the configuration and ends the training too: leave out --time_limit")
+    trial, speed = measure_speed(cli, limit)
+    interval = trainer.val_check_interval
+    if isinstance(interval, str | Mapping):
+        interval = read_duration(interval, "trainer.val_check_interval")
+    validations = validations_per_epoch(
+        interval, trainer.check_val_every_n_epoch, trial.num_epoch_batches, trial.training_seconds
+    )
+    epoch = trial.epoch_seconds(validations)
+    epochs = int(SHARE * limit / epoch)
+    if epochs < 1:
+        least = f"give at least {math.ceil(epoch / SHARE):,}s"
+        raise ValueError(f"--time_limit {text} is too short: one epoch takes about {epoch:,.1f} s; {least}")
+    return epochs, f"time limit {text}: {count(epochs, 'epoch')} at {speed:,.0f} images/s"
+
+
+def answer_options(cli: CLI) -> list[str]:
+    """Puts what ``--lr auto`` and ``--time_limit`` find in the place of the settings that they stand for.
+
+    A run with the same numbers has the same weights.
+
+    Returns:
+        A line about each.
+
+    Raises:
+        ValueError: If there is no answer.
+        TrainingError: If the loss is not finite.
+    """
+    lines: list[str] = []
+    config, trainer = cli.config, cli.config.trainer
+    own = [one.class_path.rpartition(".")[2] for one in as_list(trainer.callbacks)]
+    finder = next((name for name in own if name in FINDER_NAMES), None)
+    if finder and (config.lr or config.time_limit):
+        option = "--lr auto" if config.lr else "--time_limit"
+        raise ValueError(f"{finder} would change what {option} has measured: leave one of them out")
+    if config.lr:
+        rate = find_rate(cli)
+        config.model.init_args.lr = cli.model.hparams["lr"] = rate
+        lines.append(f"--lr auto: learning rate {rate:g}, by the range test of lit-cnn find-lr")
+    if config.time_limit:
+        epochs, line = fit_into(cli, config.time_limit)
+        trainer.max_epochs = cli.config_init.trainer.max_epochs = epochs
+        check_lengths(configuration.describe(config)["trainer"], "fit")
+        lines.append(line)
+    return lines

@@ -1,0 +1,164 @@
+"""``lit-cnn find-lr``, ``--lr auto`` and ``--time_limit``: a run with the number that was found has the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import Command
+
+from lit_cnn.commands import trials
+from lit_cnn.commands.arguments import prepare
+from lit_cnn.commands.trial_options import read_time_limit
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.speed_trial import SpeedTrial
+
+NETWORK = ["--model", "lenet", "--model.activation", "relu", "--model.pooling", "max"]
+DATA = ["--data", "digits", "--data.image_size", "28", "--data.batch_size", "64", "--data.crop_padding", "1"]
+OPTIONS = [*NETWORK, *DATA, "--trainer.precision", "32-true", "--trainer.accelerator", "cpu", "--threads", "1"]
+SHORT = ["--trainer.limit_train_batches", "2"]
+
+
+def settings_of(run: Run) -> dict:
+    return yaml.safe_load(run.config.read_text(encoding="utf-8"))
+
+
+def assert_same_training(one: Run, other: Run) -> None:
+    """The settings are the same, and so are all weights to the last bit."""
+    assert settings_of(one) == settings_of(other)
+    first, second = (torch.load(run.last, weights_only=True) for run in (one, other))
+    assert first["hyper_parameters"] == second["hyper_parameters"]
+    assert first["state_dict"].keys() == second["state_dict"].keys()
+    assert all(torch.equal(first["state_dict"][name], second["state_dict"][name]) for name in first["state_dict"])
+    rates = [[float(row["lr"]) for row in run.read_metrics()] for run in (one, other)]
+    assert rates[0] == rates[1]
+
+
+def fit(command: Command, name: str, *options: str, short: Sequence[str] = SHORT) -> tuple[Run, str]:
+    done = command("fit", *OPTIONS, *short, "--name", name, *options)
+    assert done.returncode == 0, done.stderr
+    return Run(Path("runs") / "digits" / "lenet" / name), done.stdout
+
+
+def speed(epoch_seconds: float) -> SpeedTrial:
+    """A trial whose epochs took so long, with a tenth for a validation."""
+    trial = SpeedTrial(1.0)
+    trial.num_epoch_batches = trial.batches = 2
+    trial.seconds, trial._validations = 0.9 * epoch_seconds, [0.1 * epoch_seconds]
+    return trial
+
+
+def test_what_is_found_stands_in_the_configuration(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trials, "find_rate", lambda _: 0.031)
+    monkeypatch.setattr(trials, "measure_speed", lambda *_: (speed(20.0), 1234.5))
+    run, output = fit(lit_cnn, "found", "--lr", "auto", "--time_limit", "1m")
+    assert "--lr auto: learning rate 0.031, by the range test of lit-cnn find-lr\n" in output
+    assert "time limit 1m: 2 epochs at 1,234 images/s\n" in output
+    settings = settings_of(run)
+    assert settings["model"]["init_args"]["lr"] == 0.031
+    assert settings["trainer"]["max_epochs"] == len(run.read_metrics()) == 2
+    assert not {"lr", "time_limit", "tta"} & settings.keys()
+    assert torch.load(run.last, weights_only=True)["hyper_parameters"]["lr"] == 0.031
+
+
+@pytest.mark.slow
+def test_the_rate_that_is_found_trains_as_the_rate_that_is_given(lit_cnn: Command, tmp_path: Path):
+    done = lit_cnn("find-lr", *OPTIONS, "--output", "curve.png")
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["curve.png"]
+    rate = done.stdout.partition("(--model.lr ")[2].partition(")")[0]
+    found, output = fit(lit_cnn, "found", "--lr", "auto", "--trainer.max_epochs", "1", short=[])
+    assert f"--lr auto: learning rate {rate}" in output
+    given, _ = fit(lit_cnn, "given", "--model.lr", rate, "--trainer.max_epochs", "1", short=[])
+    assert_same_training(found, given)
+
+
+@pytest.mark.slow
+def test_a_training_in_a_time_limit_is_one_of_so_many_epochs(lit_cnn: Command):
+    limited, _ = fit(lit_cnn, "limited", "--time_limit", "1s")
+    epochs = settings_of(limited)["trainer"]["max_epochs"]
+    given, _ = fit(lit_cnn, "given", "--trainer.max_epochs", str(epochs))
+    assert_same_training(limited, given)
+
+
+def test_a_limit_too_short_for_an_epoch_is_refused(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(trials, "measure_speed", lambda *_: (speed(100.0), 1.0))
+    done = lit_cnn("fit", *OPTIONS, "--time_limit", "1m30s")
+    assert done.returncode == 2
+    message = "--time_limit 1m30s is too short: one epoch takes about 100.0 s; give at least 106s"
+    assert done.stderr.splitlines() == [f"lit-cnn: error: {message}"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_time_limit_is_hours_minutes_and_seconds():
+    assert [read_time_limit(text) for text in ("90s", "20m", "1h30m", "2h", "1h0m5s")] == [90, 1200, 5400, 7200, 3605]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--lr", "0.1"], "--lr takes the word auto alone: a rate is --model.lr 0.1"),
+        (["--lr", "auto", "--model.lr", "0.1"], "--lr auto finds the rate that --model.lr gives"),
+        (["--lr", "auto", "--seeds", "2"], "--lr auto would find a rate for each seed"),
+        (["--lr", "auto", "--run", "runs/a"], "--lr is of a new training"),
+        (["--time_limit", "20"], "--time_limit must be a time such as 90s, 20m or 1h30m, got 20"),
+        (["--time_limit", "null"], "--time_limit must be a time such as 90s, 20m or 1h30m, got null"),
+        (["--time_limit", "30m1h"], "--time_limit must be a time such as 90s, 20m or 1h30m, got 30m1h"),
+        (["--time_limit", "0s"], "--time_limit is 0: nothing would be trained"),
+        (["--time_limit", "5m", "--seeds", "2"], "--time_limit would give each seed its own number of epochs"),
+        (["--time_limit", "5m", "--run", "runs/a"], "--time_limit is of a new training"),
+        (["--time_limit", "5m", "--trainer.max_epochs", "3"], "and --trainer.max_epochs a length too"),
+        (["--time_limit", "5m", "--trainer.max_steps", "3"], "and --trainer.max_steps a length too"),
+        (["--time_limit", "5m", "--trainer.max_time", "00:00:01:00"], "and --trainer.max_time a length too"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(words: list[str], message: str):
+    with pytest.raises(ValueError, match=r"--") as refused:
+        prepare("fit", *OPTIONS, *words)
+    assert message in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", [["--lr", "auto"], ["--time_limit", "5m"]])
+def test_an_evaluation_takes_neither(option: list[str]):
+    with pytest.raises(ValueError, match="is of a training: only fit takes it"):
+        prepare("test", "--run", "runs/a", *option)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--time_limit", "5s", "--trainer.fast_dev_run", "true"], "fast_dev_run trains a few batches, too few for"),
+        (["--lr", "auto", "--trainer.devices", "2"], "--lr auto tries one process, and this training has 2"),
+        (["--lr", "auto", "--trainer.callbacks", "LearningRateFinder"], "LearningRateFinder would change what --lr auto"),
+        (["--config", "steps.yaml", "--time_limit", "5s"], "trainer.max_steps stands in the configuration"),
+    ],
+)
+def test_trainings_that_cannot_be_tried_are_refused(lit_cnn: Command, tmp_path: Path, words: list[str], message: str):
+    (tmp_path / "steps.yaml").write_text("trainer:\n  max_steps: 7\n", encoding="utf-8")
+    done = lit_cnn("fit", *words, *OPTIONS)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["steps.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--num_steps", "3"], "--num_steps must be at least 20, got 3"),
+        (["--min_lr", "1", "--max_lr", "0.1"], "--min_lr must be above 0 and below --max_lr, got 1 and 0.1"),
+        (["--output", "curve.pdf"], "--output is a picture, whose name ends in .png, got curve.pdf"),
+        (["--output", "missing/curve.png"], "there is no folder for the output missing/curve.png"),
+        (["--seeds", "3"], "find-lr trains a copy for 100 steps and makes no run: leave out --seeds"),
+        (["--model.lrr", "3"], "unknown option --model.lrr; did you mean --model.lr?"),
+    ],
+)
+def test_what_a_range_test_cannot_do_is_refused(lit_cnn: Command, words: list[str], message: str):
+    done = lit_cnn("find-lr", *OPTIONS, *words)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [f"lit-cnn: error: {message}"]
