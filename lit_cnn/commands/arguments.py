@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lit_cnn.commands.command_line import Arguments
-from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, augmentation_names, check_options, options_by_class
+from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, name_preset, options_by_class
 from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.commands.seed_options import check_seeds
@@ -76,7 +76,7 @@ def prepare(command: str, *words: str) -> list[str]:
     for group in ("model", "data"):
         arguments.put_behind_class(group)
     name_classes(arguments)
-    _name_preset(arguments)
+    name_preset(arguments)
     classes = {group: arguments.last(f"--{group}") or _class_in(configurations, group) for group in ("model", "data")}
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
@@ -188,17 +188,6 @@ def name_classes(arguments: Arguments) -> None:
                 rest = dataset.arguments_to_clear
                 own = {name: value for name, value in rest.items() if f"--data.{name}" not in arguments.names} | own
             arguments.replace(option, {option: dataset.class_name, **{f"--data.{name}": own[name] for name in own}})
-
-
-def _name_preset(arguments: Arguments) -> None:
-    """Lets ``--data.augment strong`` be a part of the augmentation like others, so that they can stand beside it."""
-    presets, _ = augmentation_names()
-    for name in ("--data.augment", "--data.init_args.augment"):
-        preset = arguments.last(name)
-        if preset is not None and preset[:1] != "{":
-            if preset not in presets:
-                raise ValueError(f"{name} must be one of {', '.join(presets)}, got {preset}")
-            arguments.replace(name, {f"{name}.preset": preset})
 
 
 def _is_new(model: str) -> bool:

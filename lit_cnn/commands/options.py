@@ -10,6 +10,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from lit_cnn.commands.command_line import Arguments
+
 PACKAGE = Path(__file__).parent.parent
 # Options of the command itself.
 COMMAND_OPTIONS = (
@@ -165,6 +167,21 @@ def augmentation_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
         if isinstance(node, ast.ClassDef) and node.name == "Augment":
             parts = tuple(ast.unparse(item.target) for item in node.body if isinstance(item, ast.AnnAssign))
     return presets, parts
+
+
+def name_preset(arguments: Arguments) -> None:
+    """Lets ``--data.augment strong`` be a part of the augmentation like others, so that they can stand beside it.
+
+    Raises:
+        ValueError: If there is no such preset; names all.
+    """
+    presets, _ = augmentation_names()
+    for name in ("--data.augment", "--data.init_args.augment"):
+        preset = arguments.last(name)
+        if preset is not None and preset[:1] != "{":
+            if preset not in presets:
+                raise ValueError(f"{name} must be one of {', '.join(presets)}, got {preset}")
+            arguments.replace(name, {f"{name}.preset": preset})
 
 
 def _options_of(group: str, class_name: str | None) -> frozenset[str] | None:
