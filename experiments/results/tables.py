@@ -55,6 +55,7 @@ TABLES = {
     "evaluation": Table("evaluation.json", f"{CASES} --phase eval", layouts.speed),
     "optimisations": Table("optimisations.json", f"{BENCHMARK} --suite optimisations", layouts.optimisations),
     "decoding": Table("decoding.json", f"{BENCHMARK} --suite decoding", layouts.decoding),
+    "augmentation": Table("augmentation.json", f"{BENCHMARK} --suite augmentation", layouts.augmentation),
     "growth": Table("growth.json", f"{BENCHMARK} --suite growth", layouts.growth),
     "recipes": Table("accuracy.json", f"{BENCHMARK} --suite recipes", layouts.recipes),
     "by_hand": Table("by_hand.json", f"{BENCHMARK} --suite accuracy", layouts.by_hand),
