@@ -30,7 +30,7 @@ def test_the_suite_gives_the_speed_of_each_operation_and_the_share_of_each_prese
     grey, colour = measured["operations"].values()
     assert colour.keys() == OPERATIONS.keys()
     assert grey.keys() == OPERATIONS.keys() - {"saturation", "hue", "grey"}
-    assert all(len(rounds) == 2 and min(rounds) > 0 for rounds in colour.values())
+    assert all(len(rounds) == 1 and min(rounds) > 0 for rounds in colour.values())
     assert measured["presets"].keys() == {"flip", "standard", "trivial", "randaugment", "strong"}
     for name in (*OPERATIONS, *measured["presets"]):
         assert name in done.stdout
