@@ -24,7 +24,7 @@ from lit_cnn.commands.policy import refuse_addresses, restrict_imports
 from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import MAX_SEED
-from lit_cnn.commands.selection import add_selection_options, check_selection, refuse_selection
+from lit_cnn.commands.selection import add_selection_options, check_selection, refuse_selection, resolve_monitor
 from lit_cnn.commands.settings import check_settings
 from lit_cnn.commands.tables import print_results
 from lit_cnn.commands.threads import use_threads
@@ -38,7 +38,7 @@ from lit_cnn.network.sizes import takes
 from lit_cnn.network.tta import Tta
 from lit_cnn.runs.checkpoint_file import SafeCheckpointIO
 from lit_cnn.runs.folder import Run
-from lit_cnn.runs.monitor import describe_monitor
+from lit_cnn.runs.monitor import describe_checkpoint
 from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.processes import launched_devices, started_by_a_launcher
 from lit_cnn.training.callbacks.compile import Compile, Mode
@@ -168,6 +168,7 @@ class CLI(LightningCLI):
         check_lengths(settings["trainer"], self.command, self.config.test_after_fit)
         if self.command == "fit":
             check_selection(settings, resumes=self.config.ckpt_path is not None)
+            resolve_monitor(self.config)
         self._launched = launched_devices(self.config.trainer.devices, self.config.trainer.num_nodes)
         if not started_by_a_launcher():
             check_number_of_processes(settings["trainer"])
@@ -292,5 +293,5 @@ class CLI(LightningCLI):
                 print(f"report of the profiler: {path}")
             of_classes = {**self.scores_of_best(), **recorder.scores}
             folder = self.run.path if self.run else None
-            chosen_by = describe_monitor(self.config.monitor, noun="") if self.command == "fit" else None
-            print_results(results, checkpoint, folder, recorder.looks, of_classes, chosen_by, self.model.tta)
+            of_checkpoint = describe_checkpoint(self.config.monitor) if self.command == "fit" else None
+            print_results(results, checkpoint, folder, recorder.looks, of_classes, of_checkpoint, self.model.tta)

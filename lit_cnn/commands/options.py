@@ -77,7 +77,8 @@ The options that people use:
   --time_limit 20m            train as many epochs as fit into this time, measured before training; also 90s, 1h30m
   --test_after_fit            look at the test images once, with the best checkpoint
   --ema 0.999                 average the weights with this decay; the average is validated, kept and tested
-  --monitor NAME              what the best checkpoint is judged by: val/acc, val/loss, val/f1 or last (default: val/acc)
+  --monitor NAME              what the best checkpoint is judged by: val/acc, val/loss, val/f1 or last (default: by
+                              the schedule: last if the learning rate falls to zero, else val/acc)
   --early_stopping N          stop after N validations in which the monitored metric did not improve
   --seed_everything N         seed of initialisation, order, augmentation and split (default: 0)
   --seeds N                   train once for each of N seeds, from 0, and compare; or a list: 0,3,7

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.trainer_options import AVERAGING, as_list
-from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS
+from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS, choose_monitor
 from lit_cnn.training.callbacks.averaging import EMA, check_averaged_precision, check_decay
 
 OPTIONS = ("--ema", "--monitor", "--early_stopping")
@@ -20,7 +20,7 @@ def add_selection_options(parser: ArgumentParser) -> None:
     """Adds the options to the parser of a command."""
     add = parser.add_argument
     add("--ema", type=float | None, default=None, help="Average the weights with this decay, such as 0.999, and keep those.")
-    monitor = Literal[tuple(MONITORS)]
+    monitor = Literal[(DEFAULT_MONITOR, *MONITORS)]
     add("--monitor", type=monitor, default=DEFAULT_MONITOR, help="What the best checkpoint is judged by.")
     add(
         "--early_stopping",
@@ -73,6 +73,14 @@ def check_selection(settings: Mapping[str, Any], resumes: bool) -> None:
     keeps_none = trainer["enable_checkpointing"] is False and patience is None
     if keeps_none and monitor != DEFAULT_MONITOR and not resumes:
         raise ValueError(f"monitor: {monitor} judges checkpoints, but trainer.enable_checkpointing is false")
+
+
+def resolve_monitor(config: Namespace) -> None:
+    """Puts what the best checkpoint is judged by in the place of ``auto``, so that the run keeps it."""
+    if config.monitor == DEFAULT_MONITOR:
+        schedule = (config.model.get("init_args") or {}).get("schedule")
+        may_end_early = config.early_stopping is not None or config.trainer.max_time is not None
+        config.monitor = choose_monitor(schedule, may_end_early)
 
 
 def make_selection(config: Namespace) -> list[Callback]:

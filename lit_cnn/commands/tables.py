@@ -58,7 +58,7 @@ def print_results(
     folder: Path | None,
     looks: Looks | None = None,
     scores: Mapping[str, ClassScores] | None = None,
-    chosen_by: str | None = None,
+    of_checkpoint: str | None = None,
     tta: Tta | None = None,
 ) -> None:
     """The table at the end of a command.
@@ -69,7 +69,7 @@ def print_results(
         folder: Folder of the run.
         looks: Looks at the test images.
         scores: Numbers of images by class, by split; their recalls are shown if the classes are few, unequal or unlike.
-        chosen_by: By which validation the checkpoint was chosen: ``highest accuracy``.
+        of_checkpoint: Which checkpoint of a training they are of: ``checkpoint with the highest accuracy``.
         tta: Test-time augmentation of the evaluation.
     """
     scores = scores or {}
@@ -90,8 +90,7 @@ def print_results(
     if looks:
         rows.append(("looks at the test set", str(looks)))
     if "val/acc" in results:
-        chosen = f" (checkpoint with the {chosen_by})" if chosen_by else ""
-        rows.append(("validation accuracy", f"{share('val/acc')}{chosen}"))
+        rows.append(("validation accuracy", share("val/acc") + (f" ({of_checkpoint})" if of_checkpoint else "")))
     if "val" in scores:
         rows += scores["val"].describe("validation", **({"num_recalls": 1} if "test" in scores else {}))
     for split, title in (("test", "test"), ("val", "validation")):

@@ -7,9 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-# Each with the direction that is better. The last validation is the best one if the schedule anneals the learning rate.
+# Each with the direction that is better.
 MONITORS = {"val/acc": "max", "val/loss": "min", "val/f1": "max", "last": "max"}
-DEFAULT_MONITOR = "val/acc"
+# What ``fit`` decides by the schedule, see :func:`choose_monitor`.
+DEFAULT_MONITOR = "auto"
+# Schedules whose learning rate ends near zero.
+ANNEALED = ("cosine", "one_cycle", "step")
 # Of runs whose config.yaml names none, because it is older than the choice.
 FIRST_MONITOR = "val/acc"
 
@@ -22,6 +25,19 @@ def monitor_of(settings: Mapping[str, Any]) -> str:
     """What the best checkpoint of a run is judged by, from the content of its ``config.yaml``."""
     monitor = settings.get("monitor")
     return monitor if monitor in MONITORS else FIRST_MONITOR
+
+
+def choose_monitor(schedule: str | None, may_end_early: bool) -> str:
+    """What the best checkpoint is judged by if the user does not say.
+
+    The last weights of a training whose learning rate falls to zero are more accurate than those with the highest accuracy
+    on few validation images (``experiments/results/checkpoint_rule.py``).
+
+    Args:
+        schedule: Of the learning rate; None if it is not known.
+        may_end_early: Whether the training may end before its schedule does.
+    """
+    return "last" if schedule in ANNEALED and not may_end_early else "val/acc"
 
 
 def names_monitor(config: str) -> bool:
@@ -37,8 +53,13 @@ def describe_monitor(monitor: str, noun: str = "validation ") -> str:
         noun: Stands before the metric.
     """
     if monitor == "last":
-        return "last validation"
+        return f"last {noun}".rstrip()
     return f"{'highest' if MONITORS[monitor] == 'max' else 'lowest'} {noun}{_NAMES[monitor]}"
+
+
+def describe_checkpoint(monitor: str) -> str:
+    """``checkpoint with the highest accuracy``, for what the best checkpoint is judged by."""
+    return "last checkpoint" if monitor == "last" else f"checkpoint with the {describe_monitor(monitor, noun='')}"
 
 
 def best_row(rows: Sequence[Row], monitor: str) -> Row | None:

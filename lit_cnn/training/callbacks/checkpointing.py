@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from lit_cnn.runs.checkpoint_file import num_bytes
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.format import RUN_KEY
-from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS
+from lit_cnn.runs.monitor import FIRST_MONITOR, MONITORS
 from lit_cnn.system.memory import format_bytes
 from lit_cnn.training.class_scores import Predictions
 from lit_cnn.training.kept_predictions import keep_predictions, number_of_images, remove_predictions
@@ -53,7 +53,7 @@ class Best(ModelCheckpoint):
             :data:`lit_cnn.runs.monitor.MONITORS`.
     """
 
-    def __init__(self, run: Run, judged_by: str = DEFAULT_MONITOR) -> None:
+    def __init__(self, run: Run, judged_by: str = FIRST_MONITOR) -> None:
         super().__init__(
             run.checkpoints,
             filename=run.best.stem,

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
 from lit_cnn.data.manifest import count
-from lit_cnn.runs.monitor import DEFAULT_MONITOR, describe_monitor
+from lit_cnn.runs.monitor import describe_monitor
 from lit_cnn.system.text import printable
 from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.callbacks.checkpointing import Best
@@ -114,7 +114,7 @@ def describe_selection(trainer: pl.Trainer) -> str:
     for callback in trainer.callbacks:
         if isinstance(callback, EMA):
             parts.append(f"the average of the weights (decay {callback.decay:g}) is validated and kept")
-        elif isinstance(callback, Best) and callback.judged_by != DEFAULT_MONITOR:
+        elif isinstance(callback, Best) and callback.judged_by in ("val/loss", "val/f1"):
             parts.append(f"best checkpoint: {describe_monitor(callback.judged_by)}")
         elif isinstance(callback, EarlyStopping):
             end = f"without a {'lower' if callback.mode == 'min' else 'higher'} {callback.monitor}"
