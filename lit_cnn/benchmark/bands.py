@@ -8,6 +8,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lit_cnn.analysis.markdown import percent
+
 # The band has so many standard deviations on either side of the mean …
 NUM_SDS = 3
 # … and at least so many percentage points, and so many test images: a few seeds tell little about a spread.
@@ -15,8 +17,8 @@ LEAST_POINTS = 0.3
 LEAST_IMAGES = 2
 # Fewer seeds have no band.
 LEAST_SEEDS = 3
-# Digits of a percentage after which differences are those of float32.
-_DIGITS = 4
+# Digits of a percentage that are shown, and compared.
+_DIGITS = 2
 _LINE = re.compile(r"^# Expected: .*\bband (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?) %(?: \((.+?)\))?.*?; (.+)\.$", re.MULTILINE)
 
 
@@ -46,8 +48,8 @@ class Band:
             return None
         mean, sd = 100 * statistics.mean(accuracies), 100 * statistics.stdev(accuracies)
         width = max(NUM_SDS * sd, LEAST_POINTS, LEAST_IMAGES * 100 / num_images)
-        low = math.floor(round(10 * (mean - width), _DIGITS)) / 10
-        high = math.ceil(round(10 * (mean + width), _DIGITS)) / 10
+        low = math.floor(round(10 * (mean - width), 4)) / 10
+        high = math.ceil(round(10 * (mean + width), 4)) / 10
         return cls(max(low, 0.0), min(high, 100.0))
 
     def __contains__(self, accuracy: float) -> bool:
@@ -87,4 +89,4 @@ class Expectation:
         band = f"{self.band} ({self.label})" if self.label else str(self.band)
         if accuracy in self.band:
             return f"expected: {band} ({recipe}): inside"
-        return f"test accuracy {accuracy:.2%} is outside the expected {band} of {recipe}, measured on {self.machine}"
+        return f"test accuracy {percent(accuracy)} is outside the expected {band} of {recipe}, measured on {self.machine}"

@@ -62,7 +62,9 @@ def write_texts(root: Path) -> dict[Path, str]:
     for board in boards:
         for recipe in board.recipes:
             path = root / recipe.path
-            text, count = _EXPECTED.subn(expected_line(recipe, board.label).replace("\\", r"\\"), path.read_text("utf-8"))
+            text, count = _EXPECTED.subn(
+                expected_line(recipe, board.label).replace("\\", r"\\"), path.read_text(encoding="utf-8")
+            )
             if count != 1:
                 raise ValueError(f"{recipe.path} needs one line that begins with '# Expected:', and has {count}")
             texts[path] = text

@@ -41,7 +41,7 @@ def _write(root: Path) -> None:
     if not (root / PAGE).parent.is_dir():
         raise ValueError(f"there is no folder for {PAGE}: change to the folder of lit_cnn")
     for path, text in texts.items():
-        if not path.is_file() or path.read_text("utf-8") != text:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_page(path, text)
             print(f"changed {path.relative_to(root)}")
 

@@ -38,7 +38,7 @@ def test_a_recipe_tells_what_is_expected_of_another_training():
     expectation = Expectation.read(text)
     assert expectation == Expectation(Band(95.0, 100.0), None, machine)
     assert expectation.judge(0.96, "a.yaml") == "expected: 95.0 to 100.0 % (a.yaml): inside"
-    outside = f"test accuracy 94.90% is outside the expected 95.0 to 100.0 % of a.yaml, measured on {machine}"
+    outside = f"test accuracy 94.90 % is outside the expected 95.0 to 100.0 % of a.yaml, measured on {machine}"
     assert expectation.judge(0.949, "a.yaml") == outside
 
 
