@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, find_changes
 
 SEED = "seed_everything"
-# A resumed run may change these. The test accuracy is then one of other images, or of a training that may end earlier.
+# A resumed run may change these. The test accuracy may then be one of other images, or of a shorter training.
 _DECISIVE = frozenset(
     {
         "data.on_bad_image",
@@ -38,13 +40,20 @@ def find_expectation(cli: CLI) -> tuple[str, Expectation] | None:
     """
     config = cli.config
     files, typed = _configurations(config)
-    if len(files) != 1 or not Path(files[0]).is_file():
+    if len(files) != 1:
         return None
-    text = Path(files[0]).read_text(encoding="utf-8")
+    try:
+        text = Path(files[0]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):  # a text with settings, or a file that a resumed run has no more
+        return None
     expectation = Expectation.read(text)
     if expectation is None:
         return None
-    own = cli.parser.parse_string(text)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            own = cli.parser.parse_string(text)
+    except SystemExit:  # a recipe that has changed since the run began
+        return None
     choose_image_size(own)
     if config.run and own.trainer.precision == "auto" and PRECISION not in typed:
         own.trainer.precision = config.trainer.precision  # which the run chose when it began

@@ -60,6 +60,19 @@ def test_a_run_of_the_recipe_ends_with_whether_it_is_in_the_band(lit_cnn: Comman
 
 
 @pytest.mark.slow
+def test_a_resumed_run_does_not_need_its_recipe(lit_cnn: Command, workplace: Path):
+    assert lit_cnn("fit", "--config", "recipe.yaml").returncode == 0
+    resume = ("resume", "latest", "--test_after_fit")
+    assert "recipe.yaml" in lit_cnn(*resume).stdout
+    write_recipe(workplace, content="model: 5\n")
+    done = lit_cnn(*resume)
+    assert (done.returncode, done.stderr, "recipe.yaml" in done.stdout) == (0, "", False)
+    workplace.unlink()
+    done = lit_cnn(*resume)
+    assert (done.returncode, done.stderr, "recipe.yaml" in done.stdout) == (0, "", False)
+
+
+@pytest.mark.slow
 def test_each_seed_is_compared(lit_cnn: Command):
     done = lit_cnn("fit", "--config", "recipe.yaml", "--test_after_fit", "--seeds", "2")
     assert done.returncode == 0, done.stderr
