@@ -13,6 +13,7 @@ OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
           $(if $(DEVICES),--trainer.devices $(DEVICES)) \
           $(if $(PRECISION),--trainer.precision $(PRECISION)) \
           $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
+          $(if $(TIME_LIMIT),--time_limit $(TIME_LIMIT)) \
           $(if $(SEED),--seed_everything $(SEED)) \
           $(if $(THREADS),--threads $(THREADS))
 
@@ -31,6 +32,7 @@ help: ## Show this help
 	@echo "  PRECISION=32-true        32-true, bf16-mixed, 16-mixed (default: auto, by device and size of the network)"
 	@echo "  THREADS=2                threads that compute on the processor (default: auto, without busy processors)"
 	@echo "  EPOCHS=3   SEED=1        instead of the recipe's"
+	@echo "  TIME_LIMIT=20m           as many epochs as fit into this time"
 	@echo "  SEEDS=5                  once for each of so many seeds, with their mean and interval; or a list: SEEDS=0,3,7"
 	@echo "  RUN_NAME=first           name of the run's folder (default: time and a short id)"
 	@echo '  ARGS="--model.lr 0.02"   passed to lit-cnn as it is (also by the other commands)'

@@ -30,6 +30,7 @@ def test_help_documents_every_target_and_variable():
         "DEVICES",
         "PRECISION",
         "EPOCHS",
+        "TIME_LIMIT",
         "SEED",
         "SEEDS",
         "THREADS",
@@ -106,6 +107,10 @@ def test_variables_become_options(call: Callable[..., list[str]]):
             "0.5",
         ],
     ]
+
+
+def test_a_time_limit_is_an_option(call: Callable[..., list[str]]):
+    assert call("train", "MODEL=lenet", "TIME_LIMIT=20m")[-2:] == ["--time_limit", "20m"]
 
 
 def test_several_seeds_are_an_option(call: Callable[..., list[str]]):

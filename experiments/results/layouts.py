@@ -8,6 +8,7 @@ from typing import Any
 
 from lit_cnn.analysis.markdown import markdown_table as layout
 from lit_cnn.analysis.markdown import percent
+from lit_cnn.benchmark.augmentation import medians
 
 RESULTS = "experiments/results"
 ARMS = {"plain": "plain loop", "lightning": "LightningModule", "lit_cnn": "lit-cnn", "ceiling": "ceiling"}
@@ -46,6 +47,16 @@ def cost(content: dict[str, Any]) -> str:
         memory = [f"{arm.get('peak_device_memory_mb', arm['peak_memory_mb']):,.0f}" for arm in summary]
         rows += [[case_name(result["case"]), "first step after, s", *first], ["", "peak memory, MB", *memory]]
     return layout(["case", "", *ARMS.values()], rows, text_columns=2)
+
+
+def augmentation(content: dict[str, Any]) -> str:
+    measured = content["augmentation"]
+    shapes = [shape.replace("×", " × ") for shape in measured["operations"]]
+    rows = [(name, *(f"{speed:,.0f}" if speed else "" for speed in speeds)) for name, speeds in medians(measured)]
+    step = f"ResNet-18 in {measured['step']}, {range_of(measured['step_images_per_s'])} images/s"
+    shares = [(name, f"{100 * statistics.median(values):.1f} %") for name, values in measured["presets"].items()]
+    presets = layout(["preset, photographs of 96 × 96", f"share of a training step of {step}"], shares)
+    return f"{layout(['images/s', *shapes], rows)}\n\n{presets}"
 
 
 def optimisations(content: dict[str, Any]) -> str:

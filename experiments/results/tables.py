@@ -52,6 +52,7 @@ TABLES = {
     "evaluation": Table("evaluation.json", f"{CASES} --phase eval", layouts.speed),
     "optimisations": Table("optimisations.json", f"{BENCHMARK} --suite optimisations", layouts.optimisations),
     "decoding": Table("decoding.json", f"{BENCHMARK} --suite decoding", layouts.decoding),
+    "augmentation": Table("augmentation.json", f"{BENCHMARK} --suite augmentation", layouts.augmentation),
     "growth": Table("growth.json", f"{BENCHMARK} --suite growth", layouts.growth),
     "by_hand": Table("by_hand.json", f"{BENCHMARK} --suite accuracy", layouts.by_hand),
     "forms": Table("deploy.json", DEPLOY, layouts.forms),

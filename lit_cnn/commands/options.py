@@ -82,15 +82,14 @@ The options that people use:
   --seed_everything N         seed of initialisation, order, augmentation and split (default: 0)
   --seeds N                   train once for each of N seeds, from 0, and compare; or a list: 0,3,7
   --trainer.max_epochs N      epochs (default: 10)
+  --model.lr X                learning rate, the highest of its schedule
+  --data.augment NAME         none, flip, standard, trivial, randaugment or strong
   --trainer.devices N         number of processors or GPUs
   --trainer.accelerator NAME  cpu or gpu (default: the fastest there is)
   --trainer.precision NAME    auto, 32-true, bf16-mixed or 16-mixed (default: auto)
   --data.batch_size N         images in a step, over all devices together
   --data.image_size N         height and width that the network sees, in pixels
   --data.data_dir FOLDER      where a dataset's files are, or are downloaded to (default: data)
-  --data.crop_padding N       shift images by up to N pixels in training
-  --data.flip true            mirror every other image in training
-  --model.lr X                learning rate, the highest of its schedule
   --lr auto                   find the learning rate once, as lit-cnn find-lr does, and use it as --model.lr
   --model.schedule NAME       constant, step, cosine or one_cycle
   --model.weight_decay X      weight decay

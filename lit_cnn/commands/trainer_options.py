@@ -41,6 +41,7 @@ REFUSED: dict[str, str] = {
     "PrintsEpochs": f"{_ABSTRACT}; use EpochLines",
     "ProgressBar": f"{_ABSTRACT}; use RichProgressBar or TQDMProgressBar",
     "Recorder": _OWN,
+    "SpeedTrial": "use --time_limit",
     "SpikeDetection": "it cannot be resumed; a loss that is not finite ends every training",
     "StochasticWeightAveraging": (
         "checkpoints are saved before its average is in place; use EMAWeightAveraging or WeightAveraging, "

@@ -169,7 +169,7 @@ class LitClassifier(pl.LightningModule):
         self._keep_frozen()
         images, labels = float_images(batch, self.dtype), batch[1]
         targets = getattr(batch, "targets", None)  # of mixed images
-        logits, loss = self.training_loss(images, labels if targets is None else targets)
+        logits, loss = self.training_loss(images, labels if targets is None else targets.to(images.dtype))
         self.train_loss.update(loss.detach().expand(len(labels)))
         self.train_acc.update(logits.detach(), labels)
         if self._named_in_epoch != self.current_epoch:

@@ -393,7 +393,7 @@ def test_a_saved_configuration_is_flat_and_names_classes(digits_run: tuple[Path,
     config = yaml.safe_load((digits_run[0] / "config.yaml").read_text())
     assert set(config) == {
         *("seed_everything", "trainer", "model", "data"),
-        *("compile", "diagnose", "save_every_minutes", "save_every_steps", "threads"),
+        *("compile", "diagnose", "early_stopping", "ema", "monitor", "save_every_minutes", "save_every_steps", "threads"),
     }
     assert config["model"]["class_path"].endswith("LitLeNet")
     assert config["trainer"]["max_epochs"] == 5

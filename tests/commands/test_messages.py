@@ -46,7 +46,7 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
         ("model.lr=null", "model.lr: expected float. Got value: null"),
         ("model.variant=null", "model.variant: expected one of lenet, lenet_bn. Got value: null"),
         ("data.batch_size=null", "data.batch_size: expected int. Got value: null"),
-        ("data.flip=null", "data.flip: expected bool. Got value: null"),
+        ("data.num_workers=null", "data.num_workers: expected int. Got value: null"),
         ("data.num_images=-1", "num_images must be at least 1, got -1"),
         ("trainer.val_check_interval=0", "trainer.val_check_interval must be above 0"),
         ("trainer.val_check_interval=-0.5", "trainer.val_check_interval must be above 0, got -0.5"),

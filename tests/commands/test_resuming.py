@@ -58,7 +58,7 @@ NEW_STOP = "trainer.callbacks of {run} is null and cannot become EarlyStopping:"
         (["--model.activation", "relu"], "model.activation of {run} is tanh and cannot become relu"),
         (["--model.label_smoothing", "0.1"], "model.label_smoothing of {run} is 0.0 and cannot become 0.1"),
         (["--data.batch_size", "16"], "data.batch_size of {run} is 32 and cannot become 16"),
-        (["--data.flip", "true"], "data.flip of {run} is False and cannot become True"),
+        (["--data.flip", "true"], "data.flip of {run} is null and cannot become True"),
         (["--seed_everything", "3"], "seed_everything of {run} is 0 and cannot become 3"),
         (["--trainer.precision", "bf16-mixed"], "trainer.precision of {run} is 32-true and cannot become bf16-mixed"),
         (["--trainer.gradient_clip_val", "1"], "trainer.gradient_clip_val of {run} is null and cannot become 1"),

@@ -47,7 +47,7 @@ CONSTANT = {"schedule": "constant"}
         ({"optimizer_args": {"momentum": 0.5}}, {}, r"began with model\.optimizer_args=None"),
         ({"schedule": "step"}, {}, r"began with model\.schedule=constant"),
         ({}, {"batch_size": 16}, r"began with data\.batch_size=8 and cannot be resumed with 16"),
-        ({}, {"flip": True}, r"began with data\.flip=False"),
+        ({}, {"flip": True}, r"began with data\.flip=None"),
         ({}, {"augmentation_seed": 4}, r"began with data\.augmentation_seed=None"),
     ],
     ids=str,

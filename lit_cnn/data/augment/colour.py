@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 # Luma of red, green and blue (ITU-R BT.601).
 LUMA = (0.2989, 0.587, 0.114)
@@ -94,7 +93,8 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     Shape:
         Images (N, C, H, W), threshold (N,) from 0 to 255; output (N, C, H, W).
     """
-    return torch.where(images >= _each(threshold), 255 - images, images)
+    # A whole number is at or above a threshold if it is at or above the next whole number. All bits turned are 255 - value.
+    return images ^ (images >= _each(threshold.ceil().to(torch.uint8))).to(torch.uint8).mul_(255)
 
 
 def autocontrast(images: Tensor) -> Tensor:
@@ -134,10 +134,11 @@ def adjust_sharpness(images: Tensor, factor: Tensor) -> Tensor:
     if min(images.shape[-2:]) < 3:
         return images
     pixels = images.float()
-    kernel = torch.tensor([[1, 1, 1], [1, 5, 1], [1, 1, 1]], device=images.device).float() / 13
-    channels = images.shape[1]
+    # Each pixel with its eight neighbours, itself five times: sums of rows, then of columns, are quicker than a convolution.
+    rows = pixels[..., :-2, :] + pixels[..., 1:-1, :] + pixels[..., 2:, :]
+    around = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
     blurred = pixels.clone()
-    blurred[..., 1:-1, 1:-1] = F.conv2d(pixels, kernel.expand(channels, 1, 3, 3), groups=channels)
+    blurred[..., 1:-1, 1:-1] = around.add_(pixels[..., 1:-1, 1:-1], alpha=4).div_(13)
     return _as_uint8(_blend(pixels, blurred, factor))
 
 
