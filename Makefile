@@ -122,6 +122,7 @@ catalogue: $(VENV)/installed ## Count all networks anew, for lit-cnn models (aft
 	@$(BIN)/python -m lit_cnn.commands.catalogue
 
 tables: $(VENV)/installed ## Fill the tables of docs/ and the recipes' headers from experiments/results/
+	@$(BIN)/lit-cnn leaderboard --write
 	@$(BIN)/python experiments/results/tables.py
 	@$(BIN)/python experiments/results/claims_page.py
 

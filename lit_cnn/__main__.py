@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": ("lit_cnn.commands.doctor", "check data, network and machine before a long training"),
     "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),
+    "leaderboard": ("lit_cnn.commands.leaderboard", "list what the recipes reach, beside the figures of others"),
     "benchmark": ("lit_cnn.commands.benchmark", "compare the speed of lit-cnn fit with loops written by hand"),
 }
 # What fit is with several seeds.

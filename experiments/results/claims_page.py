@@ -7,8 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from layouts import layout
-
+from lit_cnn.analysis.markdown import markdown_table as layout
 from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results

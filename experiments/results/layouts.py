@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from lit_cnn.analysis.markdown import markdown_table as layout
+from lit_cnn.analysis.markdown import percent
 from lit_cnn.benchmark.augmentation import medians
-from lit_cnn.benchmark.recipes import summarise_recipes
 
 RESULTS = "experiments/results"
 ARMS = {"plain": "plain loop", "lightning": "LightningModule", "lit_cnn": "lit-cnn", "ceiling": "ceiling"}
-
-
-def layout(columns: Iterable[str], rows: Iterable[Iterable[object]], text_columns: int = 1) -> str:
-    """A Markdown table. Columns after the first ones, which hold text, are aligned to the right."""
-    columns = list(columns)
-    line = ["---"] * text_columns + ["---:"] * (len(columns) - text_columns)
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in [columns, line, *rows])
 
 
 def range_of(values: list[float], digits: int = 0) -> str:
@@ -108,38 +101,12 @@ def growth(content: dict[str, Any]) -> str:
     return f"{layout(columns, rows)}\n\n{picture}"
 
 
-def percent(mean: float, sd: float | None) -> str:
-    return f"{100 * mean:.2f} %" + (f" ± {100 * sd:.2f}" if sd is not None else "")
-
-
 def by_hand(content: dict[str, Any]) -> str:
     rows = [
         [ARMS[arm], percent(statistics.mean(values), statistics.stdev(values)), len(values)]
         for arm, values in content["test_accuracy"].items()
     ]
     return layout(["LeNet on Fashion-MNIST, three epochs", "test accuracy", "seeds"], rows)
-
-
-def recipes(content: dict[str, Any]) -> str:
-    rows = []
-    for row in summarise_recipes(content["runs"]):
-        path = Path(row["recipe"])
-        command = f"make train MODEL={path.stem}" + (f" DATA={path.parent.name}" if path.parent.name != "digits" else "")
-        command += f" EPOCHS={row['epochs']}" if row["epochs_given"] else ""
-        accuracy = percent(row["mean"], row["sd"])
-        time = f"{row['seconds']:,.0f}"
-        rows.append(
-            [
-                f"`{command}`",
-                accuracy,
-                len(row["seeds"]),
-                row["epochs"],
-                time,
-                f"{row['images_per_s']:,.0f}",
-                row["precision"],
-            ]
-        )
-    return layout(["command", "test accuracy", "seeds", "epochs", "training, s", "images/s", "precision"], rows)
 
 
 def interval(values: Iterable[float], unit: str) -> str:
@@ -156,14 +123,6 @@ def speed_sentence(content: dict[str, Any]) -> str:
         f"`lit-cnn fit` trains {faster} as fast as the loop that tutorials teach. "
         f"It reaches {share} of the ceiling, the speed of a loop that only computes."
     )
-
-
-def accuracy_sentence(content: dict[str, Any]) -> str:
-    rows = [row for row in summarise_recipes(content["runs"]) if not row["epochs_given"]]
-    if not rows:
-        return "No recipe is measured with all its epochs."
-    reached = interval((100 * row["mean"] for row in rows), " %")
-    return f"The {len(rows)} measured recipes reach a test accuracy of {reached}, on average over their seeds."
 
 
 def forms(content: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Fills the tables of the pages and the ``# Expected:`` lines of the recipes from the JSON files in this folder.
+"""Fills the tables of the pages from the JSON files in this folder; ``lit-cnn leaderboard --write`` those of the recipes.
 
 ``make tables`` runs it, after measuring. A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``.
 """
@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import layouts
-from layouts import RESULTS, percent
-
-from lit_cnn.benchmark.recipes import summarise_recipes
+from layouts import RESULTS
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("docs/benchmarks.md", "docs/accuracy.md", "docs/deploy.md", "docs/own-photos.md")
+PAGES = ("docs/benchmarks.md", "docs/deploy.md", "docs/own-photos.md")
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "not yet measured"
 # All tables of a page must agree in these.
@@ -49,7 +47,6 @@ CASES = f"{BENCHMARK} --case lenet --case resnet18 --case googlenet --case dense
 DEPLOY = "python experiments/results/deploy.py"
 TABLES = {
     "speed_sentence": Table("speed.json", CASES, layouts.speed_sentence, is_bare=True),
-    "accuracy_sentence": Table("accuracy.json", f"{BENCHMARK} --suite recipes", layouts.accuracy_sentence, is_bare=True),
     "speed": Table("speed.json", CASES, layouts.speed),
     "cost": Table("speed.json", CASES, layouts.cost, is_bare=True),
     "evaluation": Table("evaluation.json", f"{CASES} --phase eval", layouts.speed),
@@ -57,7 +54,6 @@ TABLES = {
     "decoding": Table("decoding.json", f"{BENCHMARK} --suite decoding", layouts.decoding),
     "augmentation": Table("augmentation.json", f"{BENCHMARK} --suite augmentation", layouts.augmentation),
     "growth": Table("growth.json", f"{BENCHMARK} --suite growth", layouts.growth),
-    "recipes": Table("accuracy.json", f"{BENCHMARK} --suite recipes", layouts.recipes),
     "by_hand": Table("by_hand.json", f"{BENCHMARK} --suite accuracy", layouts.by_hand),
     "forms": Table("deploy.json", DEPLOY, layouts.forms),
     "load": Table("deploy.json", DEPLOY, layouts.load, is_bare=True),
@@ -136,37 +132,13 @@ def fill(text: str, root: Path) -> str:
     return TABLE.sub(block, text)
 
 
-def expected(recipe: str, content: dict[str, Any] | None) -> str:
-    """The ``# Expected:`` line of a recipe. Results with all epochs come before those with fewer."""
-    rows = summarise_recipes(content["runs"]) if content else []
-    rows = sorted((row for row in rows if row["recipe"] == recipe), key=lambda row: row["epochs_given"] or 0)
-    if content is None or not rows:
-        return f"# Expected: {NOT_MEASURED}."
-    row = rows[0]
-    seeds = ", ".join(map(str, row["seeds"]))
-    spread = f"mean and standard deviation of seeds {seeds}" if len(row["seeds"]) > 1 else f"seed {seeds}"
-    epochs = f"with EPOCHS={row['epochs']} " if row["epochs_given"] else ""
-    where = f"{machine(content['environment'])}, {row['precision']}"
-    return (
-        f"# Expected: {epochs}test accuracy {percent(row['mean'], row['sd'])} ({spread}), {row['seconds']:,.0f} s; {where}."
-    )
-
-
 def regenerate(root: Path) -> dict[Path, str]:
-    """The new text of every page and recipe.
+    """The new text of every page.
 
     Raises:
-        ValueError: If results do not go together, or a recipe does not have one line that begins with ``# Expected:``.
+        ValueError: If results do not go together.
     """
-    texts = {root / page: fill((root / page).read_text(), root) for page in PAGES}
-    accuracy = read(root, TABLES["recipes"].file)
-    for path in sorted(path for path in (root / "experiments").glob("*/*.yaml") if path.parent.name != "claims"):
-        line = expected(path.relative_to(root).as_posix(), accuracy)
-        text, count = re.subn(r"^# Expected:.*$", lambda _, line=line: line, path.read_text(), flags=re.MULTILINE)
-        if count != 1:
-            raise ValueError(f"{path} needs one line that begins with '# Expected:', and has {count}")
-        texts[path] = text
-    return texts
+    return {root / page: fill((root / page).read_text(), root) for page in PAGES}
 
 
 def main() -> int:

@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 
-from lit_cnn.runs.environment import source_commit
+from lit_cnn.runs.environment import DIRTY, source_commit
 from lit_cnn.system.json_files import write_object
 from lit_cnn.training.precision import computes_in_bfloat16
 
 # Takes a line about each measurement when it is done.
 Report = Callable[[str], None]
-DIRTY = "-dirty"
 
 
 def describe_machine() -> dict[str, Any]:

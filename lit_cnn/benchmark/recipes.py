@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,12 @@ import yaml
 
 from lit_cnn import data as datasets
 from lit_cnn.analysis.provenance import DIRTY, Report, measured_commit, processor_name, save
+from lit_cnn.benchmark.leaderboard import digest_of_recipe
 from lit_cnn.benchmark.process import run_lit_cnn
+from lit_cnn.inference.loading import load_run
+from lit_cnn.network.counting import count_multiply_adds, count_parameters
+from lit_cnn.runs.folder import Run
+from lit_cnn.system.json_files import read_object
 
 RECIPES = "experiments/digits"
 # Copied from results.json of each run.
@@ -47,7 +49,8 @@ def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epoch
         data_dir: Where the dataset's files are; None for the recipe's own. Datasets without files ignore it.
         epochs: In place of the recipe's.
     Returns:
-        Test accuracy with its 95 % interval, validation accuracy, seconds, images per second, epochs and precision.
+        Test accuracy with its 95 % interval, validation accuracy, seconds, images per second, epochs, precision, threads,
+        instructions of the processor, parameters, and multiply-adds of an image.
     """
     with tempfile.TemporaryDirectory() as folder:
         options = ["--seed_everything", str(seed), "--test_after_fit", "--runs_dir", folder]
@@ -58,12 +61,41 @@ def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epoch
         reads_files = getattr(datasets, name).source_without_files is None
         options += ["--data.data_dir", data_dir] if data_dir and reads_files else []
         run_lit_cnn("fit", "--config", str(recipe), *options)
-        (run,) = (path.parent for path in Path(folder).glob("**/results.json"))
-        results = json.loads((run / "results.json").read_text(encoding="utf-8"))
-        with (run / "metrics.csv").open(newline="", encoding="utf-8") as metrics:
-            num_epochs = len(list(csv.DictReader(metrics)))
-        precision = json.loads((run / "environment.json").read_text(encoding="utf-8"))["precision"]
-    return {**{name: results[name] for name in RESULTS}, "epochs": num_epochs, "precision": precision}
+        (run,) = (Run(path.parent) for path in Path(folder).glob("**/results.json"))
+        results, environment = run.read_results(), run.read_environment()
+        return {
+            **{name: results[name] for name in RESULTS},
+            "epochs": len(run.read_metrics()),
+            **{name: environment[name] for name in ("precision", "threads", "cpu")},
+            **_count(run),
+        }
+
+
+def _count(run: Run) -> dict[str, int]:
+    trained = load_run(run.path, device="cpu")
+    size = trained.preprocessing.image_size
+    image = torch.zeros(1, trained.channels, size, size)
+    return {
+        "parameters": count_parameters(trained.network),
+        "multiply_adds": count_multiply_adds(trained.network, image),
+    }
+
+
+def _plan(recipes: list[Path], output: str | None) -> list[tuple[Path, str | None]]:
+    """The file of results of each recipe: the output itself, or ``<dataset>/<recipe>.json`` in a folder.
+
+    Raises:
+        ValueError: If two recipes would have the same file in a folder.
+    """
+    if output is None or not Path(output).is_dir():
+        return [(recipe, output) for recipe in recipes]
+    files: dict[Path, Path] = {}
+    for recipe in recipes:
+        file = Path(output) / recipe.absolute().parent.name / f"{recipe.stem}.json"
+        if file in files:
+            raise ValueError(f"{files[file]} and {recipe} would both have the results {file}: measure one of them")
+        files[file] = recipe
+    return [(recipe, file.as_posix()) for file, recipe in files.items()]
 
 
 def measure_recipes(
@@ -79,32 +111,48 @@ def measure_recipes(
 
     Returns:
         All runs, those that the output held among them: the results of :func:`run_recipe` with the recipe, the seed, the
-        commit, torch's version, the processor, the device, and under ``epochs_given`` the epochs in place of the recipe's.
+        digest of its settings, the commit, torch's version, the processor, the device, and under ``epochs_given`` the
+        epochs in place of the recipe's.
     Raises:
-        ValueError: If the output holds runs of another commit, processor, device or version of torch.
+        ValueError: If an output holds runs of another commit, processor, device or version of torch, or of the recipe with
+            other settings.
     """
     versions = {"commit": measured_commit(), "torch": torch.__version__}
     source = {**versions, "processor": processor_name(), "device": device}
-    earlier = _earlier(output, source)
-    runs, commands = earlier["runs"], earlier["earlier_commands"]
-    for recipe in recipes:
+    plan = _plan(recipes, output)
+    earlier = {file: _earlier(file, source) for _, file in plan}
+    digests = {recipe: digest_of_recipe(yaml.safe_load(recipe.read_text(encoding="utf-8"))) for recipe in recipes}
+    for recipe, file in plan:
+        _check_digest(earlier[file]["runs"], recipe, digests[recipe], file)
+    for recipe, file in plan:
+        runs, commands = earlier[file]["runs"], earlier[file]["earlier_commands"]
         for seed in range(num_seeds):
             label = f"{recipe.as_posix()}, seed {seed}"
             settings = {"recipe": recipe.as_posix(), "seed": seed, "epochs_given": epochs}
             if any(settings.items() <= run.items() for run in runs):
-                report(f"{label}: already in {output}")
+                report(f"{label}: already in {file}")
                 continue
-            runs.append({**settings, **run_recipe(recipe, seed, device, data_dir, epochs), **source})
-            save(output, earlier_commands=commands, runs=runs)
+            results = run_recipe(recipe, seed, device, data_dir, epochs)
+            runs.append({**settings, "recipe_digest": digests[recipe], **results, **source})
+            if file:
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+            save(file, earlier_commands=commands, runs=runs)
             report(f"{label}: test accuracy {runs[-1]['test/acc']:.2%}, {runs[-1]['seconds']:,.0f} s")
-    return runs
+    return [run for content in earlier.values() for run in content["runs"]]
+
+
+def _check_digest(runs: list[dict[str, Any]], recipe: Path, digest: str, file: str | None) -> None:
+    """Raises a ValueError if runs of a recipe were trained with other settings."""
+    own = (run for run in runs if run["recipe"] == recipe.as_posix())
+    if any(run.get("recipe_digest", digest) != digest for run in own):
+        raise ValueError(f"{file} holds runs of {recipe.as_posix()} before its settings changed: remove the file")
 
 
 def _earlier(output: str | None, source: dict[str, Any]) -> dict[str, Any]:
     """The runs that the output holds, and the commands that measured them."""
     if not output or not Path(output).is_file():
         return {"runs": [], "earlier_commands": []}
-    content = json.loads(Path(output).read_text(encoding="utf-8"))
+    content = read_object(Path(output))
     if "runs" not in content:
         raise ValueError(f"{output} holds no runs of recipes: name another --output")
     for run in content["runs"]:
@@ -116,25 +164,3 @@ def _earlier(output: str | None, source: dict[str, Any]) -> dict[str, Any]:
     commands = content["earlier_commands"]
     new = [] if content["command"] in commands else [content["command"]]
     return {"runs": content["runs"], "earlier_commands": commands + new}
-
-
-def summarise_recipes(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each recipe: seeds, mean and standard deviation of the test accuracy, medians of time and speed."""
-    groups: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault((run["recipe"], run["epochs_given"]), []).append(run)
-    return [
-        {
-            "recipe": recipe,
-            "epochs": group[0]["epochs"],
-            "epochs_given": epochs_given,
-            "precision": group[0]["precision"],
-            "seeds": [run["seed"] for run in group],
-            "mean": statistics.mean(run["test/acc"] for run in group),
-            "sd": statistics.stdev(run["test/acc"] for run in group) if len(group) > 1 else None,
-            "val_mean": statistics.mean(run["val/acc"] for run in group),
-            "seconds": statistics.median(run["seconds"] for run in group),
-            "images_per_s": statistics.median(run["train/images_per_s"] for run in group),
-        }
-        for (recipe, epochs_given), group in groups.items()
-    ]

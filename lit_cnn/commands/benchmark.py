@@ -46,7 +46,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--suite", choices=SUITES, default="speed", help="what to measure (default: %(default)s)")
-    parser.add_argument("--output", help="JSON file for all results and the environment; growth adds a picture, .png")
+    parser.add_argument(
+        "--output",
+        help="JSON file for all results and the environment; growth adds a picture, .png; for recipes also a folder, which "
+        "gets DATASET/RECIPE.json for each",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: cuda if there is a GPU, else cpu")
     parser.add_argument("--data_dir", "--data-dir", help="folder of the dataset's files (default: data)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds over all that is compared (default: %(default)s)")
@@ -71,7 +75,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     cases.add_argument("--seconds", type=float, default=8.0, help="length of each measurement (default: %(default)s)")
     recipes = parser.add_argument_group("recipes")
-    recipes.add_argument("--recipe", action="append", help="a YAML file; repeatable (default: all of experiments/digits)")
+    recipes.add_argument(
+        "--recipe", nargs="+", action="extend", help="YAML files; repeatable (default: all of experiments/digits)"
+    )
     recipes.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, … (default: %(default)s)")
     recipes.add_argument("--epochs", type=int, help="epochs of each training (default: the recipe's)")
     options = parser.parse_args(arguments)
@@ -84,8 +90,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if options.model and options.case:
         parser.error("--model is a case of its own: leave out --case")
     if options.output:
-        check_output(Path(options.output))
+        _check_output(options.output, takes_folder=options.suite == "recipes")
     return options
+
+
+def _check_output(output: str, takes_folder: bool) -> None:
+    if takes_folder and output.endswith("/") and not Path(output).is_dir():
+        raise ValueError(f"there is no folder {output}: make it, or name a file")
+    if not (takes_folder and Path(output).is_dir()):
+        check_output(Path(output))
 
 
 def main(arguments: list[str]) -> int:
@@ -255,7 +268,8 @@ def _mean_and_sd(mean: float, sd: float | None) -> str:
 
 
 def _recipes(options: argparse.Namespace) -> None:
-    from lit_cnn.benchmark.recipes import find_recipes, measure_recipes, summarise_recipes
+    from lit_cnn.benchmark.leaderboard import summarise_recipes
+    from lit_cnn.benchmark.recipes import find_recipes, measure_recipes
 
     recipes = find_recipes(options.recipe)
     settings = {name: getattr(options, name) for name in ("output", "device", "data_dir", "epochs")}
@@ -263,13 +277,13 @@ def _recipes(options: argparse.Namespace) -> None:
     columns = ("recipe", "epochs", "seeds", "test accuracy", "val accuracy", "training", "images/s")
     rows = [
         (
-            row["recipe"],
-            row["epochs"],
-            ", ".join(map(str, row["seeds"])),
-            _mean_and_sd(row["mean"], row["sd"]),
-            f"{row['val_mean']:.2%}",
-            f"{row['seconds']:,.0f} s",
-            f"{row['images_per_s']:,.0f}",
+            row.recipe,
+            row.epochs,
+            ", ".join(map(str, row.seeds)),
+            _mean_and_sd(row.mean, row.sd),
+            f"{row.val_mean:.2%}",
+            f"{row.seconds:,.0f} s",
+            f"{row.images_per_s:,.0f}",
         )
         for row in summarise_recipes(runs)
     ]

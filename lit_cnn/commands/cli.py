@@ -25,14 +25,13 @@ from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import MAX_SEED
 from lit_cnn.commands.selection import add_selection_options, check_selection, refuse_selection, resolve_monitor
-from lit_cnn.commands.settings import check_settings
+from lit_cnn.commands.settings import check_settings, choose_image_size
 from lit_cnn.commands.tables import print_results
 from lit_cnn.commands.threads import use_threads
 from lit_cnn.commands.trainer_options import as_list, check_trainer, refuse_named_classes
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.contents import following_run
 from lit_cnn.data.manifest import FILE_NAME, Manifest
-from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
 from lit_cnn.network.tta import Tta
@@ -150,10 +149,7 @@ class CLI(LightningCLI):
                 )
         if self.config.name and (self.config.run or self.command != "fit"):
             parser.error(f"name: {self.config.name} is the name of a new run: a run that there is keeps its own")
-        data, model = self.config.data, self.config.model
-        if data.class_path.rpartition(".")[2] in ("ImageFolder", "ImageTable") and data.init_args.image_size is None:
-            network = read_catalogue().get(model.init_args.get("variant"))
-            data.init_args.image_size = network.input_shape[-1] if network else None
+        choose_image_size(self.config)
         checkpoint = self.config.ckpt_path
         if checkpoint and not Path(checkpoint).is_file():
             parser.error(f"a checkpoint must be a file, got {checkpoint}")

@@ -15,6 +15,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI, PRECISION
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
+from lit_cnn.commands.expected import find_expectation, print_comparison
 from lit_cnn.commands.messages import ignore_warnings, in_one_line, quiet
 from lit_cnn.commands.monitors import check_monitors
 from lit_cnn.commands.resumed import ResumedRun
@@ -66,6 +67,8 @@ def carry_out(training: Training) -> None:
         elif training.config.test_after_fit and training.trainer.is_global_zero:
             print("fast_dev_run looks at no test images: --test_after_fit is left out")
         training.report(results, training.run.checkpoint if training.run else None)
+        if training.trainer.is_global_zero:
+            print_comparison(training.expected, results)
     finally:
         training.unlock()
 
@@ -92,6 +95,7 @@ class Training(CLI):
         trainer = self.config_init.trainer
         check_monitors(as_list(trainer.callbacks), self.model, trainer.limit_val_batches != 0)
         self.notes = answer_options(self)
+        self.expected = find_expectation(self) if self.config.test_after_fit else None
         self.made_folder = False
         self.lock: RunLock | None = None
         configuration.write(self.parser, configuration.describe(self.config))  # before anything is made

@@ -11,7 +11,11 @@ from typing import Any
 from jsonargparse import Namespace
 
 from lit_cnn.commands.options import LINKED
+from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.training.precision import AutoTrainer
+
+# Classes of data that are what lies in a folder or stands in a table of the user.
+OWN_IMAGES = ("ImageFolder", "ImageTable")
 
 
 def check_settings(config: Namespace) -> None:
@@ -80,3 +84,11 @@ def _describe_type(cls: type, argument: str) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return f"one of {', '.join(map(str, typing.get_args(annotation)))}"
     return getattr(annotation, "__name__", str(annotation))
+
+
+def choose_image_size(config: Namespace) -> None:
+    """Lets a network see a user's images at the size for which it was published, if no other is given."""
+    data, variant = config.data, config.model.init_args.get("variant")
+    if data.class_path.rpartition(".")[2] in OWN_IMAGES and data.init_args.image_size is None:
+        network = read_catalogue().get(variant)
+        data.init_args.image_size = network.input_shape[-1] if network else None

@@ -12,6 +12,8 @@ from typing import Any
 
 from lit_cnn.runs.format import format_entries
 
+# What the name of a commit ends with if files were changed since.
+DIRTY = "-dirty"
 PACKAGES = ("lit-cnn", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow")
 
 
@@ -50,7 +52,7 @@ def _version(package: str) -> str | None:
 
 
 def source_commit() -> str | None:
-    """Commit of this source, with ``-dirty`` if files were changed since; None if it is not under version control."""
+    """Commit of this source, with :data:`DIRTY` if files were changed since; None if it is not under version control."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *arguments]

@@ -106,6 +106,49 @@ def test_runs_of_another_commit_or_processor_are_not_mixed_in(
     assert lit_cnn(*BENCHMARK, "--seeds", "2", "--output", "new.json").returncode == 0
 
 
+def test_in_a_folder_each_recipe_has_a_file_of_its_own(lit_cnn: Command, folder: Path, trained: list):
+    (folder / "results").mkdir()
+    measure = (*BENCHMARK, "--seeds", "1", "--output", "results")
+    assert lit_cnn(*measure, "--recipe", FIRST).returncode == 0
+    done = lit_cnn(*measure, "--recipe", FIRST, SECOND)
+    assert done.returncode == 0, done.stderr
+    files = [folder / "results" / "digits" / f"{name}.json" for name in ("first", "second")]
+    assert f"{FIRST}, seed 0: already in results/digits/first.json" in done.stdout
+    assert trained == [(FIRST, 0, None), (SECOND, 0, None)]
+    for file, recipe in zip(files, (FIRST, SECOND), strict=True):
+        assert [run["recipe"] for run in json.loads(file.read_text())["runs"]] == [recipe]
+    # Both are in the table.
+    assert [line.split()[0] for line in done.stdout.splitlines()[-2:]] == [FIRST, SECOND]
+
+
+def test_folders_that_do_not_fit_are_refused_before_any_training(lit_cnn: Command, folder: Path, trained: list):
+    other = folder / "copies" / "digits" / "first.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text(RECIPE)
+    done = lit_cnn(*BENCHMARK, "--output", "nowhere/")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "there is no folder nowhere/: make it, or name a file" in done.stderr
+    (folder / "results").mkdir()
+    done = lit_cnn(*BENCHMARK, "--recipe", FIRST, str(other), "--output", "results")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "would both have the results results/digits/first.json" in done.stderr
+    done = lit_cnn("benchmark", "--output", "results")
+    assert "the output results is a folder: name a file in it" in done.stderr
+    assert not trained
+
+
+@pytest.mark.usefixtures("trained")
+def test_runs_of_a_recipe_with_other_settings_are_not_mixed_in(lit_cnn: Command, folder: Path):
+    measure = (*BENCHMARK, "--recipe", FIRST, "--output", "accuracy.json")
+    assert lit_cnn(*measure, "--seeds", "1").returncode == 0
+    (folder / FIRST).write_text(RECIPE.replace("2026", "2027").replace("seed_everything: 0", "seed_everything: 1"))
+    assert lit_cnn(*measure, "--seeds", "2").returncode == 0
+    (folder / FIRST).write_text(RECIPE.replace("max_epochs: 2", "max_epochs: 3"))
+    done = lit_cnn(*measure, "--seeds", "3")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert f"accuracy.json holds runs of {FIRST} before its settings changed: remove the file" in done.stderr
+
+
 @pytest.mark.usefixtures("folder")
 def test_code_with_uncommitted_changes_is_not_resumed(lit_cnn: Command, trained: list, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lit_cnn.benchmark.recipes.measured_commit", lambda: "abc-dirty")
@@ -137,6 +180,9 @@ def test_a_recipe_is_measured(lit_cnn: Command, folder: Path, monkeypatch: pytes
     for run in runs:
         assert run["test/acc_low"] < run["test/acc"] < run["test/acc_high"]
         assert (run["test/images"], run["epochs"], run["precision"]) == (360, 1, "32-true")
+        assert (run["parameters"], run["multiply_adds"]) == (203_530, 203_264)
+        assert run["threads"] >= 1
+        assert run["cpu"]
         assert run["seconds"] > 0
     assert runs[0]["test/acc"] != runs[1]["test/acc"] or runs[0]["val/acc"] != runs[1]["val/acc"]
     assert not list(folder.glob("runs/*"))
