@@ -227,3 +227,25 @@ def test_datasets_that_are_no_files_have_no_frame(lit_cnn: Command):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "unknown option --data.frame" in done.stderr
+
+
+@pytest.mark.slow
+def test_exports_and_predictions_of_a_framed_run_agree(lit_cnn: Command, photos: Path, tmp_path: Path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    options = ["--data.image_size", "28", "--data.augment", "standard", "--trainer.max_epochs", "1", "--name", "framed"]
+    done = lit_cnn("fit", "--model", "lenet", "--data", str(photos), *options, "--trainer.accelerator", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert "within frames of 35×35" in done.stdout
+    run = tmp_path / "runs" / "photos" / "lenet" / "framed"
+    # The export proves that each form, and the script without torch, answers as the run.
+    done = lit_cnn("export", "--run", run, "--format", "onnx", "torch")
+    assert done.returncode == 0, done.stderr
+    assert len(list(run.rglob("preprocess.json"))) == 1
+    assert '"image_size": 35' in next(run.rglob("preprocess.json")).read_text(encoding="utf-8")
+    done = lit_cnn("export", "--run", run, "--format", "onnx", "--resize")
+    assert done.returncode == 0, done.stderr
+    done = lit_cnn("resume", run, "--trainer.max_epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert lit_cnn("explain", "--run", run, "--images", photos / "ant").returncode == 0
+    assert lit_cnn("report", run).returncode == 0
