@@ -37,7 +37,7 @@ def draw() -> Figure:
     boxes = crop_boxes(draws, stored_size, stored_size, MIN_AREA)
     crops = resized_crop(stored.expand(NUM_CROPS, -1, -1, -1), boxes, IMAGE_SIZE)
 
-    figure = Figure(figsize=(11, 2.75), layout="constrained")
+    figure = Figure(figsize=(11, 2.2), layout="constrained")
     whole, frame, centre, *others = figure.subplots(
         1, 3 + NUM_CROPS, width_ratios=[photograph.width / photograph.height, 1, 1, *[1] * NUM_CROPS]
     )
@@ -51,7 +51,7 @@ def draw() -> Figure:
     for number, (axes, colour) in enumerate(zip(others, COLOURS, strict=True)):
         top, left, height, width = boxes[number].tolist()
         outline(frame, (left, top), (width, height), colour)
-        show(axes, crops[number].permute(1, 2, 0), f"training: crop of epoch {number + 1},\nresized to 224×224", colour)
+        show(axes, crops[number].permute(1, 2, 0), "training: a random crop,\nresized to 224×224", colour)
     return figure
 
 
@@ -75,4 +75,4 @@ def outline(axes: Any, corner: tuple[float, float], size: tuple[float, float], c
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", required=True, help="PNG file to write")
-    draw().savefig(parser.parse_args().output, dpi=130)
+    draw().savefig(parser.parse_args().output, dpi=100)

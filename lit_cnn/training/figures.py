@@ -141,7 +141,11 @@ def draw_batch(stored: Tensor, seen: Tensor, titles: Sequence[str], centre: int 
 
     columns = min(8, len(titles))
     bands = math.ceil(len(titles) / columns)
-    heads = (f"stored\n{stored.shape[-2]}×{stored.shape[-1]}", f"seen by the\nnetwork\n{seen.shape[-2]}×{seen.shape[-1]}")
+    dashed = "" if centre is None else "\n\ndashed: what\nevaluation\nsees"
+    heads = (
+        f"stored\n{stored.shape[-2]}×{stored.shape[-1]}{dashed}",
+        f"seen by the\nnetwork\n{seen.shape[-2]}×{seen.shape[-1]}",
+    )
     with lettering(titles) as show:
         titles = [_in_lines(shorten_all([show(title)], 2 * NAME_WIDTH)[0]) for title in titles]
         # In inches: the images, the letters at their left and above them. One axes for all draws fast.
