@@ -195,9 +195,9 @@ def name_targets(labels: Tensor, targets: Tensor | None, names: Sequence[str]) -
     titles = []
     for shares in targets.float().cpu():
         largest = shares.topk(min(2, len(names)))
-        parts = [(f"{share:.2g}", names[number]) for share, number in zip(*map(Tensor.tolist, largest), strict=True)]
-        shown = [f"{share} {name}" for share, name in parts if float(share) >= 0.005]
-        titles.append(" + ".join(shown) if len(shown) > 1 else parts[0][1])
+        rounded = [(round(share, 2), number) for share, number in zip(*map(Tensor.tolist, largest), strict=True)]
+        shown = [f"{share:g} {names[number]}" for share, number in rounded if share]
+        titles.append(" + ".join(shown) if len(shown) > 1 else names[rounded[0][1]])
     return titles
 
 
