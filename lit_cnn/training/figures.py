@@ -141,7 +141,7 @@ def draw_batch(stored: Tensor, seen: Tensor, titles: Sequence[str], centre: int 
 
     columns = min(8, len(titles))
     bands = math.ceil(len(titles) / columns)
-    dashed = "" if centre is None else "\n\ndashed: what\nevaluation\nsees"
+    dashed = "" if centre is None else "\n\ndashed:\nseen in\nevaluation"
     heads = (
         f"stored\n{stored.shape[-2]}×{stored.shape[-1]}{dashed}",
         f"seen by the\nnetwork\n{seen.shape[-2]}×{seen.shape[-1]}",
