@@ -26,6 +26,7 @@ COMMANDS = {
     "claims": ("lit_cnn.commands.claims", "list, run and show the statements about the networks with their verdicts"),
     "compare": ("lit_cnn.commands.compare", "compare runs over seeds and images: which is better, and by how much"),
     "find-lr": ("lit_cnn.commands.find_lr", "find a learning rate by a range test on a copy of the network"),
+    "show-batch": ("lit_cnn.commands.show_batch", "draw training images as they are stored and as the network sees them"),
     "doctor": ("lit_cnn.commands.doctor", "check data, network and machine before a long training"),
     "models": ("lit_cnn.commands.models", "list the networks with their parameters, multiply-adds and papers"),
     "summary": ("lit_cnn.commands.summary", "list a network's layers with shapes and counts"),

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lit_cnn.analysis.page import EXACT_SIZE, picture
+from lit_cnn.data.frame import start_of_centre
 from lit_cnn.data.loader import Images
 from lit_cnn.inference.explain.class_activation import ClassActivation, class_activation
 from lit_cnn.runs.predictions import RunPredictions
@@ -118,7 +119,11 @@ def pixels_at(images: Images, position: int) -> np.ndarray:
 
 
 def map_classes(
-    network: nn.Module, preprocess: Callable[[Tensor], Tensor], predictions: RunPredictions, images: Images
+    network: nn.Module,
+    preprocess: Callable[[Tensor], Tensor],
+    predictions: RunPredictions,
+    images: Images,
+    centre: int | None = None,
 ) -> Maps:
     """What a network sees in its worst mistakes and in its surest right answers.
 
@@ -127,6 +132,7 @@ def map_classes(
         preprocess: From uint8 images to the network's.
         predictions: Its answers.
         images: The images of the predictions.
+        centre: Height and width of their centre that the network sees; all of them if not given.
 
     Raises:
         ValueError: If the network has no feature maps, or there are no images.
@@ -137,11 +143,15 @@ def map_classes(
     for position in [*mistakes, *surest(predictions, NUM_MAPPED)]:
         batch = images.fetch(torch.tensor([int(position)]))
         image = preprocess(batch)[0]
+        pixels = pixels_at(images, int(position))
+        if centre is not None:
+            start = start_of_centre(len(pixels), centre)
+            pixels = pixels[start : start + centre, start : start + centre]
         classes = dict.fromkeys((int(predictions.predicted[position]), int(predictions.labels[position])))
         maps = []
         for label in classes:
             found = class_activation(network, image, label)
-            maps.append((predictions.class_names[label], picture(_heated(pixels_at(images, int(position)), found.values))))
+            maps.append((predictions.class_names[label], picture(_heated(pixels, found.values))))
         mapped.append(Mapped(_show(predictions, images, int(position)), tuple(maps)))
     if found is None:
         raise ValueError("there is no image")

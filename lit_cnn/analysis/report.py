@@ -170,7 +170,9 @@ class _Report:
         return pictures.show(self.predictions, self.images, choose(self.predictions, self.num_images))
 
     def maps(self) -> pictures.Maps:
-        return pictures.map_classes(self.trained.network, self.trained.preprocess, self.predictions, self.images)
+        trained = self.trained
+        centre = trained.preprocessing.image_size if trained.preprocessing.resize_size else None
+        return pictures.map_classes(trained.network, trained.preprocess, self.predictions, self.images, centre)
 
     def layers(self) -> list[Layer]:
         size = self.trained.preprocessing.image_size

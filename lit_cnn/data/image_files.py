@@ -15,6 +15,7 @@ from lit_cnn.data.contents import Contents, Wanted, run_manifest
 from lit_cnn.data.decoded_files import DecodedFiles
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.earlier_reading import trained_reading
+from lit_cnn.data.frame import choose_frame, side_of
 from lit_cnn.data.listing import ListedImage, Listing
 from lit_cnn.data.manifest import Manifest, beside
 from lit_cnn.data.module import ImageDataModule
@@ -36,9 +37,10 @@ class ImageFiles(DecodedFiles):
     Mean and standard deviation are measured on the training images and saved with the run.
 
     An image's shorter side is resized to ``image_size`` and the central square is used, in training and in prediction;
-    ``resize`` chooses another way. If ``image_size`` is not given, it is 224, and on the command line the size that the
-    network was made for. Images are decoded once, into a file in ``cache_dir``. Later runs use that file again while the
-    images are the same. See :class:`lit_cnn.data.reading.Reading` for what happens to transparent and deep images.
+    ``resize`` chooses another way, and ``frame`` a larger square, whose centre is used. If ``image_size`` is not given, it
+    is 224, and on the command line the size that the network was made for. Images are decoded once, into a file in
+    ``cache_dir``. Later runs use that file again while the images are the same. See
+    :class:`lit_cnn.data.reading.Reading` for what happens to transparent and deep images.
 
     The other arguments are those of :class:`lit_cnn.data.module.ImageDataModule`.
 
@@ -52,6 +54,8 @@ class ImageFiles(DecodedFiles):
         channels: 1 reads every image as grey, 3 as colour. If not given, 1 if all training images are grey, else 3.
         resize: ``crop`` takes the central square of an image, ``squash`` the whole image without its proportions, ``pad``
             the whole image with bars at its sides.
+        frame: The images are stored so many times as large as the network sees them, from 1 to 2. It sees the centre, and
+            training crops from all of it. If not given, 1.25 if training crops by area, else 1.
         background: Colour behind transparent pixels, and of the bars.
         value_range: The two values that become black and white in deep images: of 16 or 32 bits, or of fractions. Others
             are clipped. If not given, the smallest full scale that holds all deep training images, for example 0 to 4095.
@@ -79,6 +83,7 @@ class ImageFiles(DecodedFiles):
         manifest: str | None = None,
         channels: Literal[1, 3] | None = None,
         resize: Resize = "crop",
+        frame: float | None = None,
         background: Background = "white",
         value_range: tuple[float, float] | None = None,
         augment: Preset | Augment = "flip",
@@ -92,7 +97,8 @@ class ImageFiles(DecodedFiles):
         super().__init__(data_dir, batch_size=batch_size, augment=augment, num_workers=workers, **kwargs)
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
-        self.native_size = self.image_size  # files are decoded to the size that the network sees
+        self.hparams["frame"] = frame  # Lightning takes an argument of this name for its own
+        self._set_frame(choose_frame(frame, self.image_size, self.augmentation.min_area < 1))
         self.test_fraction = test_fraction
         self.group_by = group_by
         self.memory_gb = memory_gb
@@ -100,7 +106,7 @@ class ImageFiles(DecodedFiles):
         self.hparams["cache_dir"] = str(cache_dir) if cache_dir else None
         self.on_bad_image = on_bad_image
         self._channels = channels
-        self._reading = Reading(self.image_size, channels or 3, resize, background, value_range)
+        self._reading = Reading(self.native_size, channels or 3, resize, background, value_range)
         self._stays_with: Path | None = run_manifest.get()
         self._given: Manifest | None = None  # by the user
         if manifest is not None:
@@ -178,6 +184,7 @@ class ImageFiles(DecodedFiles):
                 f"{checkpoint or 'the checkpoint'} was written by an earlier version, which drew the splits otherwise: "
                 f"which images it was trained on is not known; train again"
             )
+        self._follow_frame(state_dict.get("frame", 1.0))
         trained = trained_reading(self.reading.image_size, self.reading.channels, state_dict)
         self.reading.check_trained(trained, self._reading.value_range is None)
         if self.reading != trained:  # another dataset is tested, whose own range is another
@@ -185,6 +192,23 @@ class ImageFiles(DecodedFiles):
             self._forget_pixels()
             super().setup(self.trainer.state.fn if self.trainer is not None else "fit")
         super().load_state_dict(state_dict)
+
+    def _set_frame(self, frame: float) -> None:
+        self.frame, self.native_size = frame, side_of(self.image_size, frame)
+
+    def _follow_frame(self, trained: float) -> None:
+        """Stores images as those that a checkpoint was trained on, if the user has chosen nothing else."""
+        if trained == self.frame:
+            return
+        fits = self.trainer is not None and self.trainer.state.fn == "fit"
+        if fits or self.hparams["frame"] is not None:
+            raise ValueError(
+                f"the checkpoint was trained with data.frame={trained:g}, which it needs: set data.frame={trained:g}"
+            )
+        self._set_frame(trained)
+        self._reading = replace(self._reading, image_size=self.native_size)
+        self._forget_pixels()
+        super().setup(self.trainer.state.fn if self.trainer is not None else "fit")
 
     def set_up_for_run(self, manifest: Path) -> None:
         """Follows the run of a checkpoint, which Lightning restores after it has set up the data."""
@@ -238,7 +262,7 @@ class ImageFiles(DecodedFiles):
         return replace(self._reading, channels=self.channels, value_range=value_range)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "reading": self.reading.options}
+        return {**super().state_dict(), "reading": self.reading.options, "frame": self.frame}
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.data.arguments import Balance, check_arguments
 from lit_cnn.data.augment import Augment, Augmentation, Crop, Preset
+from lit_cnn.data.frame import resize_size_of
 from lit_cnn.data.loader import Batch, Images, Loader
 from lit_cnn.data.manifest import describe_unevaluated, description
 from lit_cnn.data.preprocess import Preprocessing, measure
@@ -73,6 +74,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     class_names: tuple[str, ...]
     channels: int
     native_size: int
+    frame: float = 1.0  # images are stored so many times as large as the network sees their centre
     # Of each channel over the training images, on a scale of 0 to 1; None to measure them.
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -135,7 +137,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             with torch.inference_mode(False):
                 self._set_up_training_splits()
                 mean, std = self.mean, self.std = measure(self.splits["train"])
-        return Preprocessing(self.image_size, tuple(mean), tuple(std))
+        return Preprocessing(self.image_size, tuple(mean), tuple(std), resize_size_of(self.image_size, self.frame))
 
     def normalise_with(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> None:
         """Sets the mean and standard deviation that images are normalised with; None for those of this dataset.
@@ -266,8 +268,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             return batch
         if batch.draws is None:
             return batch._replace(images=self.preprocessing(batch.images))
-        images = self.augmentation.transform(batch.images, batch.draws, self.image_size)
-        images, targets = self.augmentation.finish(self.preprocessing(images), batch.labels, batch.draws, self.num_classes)
+        images = self.augmentation.transform(batch.images, batch.draws, self.image_size, self.frame > 1)
+        images = self.preprocessing.of_crops(images)
+        images, targets = self.augmentation.finish(images, batch.labels, batch.draws, self.num_classes)
         return batch._replace(images=images, targets=targets)
 
     def state_dict(self) -> dict[str, Any]:

@@ -95,7 +95,9 @@ def _check_sizes(files: list[ReadFile], image_size: int) -> Finding:
     small = [file for file in files if file.sides[0] < image_size]
     text = f"shorter sides of {sides[0]} to {sides[-1]} pixels, median {sides[len(sides) // 2]}"
     if small:
-        text += f"; {len(small):,} are enlarged: they are smaller than the {image_size} pixels that the network sees"
+        text += (
+            f"; {len(small):,} are enlarged: they are smaller than the {image_size} pixels to which training resizes them"
+        )
     return Finding("warning" if small else "ok", "sizes", text, _details(small))
 
 

@@ -6,12 +6,13 @@ How a file becomes such an image: :mod:`lit_cnn.data.reading`.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_cnn.data.frame import start_of_centre
 from lit_cnn.data.loader import Images
 from lit_cnn.data.reading import read_image as read_image
 
@@ -45,11 +46,14 @@ class Preprocessing:
         if images.shape[-2:] != size:
             shrinks = images.shape[-1] > resized
             images = F.interpolate(images, size, mode="bilinear", antialias=shrinks)
-        # Rounds half to even, as torchvision does.
-        start = round((resized - self.image_size) / 2)
+        start = start_of_centre(resized, self.image_size)
         images = images[..., start : start + self.image_size, start : start + self.image_size]
         # Convolutions in channels last are faster, on CPUs and on tensor cores.
         return images.to(memory_format=torch.channels_last)
+
+    def of_crops(self, images: Tensor) -> Tensor:
+        """The same for images that are cropped already: the network sees all of them."""
+        return replace(self, resize_size=None)(images)
 
     def to_display(self, images: Tensor) -> Tensor:
         """Undoes the normalisation: float (N, C, H, W) on a scale of 0 to 1."""

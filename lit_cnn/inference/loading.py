@@ -8,6 +8,7 @@ import torch
 
 from lit_cnn import models
 from lit_cnn.data.earlier_reading import trained_reading
+from lit_cnn.data.frame import resize_size_of
 from lit_cnn.data.preprocess import Preprocessing
 from lit_cnn.data.reading import Reading
 from lit_cnn.inference.rebuilt import rebuild
@@ -88,9 +89,10 @@ def _read(path: str | Path) -> Trained:
         raise ValueError(
             f"{path} was not trained on an ImageDataModule: it does not say its {min(missing)}, which a prediction needs"
         )
+    size = data["image_size"]
     return Trained(
         rebuild(checkpoint, path),
-        Preprocessing(data["image_size"], tuple(data["mean"]), tuple(data["std"])),
+        Preprocessing(size, tuple(data["mean"]), tuple(data["std"]), resize_size_of(size, data.get("frame", 1.0))),
         tuple(data["class_names"]),
         trained_reading(data["native_size"], data["channels"], data),
         data["dataset"],

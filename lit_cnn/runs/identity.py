@@ -47,7 +47,7 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
             lr lrn norm_weight_decay num_classes optimizer optimizer_args pooling schedule unfreeze_at variant warmup_ratio
             weight_decay weights zero_init_residual""",
         "data": """
-            augment augmentation_seed background balance batch_size channels crop_padding flip fold group_by image_size
+            augment augmentation_seed background balance batch_size channels crop_padding flip fold frame group_by image_size
             manifest native_size num_classes num_folds num_images resize seed split_seed test_fraction val_fraction
             value_range""",
         "trainer": """
@@ -82,6 +82,7 @@ _LATER = {
     "monitor": FIRST_MONITOR,
     "data.augment": "none",
     "data.balance": "none",
+    "data.frame": None,
     "model.norm_weight_decay": None,
     "model.unfreeze_at": None,
 }

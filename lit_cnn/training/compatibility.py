@@ -22,7 +22,7 @@ from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
 
 # Arguments that checkpoints of earlier versions do not have, with the values that are as before.
-_NEWER_ARGUMENTS = {"model": {"norm_weight_decay": None, "unfreeze_at": None}, "data": {"balance": "none"}}
+_NEWER_ARGUMENTS = {"model": {"norm_weight_decay": None, "unfreeze_at": None}, "data": {"balance": "none", "frame": None}}
 
 
 def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any]) -> None:

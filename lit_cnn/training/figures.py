@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lit_cnn.data.frame import start_of_centre
 from lit_cnn.runs.diagnostics import Sign
 from lit_cnn.system.text import shorten_all, width
 from lit_cnn.training.lettering import lettering
@@ -124,6 +125,80 @@ def _isolate(name: str) -> str:
     """A name after which the text goes on from left to right, whatever its script is."""
     is_reversed = any(unicodedata.bidirectional(character) in ("R", "AL") for character in name)
     return f"{name}\N{LEFT-TO-RIGHT MARK}" if is_reversed else name
+
+
+def draw_batch(stored: Tensor, seen: Tensor, titles: Sequence[str], centre: int | None = None) -> np.ndarray:
+    """Training images as they are stored, and below each what the network sees of it.
+
+    Args:
+        stored: uint8 images (N, C, H, W).
+        seen: The same after augmentation and preprocessing, on a scale of 0 to 1, (N, C, h, w).
+        titles: The label of each, see :func:`name_targets`.
+        centre: Height and width of the centre that evaluation sees, which gets a dashed line; None if that is all.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    columns = min(8, len(titles))
+    bands = math.ceil(len(titles) / columns)
+    dashed = "" if centre is None else "\n\ndashed:\nseen in\nevaluation"
+    heads = (
+        f"stored\n{stored.shape[-2]}×{stored.shape[-1]}{dashed}",
+        f"seen by the\nnetwork\n{seen.shape[-2]}×{seen.shape[-1]}",
+    )
+    with lettering(titles) as show:
+        titles = [_in_lines(shorten_all([show(title)], 2 * NAME_WIDTH)[0]) for title in titles]
+        # In inches: the images, the letters at their left and above them. One axes for all draws fast.
+        cell, side, left, top = 1.6, 1.52, 0.95, 0.45
+        width, height = left + cell * columns, bands * (2 * cell + top)
+        figure = Figure(figsize=(width, height), facecolor="white")
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        for number, title in enumerate(titles):
+            band, column = divmod(number, columns)
+            x, y = left + column * cell, height - band * (2 * cell + top) - top
+            axes.text(x + side / 2, y + 0.05, title, fontsize=8, ha="center", va="bottom")
+            for row, images in enumerate((stored, seen)):
+                bottom = y - (row + 1) * cell + cell - side
+                pixels = images[number].cpu().permute(1, 2, 0).squeeze(-1).numpy()
+                place = (x, x + side, bottom, bottom + side)
+                axes.imshow(pixels, cmap="gray", vmin=0, vmax=1 if images is seen else 255, extent=place, aspect="auto")
+                if column == 0:
+                    axes.text(left - 0.1, bottom + side / 2, heads[row], fontsize=9, ha="right", va="center")
+            if centre is not None:
+                part, start = (
+                    side * pixel / stored.shape[-1] for pixel in (centre, start_of_centre(len(stored[0, 0]), centre))
+                )
+                for colour, dashes in (("black", "-"), ("white", (0, (4, 3)))):  # seen on any ground
+                    line = {"fill": False, "edgecolor": colour, "linestyle": dashes, "linewidth": 1.2}
+                    axes.add_patch(Rectangle((x + start, y - start - part), part, part, **line))
+        axes.set_xlim(0, width)
+        axes.set_ylim(0, height)
+        return _pixels_of(figure)
+
+
+def _in_lines(title: str) -> str:
+    """A title that is too wide for a picture, in two lines."""
+    return title if width(title) <= NAME_WIDTH else title.replace(" + ", "\n+ ", 1)
+
+
+def name_targets(labels: Tensor, targets: Tensor | None, names: Sequence[str]) -> list[str]:
+    """The class of each image, or the shares of the classes in an image that was mixed: ``0.7 cat + 0.3 dog``.
+
+    Args:
+        labels: Class of each, (N,).
+        targets: Shares of the classes, (N, num_classes), if images were mixed.
+        names: Name of each class.
+    """
+    if targets is None:
+        return [names[label] for label in labels.tolist()]
+    titles = []
+    for shares in targets.float().cpu():
+        largest = shares.topk(min(2, len(names)))
+        rounded = [(round(share, 2), number) for share, number in zip(*map(Tensor.tolist, largest), strict=True)]
+        shown = [f"{share:g} {names[number]}" for share, number in rounded if share]
+        titles.append(" + ".join(shown) if len(shown) > 1 else names[rounded[0][1]])
+    return titles
 
 
 def draw_filters(network: nn.Module) -> np.ndarray | None:

@@ -89,7 +89,7 @@ class Origin:
         if stage != "predict":
             self._check_classes(data)
         if {"image_size", "mean", "std"} <= self.data.keys() and hasattr(data, "normalise_with"):
-            data.image_size = self.data["image_size"]
+            data.image_size, data.frame = self.data["image_size"], self.data.get("frame", 1.0)
             data.normalise_with((tuple(self.data["mean"]), tuple(self.data["std"])))
 
     def _refuse_training(self, data: Any) -> NoReturn:

@@ -70,3 +70,10 @@ def test_maps_are_of_mistakes_for_both_classes_and_of_right_answers_for_one():
         ["bee"],
     ]
     assert pixels_of(found.images[0].maps[0][1]).shape == (112, 112, 3)
+
+
+def test_maps_lie_on_the_centre_that_the_network_sees():
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    cut = images(200)
+    found = pictures.map_classes(network, lambda batch: batch[..., 20:180, 20:180].float(), predictions(), cut, centre=160)
+    assert pixels_of(found.images[0].maps[0][1]).shape == (160, 160, 3)

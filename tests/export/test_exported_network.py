@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,20 @@ def test_it_answers_as_the_run(channels: int, layout: str, dtype: str):
     assert network.example(2, 32, channels).shape == images[:2].shape
     with torch.inference_mode():
         torch.testing.assert_close(network(images).numpy(), samples.probabilities, atol=1e-6, rtol=0)
+
+
+def test_it_cuts_the_centre_of_a_frame():
+    trained = untrained(3, Reading(36, 3))
+    trained = replace(trained, preprocessing=replace(trained.preprocessing, resize_size=36))
+    pixels = torch.randint(0, 256, (4, 3, 36, 36), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    border = pixels.clone()
+    border[..., 4:32, 4:32] = 0
+    with torch.inference_mode():
+        expected = trained.classifier(trained.preprocess(pixels)).softmax(1)
+        for takes_any_size in (False, True):
+            network = ExportedNetwork.of(trained, takes_any_size=takes_any_size)
+            torch.testing.assert_close(network(network.as_input(pixels)), expected)
+            torch.testing.assert_close(network(network.as_input(pixels - border)), expected)  # the border is black
 
 
 def test_the_run_stays_as_it_was():

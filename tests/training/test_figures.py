@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from lit_cnn.data.splits import ArrayImages
 from lit_cnn.training import lettering
-from lit_cnn.training.figures import draw_confusion, draw_filters, draw_worst
+from lit_cnn.training.figures import draw_batch, draw_confusion, draw_filters, draw_worst, name_targets
 
 # Mathematics of matplotlib, markup, escapes, control characters, other scripts, bytes that are no UTF-8.
 NAMES = [
@@ -160,3 +160,23 @@ def test_filters_are_those_of_the_first_convolution():
     assert picture is not None
     assert picture.shape == (2 * 34 + 2, 2 * 34 + 2, 3)
     assert draw_filters(torch.nn.Linear(2, 2)) is None
+
+
+def test_mixed_images_are_named_by_the_shares_of_their_classes():
+    labels, names = torch.tensor([0, 2, 1, 1]), ["cat", "dog", "eel"]
+    assert name_targets(labels, None, names) == ["cat", "eel", "dog", "dog"]
+    targets = torch.tensor([[0.7, 0.3, 0], [0.061, 0, 0.939], [0.002, 0.998, 0], [0, 1, 0]])
+    assert name_targets(labels, targets, names) == ["0.7 cat + 0.3 dog", "0.94 eel + 0.06 cat", "dog", "dog"]
+
+
+@pytest.mark.parametrize(("channels", "centre", "number"), [(1, None, 1), (3, 8, 9)])
+def test_a_batch_is_drawn_in_two_rows(channels: int, centre: int | None, number: int):
+    stored = torch.full((number, channels, 10, 10), 250, dtype=torch.uint8)
+    seen = torch.zeros(number, channels, 16, 16)
+    picture = draw_batch(stored, seen, [f"$x_{one}$" for one in range(number)], centre)
+    rows = 2 if number > 8 else 1
+    assert picture.shape[2] == 3
+    assert abs(picture.shape[0] / rows - 365) < 2
+    bright, dark = (picture == 250).all(2), (picture == 0).all(2)
+    assert bright.mean() > 0.15
+    assert dark.mean() > 0.15

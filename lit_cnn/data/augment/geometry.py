@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_cnn.data.frame import start_of_centre
 
-def crop_and_flip(images: Tensor, draws: Tensor, crop_padding: int, flip: bool) -> Tensor:
+
+def crop_and_flip(images: Tensor, draws: Tensor, crop_padding: int, flip: bool, size: int | None = None) -> Tensor:
     """Shifts each image by up to ``crop_padding`` pixels, filled with black, and mirrors it with probability one half.
 
     Source: He et al. 2015, arXiv:1512.03385, Sec. 4.2, on CIFAR-10: pad on all sides, crop at random to the old size, flip.
@@ -24,20 +26,24 @@ def crop_and_flip(images: Tensor, draws: Tensor, crop_padding: int, flip: bool) 
         draws: Uniform random numbers in [0, 1): row and column of the crop, flip; more are not used.
         crop_padding: Pixels added on each side before the crop.
         flip: Whether to mirror left to right.
+        size: If given, the centre of this height and width is shifted. Only what lies beyond the images is black.
 
     Shape:
-        Images (N, C, H, W), draws (N, 3); output (N, C, H, W).
+        Images (N, C, H, W), draws (N, 3); output (N, C, H, W), or (N, C, size, size).
     """
-    num_images, _, height, width = images.shape
+    num_images, _, whole_height, whole_width = images.shape
+    height, width = (whole_height, whole_width) if size is None else (size, size)
+    top, left = start_of_centre(whole_height, height), start_of_centre(whole_width, width)
     num_shifts = 2 * crop_padding + 1
     shift = (draws[:, :2] * num_shifts).floor().long().clamp(max=num_shifts - 1) - crop_padding  # (N, 2)
-    rows = torch.arange(height, device=images.device) + shift[:, :1]  # (N, H)
-    columns = torch.arange(width, device=images.device) + shift[:, 1:2]  # (N, W)
+    rows = torch.arange(height, device=images.device) + shift[:, :1] + top  # (N, H)
+    columns = torch.arange(width, device=images.device) + shift[:, 1:2] + left  # (N, W)
     if flip:
         columns = torch.where(is_flipped(draws[:, 2:3]), columns.flip(1), columns)
-    if crop_padding:
-        images = F.pad(images, (crop_padding,) * 4)
-        rows, columns = rows + crop_padding, columns + crop_padding
+    border = max(0, crop_padding - min(top, left, whole_height - height - top, whole_width - width - left))
+    if border:
+        images = F.pad(images, (border,) * 4)
+        rows, columns = rows + border, columns + border
     # One gather does both. Indices before and after the slice of channels put the channels last: (N, H, W, C).
     image = torch.arange(num_images, device=images.device)[:, None, None]
     return images[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lit_cnn.data.augment import draws as columns
 from lit_cnn.data.augment.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, to_grayscale
@@ -24,6 +25,7 @@ from lit_cnn.data.augment.geometry import (
 from lit_cnn.data.augment.mixing import mix, partner_shares
 from lit_cnn.data.augment.policies import Policy, rand_augment, trivial_augment
 from lit_cnn.data.augment.settings import Augment, Crop, preset_parts
+from lit_cnn.data.frame import start_of_centre
 
 
 @dataclass(frozen=True)
@@ -117,46 +119,54 @@ class Augmentation:
 
     # Before the images are normalised
 
-    def transform(self, images: Tensor, draws: Tensor, image_size: int) -> Tensor:
+    def transform(self, images: Tensor, draws: Tensor, image_size: int, framed: bool = False) -> Tensor:
         """Moves pixels and changes colours.
 
         Args:
             images: uint8 images as they are stored.
             draws: Their random numbers.
             image_size: Height and width that the network sees.
+            framed: Whether it sees the centre of the images, at that size, where nothing is drawn. Crops by area are taken
+                from all of an image, shifts and maps move within it.
 
         Shape:
             Images (N, C, H, W), draws (N, NUM_DRAWS) or (N, NUM_ALL); output (N, C, H, W), or with another height and width.
         """
         draws = draws.float()  # Lightning converts them with the weights, in double precision
-        images = self._move(images, draws, image_size)
+        images = self._move(images, draws, image_size, framed)
         if self.policy == "trivial":
             images = trivial_augment(images, draws[:, columns.POLICY])
         elif self.policy == "randaugment":
             images = rand_augment(images, draws[:, columns.POLICY], self.num_ops, self.magnitude)
         return self._colour(images, draws)
 
-    def _move(self, images: Tensor, draws: Tensor, image_size: int) -> Tensor:
+    def _move(self, images: Tensor, draws: Tensor, image_size: int, framed: bool) -> Tensor:
         height, width = images.shape[-2:]
+        seen = (image_size, image_size) if framed else (height, width)
         turns = bool(self.rotate or self.shear or self.translate or self.zoom)
         if not turns and self.min_area == 1:
-            return crop_and_flip(images, draws, self.crop_padding, self.flip) if self.flip or self.crop_padding else images
+            if not (self.flip or self.crop_padding or framed):
+                return images
+            return crop_and_flip(images, draws, self.crop_padding, self.flip, image_size if framed else None)
         flipped = is_flipped(draws[:, columns.FLIP]) & self.flip
         if self.min_area < 1:
-            boxes = crop_boxes(draws[:, columns.AREA], height, width, self.min_area)
+            boxes, largest = crop_boxes(draws[:, columns.AREA], height, width, self.min_area), height
         else:
             shift = ((2 * self.crop_padding + 1) * draws[:, columns.SHIFT]).floor() - self.crop_padding
-            boxes = torch.cat([shift, torch.full_like(shift, height)[:, :1], torch.full_like(shift, width)[:, :1]], 1)
+            centre = (start_of_centre(height, seen[0]), start_of_centre(width, seen[1]), *seen)
+            boxes = torch.tensor(centre, device=shift.device, dtype=shift.dtype) + F.pad(shift, (0, 2))
+            largest = seen[0]
         if not turns:
             return resized_crop(images, boxes, image_size, flipped)
         # Images are not made smaller here: a map without antialiasing would skip pixels.
-        size = max(image_size, height)
-        return warp(images, self._affine(draws, height, width) @ crop_matrices(boxes, (size, size), flipped), (size, size))
+        size = max(image_size, largest)
+        crops = crop_matrices(boxes, (size, size), flipped)
+        return warp(images, self._affine(draws, height, width, seen) @ crops, (size, size))
 
-    def _affine(self, draws: Tensor, height: int, width: int) -> Tensor:
+    def _affine(self, draws: Tensor, height: int, width: int, seen: tuple[int, int]) -> Tensor:
         signed = 2 * draws[:, columns.AFFINE] - 1
         angle, shear, zoom = self.rotate * signed[:, 0], self.shear * signed[:, 1], 1 + self.zoom * signed[:, 2]
-        shift = self.translate * signed[:, 3:5] * torch.tensor([width, height], device=draws.device)
+        shift = self.translate * signed[:, 3:5] * torch.tensor([seen[1], seen[0]], device=draws.device)
         return affine_matrices(angle, shift, zoom, torch.stack([shear, torch.zeros_like(shear)], 1), height, width)
 
     def _colour(self, images: Tensor, draws: Tensor) -> Tensor:

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from lit_cnn.data.augment import Augmentation
 from lit_cnn.data.loader import Batch
 from lit_cnn.network.base import evaluating
 from lit_cnn.system.text import printable
 from lit_cnn.training.class_scores import names_of_classes
-from lit_cnn.training.figures import draw_confusion, draw_filters, draw_worst
+from lit_cnn.training.figures import draw_batch, draw_confusion, draw_filters, draw_worst, name_targets
 from lit_cnn.training.metrics import is_log_step
 from lit_cnn.training.run_logger import RunLogger
 
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
 
 # Metrics that the HParams tab shows beside the hyper-parameters.
 SCORES = ("test/acc", "val/acc", "val/loss", "train/images_per_s")
+NOTHING = Augmentation()  # changes no image
 
 
 class Dashboard(Callback):
     """Draws a run for TensorBoard, with a :class:`RunLogger`.
 
     - Every ``trainer.log_every_n_steps`` steps: learning rate and gradient norm (L2, before clipping).
-    - Once: the graph, the hyper-parameters, and a training batch as the network sees it.
+    - Once: the graph, the hyper-parameters, a training batch as the network sees it, and, with augmentation, some of its
+      images beside what is stored.
     - About ``num_pictures`` times: the confusion matrix, the validation images with the highest loss, the filters of the
       first convolution, histograms of the weights of some layers.
 
@@ -72,6 +75,8 @@ class Dashboard(Callback):
 
                 images = preprocessing.to_display(batch[0][:64]).float()
                 writer.add_image("pictures/training_batch", make_grid(images, nrow=8))
+                if isinstance(batch, Batch) and getattr(trainer.datamodule, "augmentation", NOTHING) != NOTHING:
+                    writer.add_image("data/augmented", _draw_augmented(trainer.datamodule, batch), dataformats="HWC")
 
     # Every log_every_n_steps
 
@@ -163,6 +168,15 @@ def _drawing(trainer: pl.Trainer) -> Iterator[SummaryWriter | None]:
         return
     with logger.tolerating():
         yield logger.writer
+
+
+def _draw_augmented(data: Any, batch: Batch, number: int = 8) -> np.ndarray:
+    """The first images of a batch as they are stored and as the network sees them."""
+    stored = data.splits["train"].fetch(batch.positions[:number].cpu())
+    targets = None if batch.targets is None else batch.targets[:number]
+    titles = name_targets(batch.labels[:number], targets, data.class_names)
+    centre = data.image_size if data.frame > 1 else None
+    return draw_batch(stored, data.preprocessing.to_display(batch.images[:number]).float(), titles, centre)
 
 
 def _add_graph(writer: SummaryWriter, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

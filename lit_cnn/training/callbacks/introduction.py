@@ -125,7 +125,9 @@ def describe_selection(trainer: pl.Trainer) -> str:
 def describe_augmentation(data: Any) -> str:
     """How training images are changed at random."""
     augmentation = getattr(data, "augmentation", None)
-    return augmentation.describe() if augmentation else "none"
+    described = augmentation.describe() if augmentation else "none"
+    framed = getattr(data, "frame", 1.0) > 1
+    return f"{described}, within frames of {data.native_size}×{data.native_size}" if framed else described
 
 
 def _length(trainer: pl.Trainer) -> str:

@@ -41,7 +41,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> EventAccumulator:
         callbacks=[Recorder(None), Dashboard(num_pictures=3)],
         **quiet,
     )
-    ours.fit(LitLeNet(), datamodule=images())
+    ours.fit(LitLeNet(), datamodule=images(flip=True))
     return EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "histograms": 0}).Reload()
 
 
@@ -49,7 +49,7 @@ def test_every_tab_has_something_to_show(events: EventAccumulator):
     tags = events.Tags()
     scalars = {"train/loss_step", "train/loss", "train/acc", "val/loss", "val/acc", "train/lr", "train/gradient_norm"}
     assert scalars | {"train/images_per_s"} <= set(tags["scalars"])
-    assert set(tags["images"]) == IMAGES
+    assert set(tags["images"]) == IMAGES | {"data/augmented"}
     assert {name.partition("/")[0] for name in tags["scalars"]} == {"train", "val"}
     assert {"weights/features.0.weight", "weights/features.3.weight"} <= set(tags["histograms"])
     assert tags["graph"]
@@ -60,6 +60,7 @@ def test_pictures_are_drawn_a_few_times_the_first_and_last_epoch_among_them(even
     # Three steps in an epoch.
     assert [event.step for event in events.Images("pictures/confusion_matrix")] == [3, 9, 15]
     assert [event.step for event in events.Images("pictures/training_batch")] == [0]
+    assert [event.step for event in events.Images("data/augmented")] == [0]
     assert [event.step for event in events.Histograms("weights/features.0.weight")] == [3, 9, 15]
 
 

@@ -1,0 +1,113 @@
+"""``lit-cnn show-batch``: draws training images as they are stored, and what the network sees of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lit_cnn.commands.arguments import prepare
+from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.find_lr import NOT_TAKEN
+from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.output import check_output, open_binary_output
+from lit_cnn.system.paths import expand
+
+if TYPE_CHECKING:
+    from lit_cnn.commands.cli import CLI
+    from lit_cnn.data.loader import Batch
+
+DEFAULT_OUTPUT = "batch.png"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command's own options; all others are those of ``fit``."""
+    parser = OneLineParser(
+        prog="lit-cnn show-batch",
+        usage="lit-cnn show-batch --config FILE [options of fit] [options]",
+        description="Draw the first images of the first batch of a training: as they are stored, and as the network sees "
+        "them after augmentation. Model, data and training are given as to lit-cnn fit. Nothing is trained.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--num_images", type=int, default=8, metavar="N", help="images in the picture (default: 8)")
+    parser.add_argument("--epoch", type=int, default=0, metavar="N", help="epoch, from 0, whose batch it is (default: 0)")
+    parser.add_argument("--output", default=DEFAULT_OUTPUT, metavar="FILE", help=f"the picture (default: {DEFAULT_OUTPUT})")
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Runs ``lit-cnn show-batch`` and returns the exit status."""
+    options, words = make_parser().parse_known_args(arguments[1:])
+    output = check_options(options)
+    typed = Arguments(words)
+    if refused := next((name for name in typed.names if name in NOT_TAKEN), None):
+        raise ValueError(f"show-batch trains nothing and makes no run: leave out {refused}")
+    _, *words = prepare("fit", *words)
+
+    # Imported only now: torch takes seconds, but --help and typos are answered at once.
+    from lit_cnn.commands.cli import CLI
+    from lit_cnn.system.text import printable
+    from lit_cnn.training.callbacks.introduction import describe_augmentation
+
+    quiet()
+    cli = CLI("fit", words)
+    stored, seen = first_batch(cli, options.epoch)
+    number = min(options.num_images, len(stored.labels))
+    draw(output, cli, stored, seen, number)
+    images = f"{number} image{'s' if number > 1 else ''}"
+    print(f"{images} of epoch {options.epoch} of {printable(cli.datamodule.name)}: {output}")
+    print(f"augmentation: {describe_augmentation(cli.datamodule)}")
+    return 0
+
+
+def check_options(options: argparse.Namespace) -> Path:
+    """Where the picture is written.
+
+    Raises:
+        ValueError: If an option is out of its range, or the picture cannot be written there.
+    """
+    if options.num_images < 1:
+        raise ValueError(f"--num_images must be at least 1, got {options.num_images}")
+    if options.epoch < 0:
+        raise ValueError(f"--epoch must be at least 0, got {options.epoch}")
+    output = expand(options.output)
+    if output.suffix.lower() != ".png":
+        raise ValueError(f"--output is a picture, whose name ends in .png, got {options.output}")
+    check_output(output)
+    return output
+
+
+def first_batch(cli: CLI, epoch: int) -> tuple[Batch, Batch]:
+    """The first batch of an epoch as it is stored, and as the network gets it: of one process, with all its images.
+
+    Raises:
+        ValueError: If data and network do not fit, or the training shuffles and changes no images.
+    """
+    from lit_cnn.training.compatibility import compare_with_data
+
+    data = cli.datamodule
+    if cli.config.trainer.overfit_batches:
+        raise ValueError("overfit_batches trains without augmentation: leave it out")
+    data.prepare_data()
+    data.setup("fit")
+    compare_with_data(cli.model, data, "validate")
+    data.normalise_with(cli.model.normalisation)
+    loader = data.train_dataloader()
+    loader.epoch = lambda: epoch
+    stored = next(iter(loader))
+    return stored, data.on_after_batch_transfer(stored, 0)
+
+
+def draw(path: Path, cli: CLI, stored: Batch, seen: Batch, number: int) -> None:
+    """Writes the picture."""
+    from PIL import Image
+
+    from lit_cnn.training.figures import draw_batch, name_targets
+
+    data = cli.datamodule
+    titles = name_targets(seen.labels[:number], None if seen.targets is None else seen.targets[:number], data.class_names)
+    shown = data.preprocessing.to_display(seen.images[:number]).float()
+    centre = data.image_size if data.frame > 1 else None
+    picture = draw_batch(stored.images[:number], shown, titles, centre)
+    with open_binary_output(path) as file:
+        Image.fromarray(picture).save(file, format="png")
