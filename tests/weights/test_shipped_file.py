@@ -15,7 +15,6 @@ import pytest
 import torch
 from conftest import ROOT, Command
 from PIL import Image
-from safetensors import safe_open
 
 from lit_cnn.__main__ import main
 from lit_cnn.inference.loading import load_pretrained, load_run
@@ -23,7 +22,7 @@ from lit_cnn.models import LitLeNet, build
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.weights import shipped_file
-from lit_cnn.weights.shipped_file import list_shipped, read_safetensors, write_shipped
+from lit_cnn.weights.shipped_file import read_safetensors, write_shipped
 from lit_cnn.weights.sources import find_weights, is_published
 
 COMMIT = "0" * 40
@@ -279,17 +278,3 @@ def test_a_file_that_this_version_cannot_read_is_refused(tmp_path: Path, facts: 
     write_shipped(path, build("lenet").state_dict(), facts)
     with pytest.raises(ValueError, match=message):
         find_weights(path, "lenet")
-
-
-# What the package holds
-
-
-def test_the_files_are_small_and_have_cards():
-    files = [path for files in list_shipped().values() for path in files.values()]
-    assert sum(path.stat().st_size for path in files) < 6e6
-    assert all(path.with_suffix(".md").is_file() for path in files)
-    for path in files:
-        with safe_open(path, framework="pt") as file:
-            training = json.loads(file.metadata()["lit_cnn"])["training"]
-        assert training["licence"]
-        assert training["test/acc"] > 0.5
