@@ -121,10 +121,10 @@ def tested_checkpoint(facts: RunFacts) -> dict[str, Any]:
 
 
 def without_folders(words: Sequence[str]) -> list[str]:
-    """A command without the folders of the machine that ran it."""
+    """A command of lit-cnn without the folders of the machine that ran it."""
     pairs = zip(["", *words], words, strict=False)
     kept = [word for before, word in pairs if not {before, word.partition("=")[0]} & FOLDERS]
-    return [Path(word).name if word.startswith(("/", "~", "..")) else word for word in kept]
+    return ["lit-cnn", *(Path(word).name if word.startswith(("/", "~", "..")) else word for word in kept[1:])]
 
 
 def recipe_in(command: Sequence[str], commit: str) -> tuple[str | None, str | None]:
