@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "gpu": None,
 }
 LENET = "experiments/digits/lenet.yaml"
+STARTS = ("random", "FASHION_MNIST")
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,20 @@ def test_deployment_has_forms_load_and_label_errors(tables: ModuleType, root: Pa
     assert "(recall) | 85.0 (80.0 to 90.0) % |" in photos
     assert "(precision) | 85.2 (82.5 to 88.0) % |" in photos
     assert "as many as were swapped | 65.0 (60.0 to 70.0) % |" in photos
+
+
+def test_the_gain_of_trained_weights_is_paired_by_seed(tables: ModuleType, root: Path):
+    def run(seed: int, start: str, accuracy: float, number: int | None = 10) -> dict[str, Any]:
+        named = {"model": "resnet20", "weights": "FASHION_MNIST", "target": "mnist", "images_per_class": number}
+        return {**named, "seed": seed, "start": start, "test/acc": accuracy}
+
+    accuracies = {0: (0.80, 0.90), 1: (0.82, 0.92)}
+    runs = [run(seed, start, a) for seed, pair in accuracies.items() for start, a in zip(STARTS, pair, strict=True)]
+    write(root, "fine_tuning.json", runs=[*runs, run(2, "random", 0.1), run(0, "random", 0.9, None)])
+    page = tables.regenerate(root)[root / "docs" / "fine-tuning.md"]
+    row = "| resnet20, `FASHION_MNIST` | mnist | 10 | 2 | 81.00 % ± 1.41 | 91.00 % ± 1.41 | +10.0 (+10.0 to +10.0) |"
+    assert row in page
+    assert "| all |" not in page  # of one seed, and without the other start
 
 
 def test_recipes_have_mean_and_spread_in_table_and_header(tables: ModuleType, root: Path):
