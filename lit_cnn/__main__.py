@@ -14,7 +14,7 @@ COMMANDS = {
     "resume": ("lit_cnn.commands.fit", "continue a run from its last checkpoint"),
     "validate": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on its validation images"),
     "test": ("lit_cnn.commands.evaluate", "evaluate a run's best checkpoint on the test images; entered in its ledger"),
-    "predict": ("lit_cnn.commands.predict", "classify new images with a run or torchvision's weights"),
+    "predict": ("lit_cnn.commands.predict", "classify new images with a run or published weights"),
     "export": ("lit_cnn.commands.export", "write a run as ONNX, torch.export, safetensors or OpenVINO, and prove it"),
     "bench-export": ("lit_cnn.commands.bench_export", "measure the speed and the accuracy of a run in each form"),
     "serve": ("lit_cnn.commands.serve", "classify images over HTTP, with a page to drop them on"),

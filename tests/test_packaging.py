@@ -34,7 +34,10 @@ def test_a_wheel_holds_the_package_and_its_command_and_nothing_else(wheel: Path)
         assert "lit-cnn = lit_cnn.__main__:main" in archive.read(entry_points).decode()
     code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn").rglob("*.py")}
     templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn").glob("*/templates/*")}
-    assert names == {*code, *templates, "lit_cnn/py.typed", "lit_cnn/models/catalogue.json"}
+    shipped = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lit_cnn" / "weights" / "shipped").iterdir()}
+    assert names == {*code, *templates, *shipped, "lit_cnn/py.typed", "lit_cnn/models/catalogue.json"}
+    with zipfile.ZipFile(wheel) as archive:
+        assert sum(archive.getinfo(name).compress_size for name in shipped) < 6e6
 
 
 @pytest.mark.slow

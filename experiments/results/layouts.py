@@ -8,6 +8,7 @@ from typing import Any
 
 from lit_cnn.analysis.markdown import markdown_table as layout
 from lit_cnn.analysis.markdown import percent
+from lit_cnn.analysis.statistics import paired_difference
 from lit_cnn.benchmark.augmentation import medians
 
 RESULTS = "experiments/results"
@@ -171,3 +172,25 @@ def label_errors(content: dict[str, Any]) -> str:
         ["of the first ones, as many as were swapped", share("first", "swapped")],
     ]
     return layout([f"{content['images']:,} images, {100 * content['share']:.0f} % of the labels swapped", ""], rows)
+
+
+def fine_tuning(content: dict[str, Any]) -> str:
+    """Test accuracy from random and from trained weights, and the gain with its interval over the seeds."""
+    groups: dict[tuple[Any, ...], dict[int, dict[str, float]]] = {}
+    for run in content["runs"]:
+        group = (run["model"], run["weights"], run["target"], run["images_per_class"])
+        start = "random" if run["start"] == "random" else "trained"
+        groups.setdefault(group, {}).setdefault(run["seed"], {})[start] = run["test/acc"]
+    rows = []
+    for (model, weights, target, number), by_seed in groups.items():
+        pairs = [one for one in by_seed.values() if len(one) == 2]
+        if len(pairs) < 2:
+            continue
+        random, trained = ([pair[start] for pair in pairs] for start in ("random", "trained"))
+        gain = paired_difference(random, trained)
+        means = [percent(statistics.mean(one), statistics.stdev(one)) for one in (random, trained)]
+        ends = " to ".join(f"{100 * end:+.1f}" for end in (gain.low, gain.high))
+        shown = f"{100 * gain.value:+.1f} ({ends})"
+        rows.append([f"{model}, `{weights}`", target, number or "all", len(pairs), *means, shown])
+    columns = ["weights", "trained on", "images a class", "seeds", "from random weights", "from these weights"]
+    return layout([*columns, "gain, points (95 %)"], rows, text_columns=2)

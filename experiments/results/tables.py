@@ -18,7 +18,7 @@ import layouts
 from layouts import RESULTS
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("docs/benchmarks.md", "docs/deploy.md", "docs/own-photos.md")
+PAGES = ("docs/benchmarks.md", "docs/deploy.md", "docs/own-photos.md", "docs/fine-tuning.md")
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "not yet measured"
 # All tables of a page must agree in these.
@@ -45,6 +45,7 @@ class Table:
 BENCHMARK = "lit-cnn benchmark"
 CASES = f"{BENCHMARK} --case lenet --case resnet18 --case googlenet --case densenet --case folder"
 DEPLOY = "python experiments/results/deploy.py"
+FINE_TUNING = "python experiments/results/fine_tuning.py --model resnet20 --weights FASHION_MNIST --data mnist"
 TABLES = {
     "speed_sentence": Table("speed.json", CASES, layouts.speed_sentence, is_bare=True),
     "speed": Table("speed.json", CASES, layouts.speed),
@@ -58,6 +59,7 @@ TABLES = {
     "forms": Table("deploy.json", DEPLOY, layouts.forms),
     "load": Table("deploy.json", DEPLOY, layouts.load, is_bare=True),
     "files": Table("deploy.json", DEPLOY, layouts.files, is_bare=True),
+    "fine_tuning": Table("fine_tuning.json", FINE_TUNING, layouts.fine_tuning),
     "label_errors": Table("label_errors.json", "python experiments/results/label_errors.py", layouts.label_errors),
 }
 

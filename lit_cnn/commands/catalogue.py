@@ -6,6 +6,7 @@ import inspect
 import sys
 
 import torch
+from torchvision.models import get_model_weights, list_models
 
 from lit_cnn import models
 from lit_cnn.network.catalogue import CATALOGUE, CatalogueEntry, write_catalogue
@@ -31,6 +32,7 @@ def describe_variant(name: str) -> CatalogueEntry:
         max_size=layout.max_size,
         paper=layout.paper,
         accuracy=layout.accuracy,
+        weights=tuple(member.name for member in get_model_weights(name)) if name in list_models() else (),
     )
 
 

@@ -18,7 +18,6 @@ FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 NEEDED = {
     "onnx": [("export", ("onnx", "onnxscript", "onnxruntime"))],
     "docker": [("export", ("onnx", "onnxscript", "onnxruntime"))],
-    "safetensors": [("export", ("safetensors",))],
     "openvino": [("export", ("onnx", "onnxscript", "onnxruntime")), ("openvino", ("openvino",))],
 }
 

@@ -32,7 +32,7 @@ NETWORKS = {
     "run": "folder of the run, or latest",
     "config": "config.yaml of the run: the same as --run with its folder",
     "ckpt_path": "a checkpoint file, in any folder",
-    "model": "a variant with torchvision's weights and ImageNet's classes, for example resnet50",
+    "model": "a variant with published weights and their classes, for example resnet50; lit-cnn models lists them",
 }
 
 
@@ -48,7 +48,7 @@ def add_network_options(parser: argparse.ArgumentParser, names: Sequence[str] = 
         source.add_argument(f"--{name}", help=NETWORKS[name])
     parser.add_argument("--runs_dir", default="runs", help="folder of the runs, for --run latest (default: %(default)s)")
     if "model" in names:
-        parser.add_argument("--weights", help="name of torchvision's weights (default: the best)")
+        parser.add_argument("--weights", help="name of the weights of --model (default: torchvision's best)")
 
 
 def add_bad_image_option(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ class Request:
         images: What was named; empty if paths come from standard input.
         data_dir: Folder that the paths in a table are relative to.
         checkpoint: A run or a checkpoint file; None with a variant.
-        variant: One of torchvision's networks.
+        variant: A network with published weights.
         weights: Their name.
         output: The file to write; None is standard output.
         batch_size: Images at a time.

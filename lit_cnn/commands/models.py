@@ -7,8 +7,19 @@ from fnmatch import fnmatch
 from lit_cnn.commands.messages import OneLineParser
 from lit_cnn.commands.tables import print_table
 from lit_cnn.network.catalogue import CatalogueEntry, read_catalogue
+from lit_cnn.weights.shipped_file import list_shipped
 
-COLUMNS = ("name", "trained by", "parameters", "multiply-adds", "counted at", "smallest", "paper", "published accuracy")
+COLUMNS = (
+    "name",
+    "trained by",
+    "parameters",
+    "multiply-adds",
+    "counted at",
+    "smallest",
+    "paper",
+    "published accuracy",
+    "weights",
+)
 
 
 def find_models(pattern: str) -> dict[str, CatalogueEntry]:
@@ -29,7 +40,8 @@ def find_models(pattern: str) -> dict[str, CatalogueEntry]:
 
 
 def print_models(models: dict[str, CatalogueEntry]) -> None:
-    """Prints a row for each variant."""
+    """Prints a row for each variant. Of its weights, those of the package come before torchvision's."""
+    shipped = list_shipped()
     rows = [
         (
             name,
@@ -40,6 +52,7 @@ def print_models(models: dict[str, CatalogueEntry]) -> None:
             entry.min_size,
             entry.paper,
             entry.accuracy or "-",
+            ", ".join([*shipped.get(name, ()), *entry.weights]) or "-",
         )
         for name, entry in models.items()
     ]

@@ -94,7 +94,7 @@ The options that people use:
   --lr auto                   find the learning rate once, as lit-cnn find-lr does, and use it as --model.lr
   --model.schedule NAME       constant, step, cosine or one_cycle
   --model.weight_decay X      weight decay
-  --model.weights NAME        start from torchvision's weights (IMAGENET1K_V1), a file or a run
+  --model.weights NAME        start from published weights (lit-cnn models lists them), a file or a run
   --model.freeze backbone     train the last layer alone
 
 lit-cnn resume RUN continues a run. All options:

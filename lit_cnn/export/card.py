@@ -69,7 +69,7 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
     facts = RunFacts.read(run)
     variant, num_classes = str(trained.classifier.hparams["variant"]), len(trained.class_names)
     header = {"library_name": "lit_cnn", "pipeline_tag": "image-classification", "license": "other", "tags": [variant]}
-    settings = _recipe_of(facts.config)
+    settings = recipe_of(facts.config)
     images, forms = parity["images"], parity["forms"]
     sections = [
         f"# {variant} trained on {trained.dataset or 'images that are not known'}",
@@ -82,7 +82,7 @@ def write_card(run: Run, trained: Trained, network: ExportedNetwork, parity: Map
         "\n".join([*HEAD, *(_row(name, of) for name, of in forms.items())]),
         f"Compared on {images['validation']} validation and {images['training']} training images.{_exceptions(forms)}",
         "## Scores",
-        "\n".join(_scores(facts)),
+        "\n".join(scores_of(facts)),
         "## Recipe",
         f"```yaml\n{yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)}```",
         "## Limits",
@@ -103,7 +103,7 @@ def _input_of(trained: Trained, network: ExportedNetwork) -> str:
     return f"Input `images`: {network.dtype} (N, {layout}), {size}, {colours}, {values}."
 
 
-def _recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
+def recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that matter to others: without folders of this machine, and without what was not set."""
     recipe = {name: config[name] for name in ("seed_everything", "model", "data") if name in config}
     trainer = {name: value for name in TRAINER if (value := (config.get("trainer") or {}).get(name)) not in (None, -1)}
@@ -137,7 +137,7 @@ def _exceptions(forms: Mapping[str, Any]) -> str:
     return sentences
 
 
-def _scores(facts: RunFacts) -> list[str]:
+def scores_of(facts: RunFacts) -> list[str]:
     """Accuracy on validation and test images with Wilson's intervals."""
     lines = []
     numbers = facts.num_images

@@ -1,8 +1,10 @@
-"""Reads trained networks from runs, checkpoints and torchvision: ``load_run("runs/…").predict("cat.jpg").class_name``."""
+"""Reads trained networks: ``load_run("runs/…").predict("cat.jpg").class_name``."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +19,7 @@ from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.paths import expand
+from lit_cnn.weights.shipped_file import find_shipped, read_safetensors
 
 
 def load_run(path: str | Path, checkpoint: str | None = None, device: str | torch.device | None = None) -> Trained:
@@ -48,11 +51,12 @@ def load_run(path: str | Path, checkpoint: str | None = None, device: str | torc
 
 
 def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.device | None = None) -> Trained:
-    """Reads one of torchvision's trained networks, with the preprocessing and the class names of its weights.
+    """Reads a network with published weights, with their preprocessing and their class names.
 
     Args:
-        variant: A name of :func:`lit_cnn.models.list_variants` that torchvision knows too.
-        weights: Name of the weights, for example ``IMAGENET1K_V1``; the best if not given.
+        variant: A name of :func:`lit_cnn.models.list_variants`.
+        weights: Name of weights that come with the package, for example ``FASHION_MNIST``, or of torchvision's, for example
+            ``IMAGENET1K_V1``; torchvision's best if not given.
         device: Where the network computes; on the fastest device if not given.
 
     Raises:
@@ -60,6 +64,9 @@ def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.
         OSError: If they cannot be downloaded; says where to put the file.
     """
     variant = models.find_variant(variant)
+    if shipped := find_shipped(weights, variant):
+        trained = _trained(read_safetensors(shipped), shipped)
+        return replace(trained, source=f"{variant} {weights}").to(device or _fastest_device())
     num_classes = models.describe(variant).num_classes
     classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
     origin = classifier.pretrained
@@ -81,7 +88,10 @@ def _is_checkpoint(path: str | Path) -> bool:
 
 def _read(path: str | Path) -> Trained:
     """What a checkpoint file holds, on the processor."""
-    checkpoint = read_checkpoint(path)
+    return _trained(read_checkpoint(path), path)
+
+
+def _trained(checkpoint: dict[str, Any], path: str | Path) -> Trained:
     if CHECKPOINT_KEY not in checkpoint:
         raise ValueError(f"{path} is not a checkpoint of lit_cnn: it does not say which network it holds")
     data = checkpoint.get(checkpoint[CHECKPOINT_KEY]["data_key"], {})

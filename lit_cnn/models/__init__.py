@@ -22,6 +22,7 @@ from lit_cnn.network.names import resolve_variant
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.compatibility import find_difference
 from lit_cnn.weights.adapt import load_torchvision_weights, start_from
+from lit_cnn.weights.shipped_file import find_shipped
 from lit_cnn.weights.sources import find_weights
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "list_variants",
     "load_torchvision_weights",
 ]
+# Arguments of every network.
+NUMBERS = {"num_classes", "in_channels"}
 # Each architecture's LightningModule by the name of its file; each variant's network, layout and LightningModule.
 ARCHITECTURES: dict[str, type[LitClassifier]] = {}
 _VARIANTS: Variants[tuple[type[Network], Variant, type[LitClassifier]]] = Variants()
@@ -86,17 +89,21 @@ def build(
     >>> build("resnet20", num_classes=3, in_channels=1)(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 3])
 
-    ``build("resnet50", num_classes=3, weights="IMAGENET1K_V2")`` has torchvision's weights and a new last layer. How images
-    must be normalised for them is in ``find_weights("IMAGENET1K_V2", "resnet50")``.
+    ``build("resnet20", weights="FASHION_MNIST")`` is the network that was trained on Fashion-MNIST, for grey images of ten
+    classes; its weights come with the package. ``build("resnet50", num_classes=3, weights="IMAGENET1K_V2")`` has
+    torchvision's weights and a new last layer. How images must be normalised for them is in
+    ``find_weights("IMAGENET1K_V2", "resnet50")``.
 
     Args:
         name: One of :func:`list_variants`.
-        num_classes: Outputs; by default those of the variant. If the weights have another number, the last layer is new.
-        in_channels: Channels of the images; by default those of the variant. The weights of the first convolution are summed
+        num_classes: Outputs; by default those that the weights were trained with, if that is known, else those of the
+            variant. If the weights have another number, the last layer is new.
+        in_channels: Channels of the images; by default as ``num_classes``. The weights of the first convolution are summed
             over the colours for grey images.
-        weights: A name of torchvision's weights, a file or a run, see :func:`lit_cnn.weights.sources.find_weights`; random
-            weights if None.
-        options: Further arguments of the network, for example ``activation`` of a LeNet.
+        weights: A name of weights that come with the package or of torchvision's, a file or a run, see
+            :func:`lit_cnn.weights.sources.find_weights`; random weights if None.
+        options: Further arguments of the network, for example ``activation`` of a LeNet. Those that are not given are as
+            the weights were trained, if the package brings them.
     Raises:
         ValueError: If the variant or the weights are unknown, if the weights do not fit, or if an argument is out of its
             range.
@@ -104,19 +111,23 @@ def build(
     """
     name = find_variant(name)
     network_class, layout, trained_by = _VARIANTS[name]
-    num_classes = layout.num_classes if num_classes is None else num_classes
-    in_channels = layout.in_channels if in_channels is None else in_channels
-    network = network_class(layout, num_classes, in_channels, **options)
-    if weights is not None:
-        source = find_weights(weights, name)
-        defaults = {key: parameter.default for key, parameter in inspect.signature(network_class).parameters.items()}
-        arguments = {**defaults, **options, "variant": name}
-        if source.made_by and (difference := find_difference(trained_by, arguments, *source.made_by)):
+    source = None if weights is None else find_weights(weights, name)
+    trained = source.arguments_of(trained_by) if source else {}
+    known = inspect.signature(network_class).parameters
+    if source and find_shipped(str(weights), name):
+        options = {key: trained[key] for key in trained.keys() & known.keys() - NUMBERS} | options
+    if source and source.made_by:
+        arguments = {key: parameter.default for key, parameter in known.items()} | options | {"variant": name}
+        if difference := find_difference(trained_by, arguments, *source.made_by):
             argument, saved, current = difference
             raise ValueError(
                 f"the weights of {source.source} do not fit: they were trained with {argument}={saved!r}, "
                 f"but the network has {current!r}"
             )
+    num_classes = trained.get("num_classes", layout.num_classes) if num_classes is None else num_classes
+    in_channels = trained.get("in_channels", layout.in_channels) if in_channels is None else in_channels
+    network = network_class(layout, num_classes, in_channels, **options)
+    if source:
         start_from(network, source)
     return network
 

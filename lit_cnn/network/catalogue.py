@@ -28,6 +28,7 @@ class CatalogueEntry:
         max_size: Largest height and width; None without a limit.
         paper: Authors and year.
         accuracy: Published top-1 accuracy with its dataset and source; empty if none was published.
+        weights: Names of torchvision's weights, without its aliases.
     """
 
     class_name: str
@@ -41,6 +42,7 @@ class CatalogueEntry:
     max_size: int | None
     paper: str
     accuracy: str
+    weights: tuple[str, ...]
 
 
 def read_catalogue(path: Path = CATALOGUE) -> dict[str, CatalogueEntry]:
@@ -50,7 +52,8 @@ def read_catalogue(path: Path = CATALOGUE) -> dict[str, CatalogueEntry]:
     'LitResNet'
     """
     facts = json.loads(path.read_text(encoding="utf-8"))
-    return {name: CatalogueEntry(**entry | {"input_shape": tuple(entry["input_shape"])}) for name, entry in facts.items()}
+    tuples = ("input_shape", "weights")
+    return {name: CatalogueEntry(**entry | {key: tuple(entry[key]) for key in tuples}) for name, entry in facts.items()}
 
 
 def write_catalogue(entries: dict[str, CatalogueEntry], path: Path = CATALOGUE) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 
 # The packages of each extra of pyproject.toml, by the name that is imported.
 EXTRAS = {
-    "export": ("onnx", "onnxscript", "onnxruntime", "safetensors"),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("openvino",),
     "explain": ("captum",),
     "serve": ("litserve", "python_multipart"),

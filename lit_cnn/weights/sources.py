@@ -1,4 +1,4 @@
-"""Weights from torchvision, from files and from runs."""
+"""Weights from the package, from torchvision, from files and from runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.paths import expand
+from lit_cnn.weights.shipped_file import find_shipped, list_shipped, read_safetensors
 
 StateDict = dict[str, Tensor]
 # Prefixes of names that wrappers add in training.
@@ -49,6 +50,11 @@ class Weights:
     made_by: tuple[str, dict[str, Any]] | None = None
     remarks: tuple[str, ...] = ()
 
+    def arguments_of(self, cls: type) -> dict[str, Any]:
+        """The arguments of the LightningModule that was trained, if it is of this class; else none."""
+        class_path, arguments = self.made_by or ("", {})
+        return arguments if class_path == f"{cls.__module__}.{cls.__qualname__}" else {}
+
     def __str__(self) -> str:
         return "; ".join((f"weights of {self.source}", *self.remarks))
 
@@ -57,9 +63,11 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
     """Reads weights, without running code from their file.
 
     Args:
-        name: Name of torchvision's weights (``IMAGENET1K_V1``, ``ResNet50_Weights.DEFAULT``), the path of a ``.pt``,
-            ``.pth``, ``.ckpt`` or ``.safetensors`` file, or the folder of a run.
-        variant: The variant of the network, needed for torchvision's names.
+        name: Name of weights that come with the package (``FASHION_MNIST``) or of torchvision's (``IMAGENET1K_V1``,
+            ``ResNet50_Weights.DEFAULT``), the path of a ``.pt``, ``.pth``, ``.ckpt`` or ``.safetensors`` file, or the
+            folder of a run. A folder that is called like weights of the package is named with its path,
+            ``./FASHION_MNIST``.
+        variant: The variant of the network, needed for names.
 
     Raises:
         ValueError: If the weights do not exist or the file contains none; suggests similar names.
@@ -67,7 +75,9 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
     """
     name = str(name)
     if not name or "://" in name:
-        raise ValueError(f"weights must be a file, a run's folder or a name of torchvision's weights, got {name!r}")
+        raise ValueError(f"weights must be a file, a run's folder or a name of published weights, got {name!r}")
+    if shipped := find_shipped(name, variant):
+        return replace(_read(shipped), source=f"{variant} {name}")
     path = expand(name)
     if path.is_dir() or name == "latest":
         run = find_run(name)
@@ -85,10 +95,14 @@ def find_weights(name: str | Path, variant: str | None = None) -> Weights:
 def is_published(name: str, variant: str | None = None) -> bool:
     """Whether weights are torchvision's, by name or as a file, and so of ImageNet; takes other words as for those of a user.
 
+    Those of the package are not: they are of the datasets that a user may train on.
+
     Args:
         name: See :func:`find_weights`.
         variant: The variant of the network.
     """
+    if find_shipped(name, variant):
+        return False
     path = expand(name)
     if path.is_dir() or name == "latest":
         return False
@@ -97,7 +111,7 @@ def is_published(name: str, variant: str | None = None) -> bool:
 
 
 def _read(path: Path) -> Weights:
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    content = read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
     metadata = content.get(CHECKPOINT_KEY)
     data = content.get(metadata["data_key"], {}) if metadata else {}
     state_dict = next((content[key] for key in ("state_dict", "model") if isinstance(content.get(key), dict)), content)
@@ -111,18 +125,6 @@ def _read(path: Path) -> Weights:
     return Weights(str(path), state_dict, image_size=data.get("image_size"), made_by=made_by, **known)
 
 
-def _read_safetensors(path: Path) -> StateDict:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise ValueError(f"{path} needs the package safetensors: pip install safetensors") from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a complete safetensors file ({error})") from error
-
-
 def _without_prefixes(name: str) -> str:
     while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
         name = name.removeprefix(prefix)
@@ -132,8 +134,14 @@ def _without_prefixes(name: str) -> str:
 def _of_torchvision(name: str, variant: str | None) -> Weights:
     from torchvision.models import get_model_weights, list_models
 
+    shipped = list(list_shipped().get(variant or "", {}))
+    network = variant or "this network"
+    if others := [other for other, files in list_shipped().items() if name in files]:
+        raise ValueError(f"weights {name!r} are of {' and '.join(others)}, not of {network}")
     if variant not in list_models():
-        network = variant or "this network"
+        if shipped:
+            problem = "name one" if name == "DEFAULT" else f"{name!r} is neither a file nor a run, nor one"
+            raise ValueError(f"torchvision has no weights of {network}: {problem} of lit_cnn's; {_near(name, shipped)}")
         if name == "DEFAULT":  # what commands take where the user names no weights
             raise ValueError(f"torchvision has no weights of {network}: train it with lit-cnn fit, and name the run")
         raise ValueError(f"torchvision has no weights of {network}, and {name!r} is neither a file nor a run")
@@ -141,7 +149,8 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
     choices = dict(enum.__members__)
     member = choices.get(name.removeprefix(f"{enum.__name__}."))
     if member is None:
-        raise ValueError(f"weights {name!r} are not torchvision's of {variant}; {nearest(name.rpartition('.')[2], choices)}")
+        near = _near(name.rpartition(".")[2], [*choices, *shipped])
+        raise ValueError(f"weights {name!r} are not torchvision's of {variant}; {near}")
     file = Path(torch.hub.get_dir(), "checkpoints", Path(member.url).name)
     try:
         state_dict = member.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
@@ -150,6 +159,11 @@ def _of_torchvision(name: str, variant: str | None) -> Weights:
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise ValueError(f"{file} is not the file that torchvision published ({error}): delete it") from error
     return replace(_facts_of(member, variant), state_dict=state_dict)
+
+
+def _near(name: str, names: list[str]) -> str:
+    """Suggestions for a name, whose case may be another; all names if none is similar."""
+    return nearest(name.upper(), names)
 
 
 def _published_as(file_name: str, variant: str | None) -> Weights | None:

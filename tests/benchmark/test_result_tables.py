@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "cpu_name": "Z80",
     "gpu": None,
 }
+STARTS = ("random", "FASHION_MNIST")
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +137,9 @@ def test_deployment_has_forms_load_and_label_errors(tables: ModuleType, root: Pa
     assert "(recall) | 85.0 (80.0 to 90.0) % |" in photos
     assert "(precision) | 85.2 (82.5 to 88.0) % |" in photos
     assert "as many as were swapped | 65.0 (60.0 to 70.0) % |" in photos
+
+
+STARTS = ("random", "FASHION_MNIST")
 
 
 @pytest.mark.parametrize(("key", "value"), [("commit", "0" * 40), ("cpu_name", "6502"), ("threads", 1), ("gpu", "H100")])

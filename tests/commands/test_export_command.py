@@ -32,14 +32,12 @@ def test_what_makes_no_export_is_one_line(lit_cnn: Command, options: list[str], 
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("form", "package"), [("onnx", "onnxscript"), ("openvino", "openvino"), ("safetensors", "safetensors")]
-)
+@pytest.mark.parametrize(("form", "package"), [("onnx", "onnxscript"), ("openvino", "openvino")])
 def test_a_missing_package_is_named_with_its_command(
     lit_cnn: Command, monkeypatch: pytest.MonkeyPatch, form: str, package: str
 ):
     find = importlib.util.find_spec
-    others = {"onnx", "onnxscript", "onnxruntime", "safetensors", "openvino"} - {package}
+    others = {"onnx", "onnxscript", "onnxruntime", "openvino"} - {package}
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == package else object() if name in others else find(name)
     )

@@ -13,6 +13,7 @@ from lit_cnn.commands.catalogue import describe_variant
 from lit_cnn.models import build, describe, find_variant, lightning_module_of, list_variants
 from lit_cnn.network.catalogue import find_in_catalogue, read_catalogue, write_catalogue
 from lit_cnn.network.counting import count_multiply_adds, count_parameters, list_layers
+from lit_cnn.weights.shipped_file import list_shipped
 
 
 def test_the_layers_counts_add_up_to_the_networks():
@@ -120,6 +121,7 @@ def test_models_lists_what_matches(lit_cnn: Command):
         "1",
         "He et al. 2016",
         "91.25 % CIFAR-10 (paper)",
+        ", ".join(list_shipped().get("resnet20", ["-"])),
     ]
     assert expected in [re.split(" {2,}", row) for row in rows]
     assert len(lit_cnn("models", "vgg*_bn").stdout.splitlines()) == 5

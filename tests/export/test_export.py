@@ -33,7 +33,6 @@ from lit_cnn.system.compiler import compiler_name, has_compiler
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
-pytest.importorskip("safetensors")
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,6 @@ from lit_cnn.data.earlier_reading import EarlierReading
 from lit_cnn.data.reading import Reading
 from lit_cnn.export.hub import load_hub_files, write_hub_files
 
-pytest.importorskip("safetensors")
-
 
 @pytest.mark.parametrize(
     "reading", [EarlierReading(32, 3), Reading(32, 3, "pad", "black", (0, 1023))], ids=["earlier", "own"]

@@ -15,7 +15,7 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(monkeypatch:
     command = r"make extras, or pip install '\.\[export\]' in the clone of lit_cnn$"
     with pytest.raises(ValueError, match=rf"^--format onnx needs onnx and onnxruntime: {command}"):
         require_extra("export", "--format onnx")
-    require_extra("export", "--format safetensors", ("safetensors",))
+    require_extra("export", "--format onnx", ("onnxscript",))
 
 
 def test_each_optional_package_is_known():

@@ -195,7 +195,7 @@ def test_a_run_gives_its_best_weights_and_its_normalisation(lit_cnn: Command, tm
             "not of this ResNet's variant: only the network has conv1.weight",
         ),
         (["--model.weights", "broken.safetensors"], "broken.safetensors is not a complete safetensors file"),
-        (["--model.weights", ""], "weights must be a file, a run's folder or a name of torchvision's weights, got ''"),
+        (["--model.weights", ""], "weights must be a file, a run's folder or a name of published weights, got ''"),
         (["--model.variant", "resnet51"], "there is no resnet51; did you mean resnet"),
         (
             ["--model.freeze", "layer9"],
