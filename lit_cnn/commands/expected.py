@@ -12,6 +12,7 @@ from lit_cnn.benchmark.bands import Expectation
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.selection import resolve_monitor
 from lit_cnn.commands.settings import OWN_IMAGES, choose_image_size
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, find_changes
@@ -55,6 +56,7 @@ def find_expectation(cli: CLI) -> tuple[str, Expectation] | None:
     except SystemExit:  # a recipe that has changed since the run began
         return None
     choose_image_size(own)
+    resolve_monitor(own)
     if config.run and own.trainer.precision == "auto" and PRECISION not in typed:
         own.trainer.precision = config.trainer.precision  # which the run chose when it began
     changes = find_changes(configuration.describe(own), configuration.describe(config))

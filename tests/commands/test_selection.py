@@ -27,7 +27,7 @@ def trained(command: Command, *options: str) -> tuple[Run, str]:
 
 def settings(**changed: object) -> dict:
     trainer = {"precision": "auto", "callbacks": None, "limit_val_batches": None, "enable_checkpointing": None}
-    own = {"ema": None, "monitor": "val/acc", "early_stopping": None}
+    own = {"ema": None, "monitor": "auto", "early_stopping": None}
     trainer |= {name: value for name, value in changed.items() if name in trainer}
     return own | {name: value for name, value in changed.items() if name in own} | {"trainer": trainer}
 
@@ -100,6 +100,7 @@ def test_a_training_with_all_of_them(lit_cnn: Command):
     assert "ema is an option of lit-cnn fit: a run" in lit_cnn("test", "--run", run.path, "--ema", "0.9").stderr
 
 
+@pytest.mark.slow
 def test_a_training_ends_when_nothing_improves_and_stays_ended(lit_cnn: Command):
     stop = ["--model.lr", "1e-9", "--monitor", "val/loss", "--early_stopping", "1", "--trainer.max_epochs", "20"]
     run, _ = trained(lit_cnn, *stop)

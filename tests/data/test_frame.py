@@ -158,7 +158,9 @@ def train(photos: Path, tmp_path: Path, trainer: Callable[..., Trainer]) -> Call
     return run
 
 
-@pytest.mark.parametrize("resize", ["crop", "squash", "pad"])
+@pytest.mark.parametrize(
+    "resize", ["crop", pytest.param("squash", marks=pytest.mark.slow), pytest.param("pad", marks=pytest.mark.slow)]
+)
 def test_prediction_sees_what_evaluation_sees(train, photos: Path, trainer, resize: str):
     checkpoint = train(resize=resize)
     run = load_run(checkpoint, device="cpu")

@@ -213,7 +213,11 @@ def test_with_a_balanced_order(tmp_path: Path, trainer: MakeTrainer):
 # Unfrozen before step 10 of 18, which is batch 3 of the second epoch. A stop at the start of a batch comes after it.
 @pytest.mark.parametrize(
     ("batch", "arguments"),
-    [(1, {}), (2, {"averaging": True}), (3, {"settings": {"accumulate_grad_batches": 2}})],
+    [
+        pytest.param(1, {}, marks=pytest.mark.slow),
+        (2, {"averaging": True}),
+        pytest.param(3, {"settings": {"accumulate_grad_batches": 2}}, marks=pytest.mark.slow),
+    ],
     ids=["before", "at, averaged", "after, accumulated"],
 )
 def test_around_the_step_that_unfreezes(tmp_path: Path, trainer: MakeTrainer, batch: int, arguments: dict[str, Any]):
