@@ -154,7 +154,8 @@ def test_a_run_goes_on_where_it_stopped(lit_cnn: Command, tmp_path: Path):
     assert "nothing left to train: max_epochs is 3; raise" in again.stdout
 
 
-@pytest.mark.parametrize("grey", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("grey", [False, True])
 def test_a_folder_of_photographs_without_a_configuration(lit_cnn: Command, tmp_path: Path, grey: bool):
     write_photos(tmp_path / "photos", ("light", "very dark"), 40, grey=grey)
     write_photos(tmp_path / "new", ("unsorted",), 3, grey=not grey)

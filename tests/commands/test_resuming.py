@@ -149,6 +149,7 @@ def test_no_value_is_no_run(lit_cnn: Command, trained: Path, tmp_path: Path, opt
     assert contents(run) == before
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_early_stays_so(lit_cnn: Command, tmp_path: Path):
     stop = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss", "--trainer.callbacks.patience=1"]
     done = lit_cnn(*FIT, *CONSTANT, "--trainer.max_epochs", "20", "--model.lr", "1e-9", "--runs_dir", "runs", *stop)

@@ -92,7 +92,9 @@ def test_its_parts_can_be_looked_into(variant: str):
     assert len(extractor(images)) == 2
 
 
-@pytest.mark.parametrize("default", sorted(DEFAULTS))
+@pytest.mark.parametrize(
+    "default", [pytest.param(one, marks=pytest.mark.slow if one == "densenet121" else ()) for one in sorted(DEFAULTS)]
+)
 def test_it_can_be_exported(default: str):
     """Others are in the slow tests of exports."""
     with torch.device("meta"):
@@ -165,7 +167,9 @@ def test_arguments_survive_in_the_hyper_parameters(cls: type[LitClassifier], tmp
     assert again.hparams["lr"] == 0.3
 
 
-@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize(
+    "cls", [pytest.param(one, marks=pytest.mark.slow if one.__name__ == "LitNiN" else ()) for one in CLASSES]
+)
 def test_one_batch_is_learnt_by_heart(cls: type[LitClassifier]):
     torch.manual_seed(0)
     classifier = cls(num_classes=4, in_channels=1)

@@ -110,6 +110,7 @@ for megabytes in (1, 20):
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's namespaces")
 def test_a_disk_that_is_really_full(tmp_path: Path):
     program = """
