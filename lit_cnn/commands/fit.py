@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from typing import Any
 
@@ -16,8 +15,9 @@ from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI, PRECISION
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.expected import find_expectation, print_comparison
-from lit_cnn.commands.messages import ignore_warnings, in_one_line, quiet
+from lit_cnn.commands.messages import in_one_line, quiet
 from lit_cnn.commands.monitors import check_monitors
+from lit_cnn.commands.own_warnings import ignore_own_warnings
 from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
 from lit_cnn.commands.selection import make_selection
@@ -229,7 +229,7 @@ class Training(CLI):
         Raises:
             ValueError: If there is nothing to train.
         """
-        self._ignore_own_warnings()
+        ignore_own_warnings(self.config, self.run, self.resumed)
         for_peers = {PRECISION: str(self.config.trainer.precision), LAUNCHER: str(os.getpid())}
         if self.config.threads != "auto":
             for_peers[NUM_THREADS] = str(self.config.threads)
@@ -270,22 +270,6 @@ class Training(CLI):
     def _print_how_to_resume(self) -> None:
         options = self.resumed.options() if self.resumed else ""
         print(f"stopped; resume with: lit-cnn resume {self.run.path}{options}", flush=True)
-
-    def _ignore_own_warnings(self) -> None:
-        """Silences what Lightning warns of because of this command, not because of what the user gave."""
-        if self.config.trainer.log_every_n_steps is None:
-            # The metrics of an epoch are logged all the same.
-            ignore_warnings(
-                r"The number of training batches \(\d+\) is smaller than the logging interval Trainer\(log_every_n_steps="
-            )
-        if self.config.run:
-            folders = "|".join(re.escape(str(path)) for path in (self.run.checkpoints, self.run.checkpoints.resolve()))
-            ignore_warnings(rf"Checkpoint directory ({folders}) exists and is not empty")
-        if self.resumed and self.resumed.lifts_time_limit:  # Lightning keeps the limit in a callback
-            ignore_warnings(
-                r"Be aware that when using `ckpt_path`, callbacks used to create the checkpoint need to be provided during "
-                r"`Trainer` instantiation\. Please add the following callbacks: \['Timer'\]\.$"
-            )
 
     def scores_of_best(self) -> dict[str, ClassScores]:
         return self.recorder.class_scores(self.trainer)

@@ -79,7 +79,13 @@ def resolve_monitor(config: Namespace) -> None:
     """Puts what the best checkpoint is judged by in the place of ``auto``, so that the run keeps it."""
     if config.monitor == DEFAULT_MONITOR:
         schedule = (config.model.get("init_args") or {}).get("schedule")
-        may_end_early = config.early_stopping is not None or config.trainer.max_time is not None
+        trainer = config.trainer
+        ends = {"EarlyStopping", "Timer"} & {
+            str(one.get("class_path")).rpartition(".")[2] for one in as_list(trainer.callbacks)
+        }
+        may_end_early = config.early_stopping is not None or trainer.max_time is not None or bool(ends)
+        # The last validation is not at the end.
+        may_end_early |= trainer.check_val_every_n_epoch not in (None, 1) or trainer.val_check_interval not in (None, 1.0)
         config.monitor = choose_monitor(schedule, may_end_early)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_cnn.data.augment import Augmentation, shuffled
+from lit_cnn.data.augment import Augmentation, as_bits, shuffled
 
 # Separates the random numbers of balanced orders from others that are derived from the same seed.
 BALANCE_STREAM = 0xBA1A
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     images: Tensor  # (N, C, H, W), uint8 from the loader, float32 after the data module's transforms
     labels: Tensor  # (N,) int64
     positions: Tensor  # (N,) int64, positions of the images in their split
-    draws: Tensor | None  # (N, NUM_DRAWS or NUM_ALL), random numbers of the augmentation; None in evaluation
+    draws: Tensor | None  # (N, NUM_DRAWS or NUM_ALL), bits of the augmentation's random numbers; None in evaluation
     targets: Tensor | None = (
         None  # (N, num_classes), shares of the classes in images that were mixed; None if the labels hold
     )
@@ -93,10 +93,11 @@ class Loader:
             )
         if len(images.labels) < world_size:
             raise ValueError(f"{len(images.labels)} images are too few for {world_size} processes")
-        if shuffle and world_size > 1 and augmentation and augmentation.mixes and batch_size % (2 * world_size):
+        size = min(batch_size, len(images.labels) - len(images.labels) % world_size)  # of the batches that are made
+        if shuffle and world_size > 1 and augmentation and augmentation.mixes and size % (2 * world_size):
             raise ValueError(
                 f"MixUp and CutMix mix pairs within each of {world_size} processes: "
-                f"batch_size must be a multiple of {2 * world_size}, got {batch_size}"
+                f"the batch must be a multiple of {2 * world_size}, got {size}"
             )
         self.images = images
         self.batch_size = batch_size
@@ -155,7 +156,7 @@ class Loader:
         size = min(self.batch_size, num_images - num_images % self.world_size)
         for start in range(0, len(self) * size, size):
             share = slice(start + self.rank, start + size, self.world_size)
-            yield order[share], draws[share]
+            yield order[share], as_bits(draws[share])
 
     def _evaluation_plan(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         # Every process gets the same number of batches, no batch is empty, and no image occurs twice.

@@ -150,7 +150,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Reads the images of a stage: ``predict`` takes the validation images, see :meth:`predict_dataloader`."""
         if stage == "fit":
-            self.augmentation.check(self.name, self.channels, self.num_classes)
+            self.augmentation.check(self.name, self.channels, self.num_classes, self.image_size, self.batch_size)
         if stage in ("fit", "validate", "predict"):
             self._set_up_training_splits()
         elif stage == "test" and "test" not in self.splits:
@@ -183,8 +183,6 @@ class ImageDataModule(pl.LightningDataModule, ABC):
             return list(sets)
         device = self.trainer.strategy.root_device
         return on_device(sets, device, room_for_images(device))
-
-    # Identity
 
     def set_up_for_run(self, manifest: Path) -> None:
         """Uses the images and the splits in the manifest of a run, if the dataset is made of files."""
@@ -228,8 +226,6 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         """Writes what the data are, as JSON: name, digest, classes, and number of images in each split."""
         content = description(self.name, self.digest, self.class_names, self.channels, self.counts())
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-    # Batches
 
     def train_dataloader(self) -> Loader:
         return self._loader("train")
@@ -277,9 +273,9 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         """What prediction needs to preprocess an image as in training, and how the images were split."""
         mean, std = self.preprocessing.mean, self.preprocessing.std
         named = {"dataset": self.name, "digest": self.digest, "class_names": list(self.class_names)}
-        named["flip"] = self.augmentation.flip
         shape = {"channels": self.channels, "native_size": self.native_size, "image_size": self.preprocessing.image_size}
-        return {**named, **shape, "mean": list(mean), "std": list(std), "split": self._split_arguments()}
+        seen = {"mean": list(mean), "std": list(std), "flip": self.augmentation.flip}
+        return {**named, **shape, **seen, "split": self._split_arguments()}
 
     def _split_arguments(self) -> dict[str, Any]:
         """The arguments that decide which images are in which split."""

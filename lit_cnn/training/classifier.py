@@ -171,7 +171,7 @@ class LitClassifier(pl.LightningModule):
         targets = getattr(batch, "targets", None)  # of mixed images
         logits, loss = self.training_loss(images, labels if targets is None else targets.to(images.dtype))
         self.train_loss.update(loss.detach().expand(len(labels)))
-        self.train_acc.update(logits.detach(), labels)
+        self.train_acc.update(logits.detach(), labels if targets is None else targets.argmax(1))
         if self._named_in_epoch != self.current_epoch:
             # Lightning computes and resets them at the end of the epoch. To log them once is enough, and quicker.
             self._named_in_epoch = self.current_epoch

@@ -22,7 +22,10 @@ from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
 
 # Arguments that checkpoints of earlier versions do not have, with the values that are as before.
-_NEWER_ARGUMENTS = {"model": {"norm_weight_decay": None, "unfreeze_at": None}, "data": {"balance": "none", "frame": None}}
+_NEWER_ARGUMENTS = {
+    "model": {"norm_weight_decay": None, "unfreeze_at": None},
+    "data": {"augment": "none", "balance": "none", "frame": None},
+}
 
 
 def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -59,7 +62,12 @@ def _compare_settings(classifier: pl.LightningModule, path: Any, checkpoint: dic
     data = classifier.trainer.datamodule
     pairs = [("model", checkpoint.get("hyper_parameters", {}), classifier.hparams)]
     if data is not None:
-        pairs.append(("data", checkpoint.get("datamodule_hyper_parameters", {}), data.hparams))
+        began, now = checkpoint.get("datamodule_hyper_parameters", {}), dict(data.hparams)
+        if "augment" not in began and "augment" in now:  # of an earlier version, which had no presets
+            augmentation = data.augmentation
+            now |= {"flip": augmentation.flip, "crop_padding": augmentation.crop_padding}
+            now["augment"] = now["augment"] if augmentation.draws_more else "none"
+        pairs.append(("data", began, now))
     anew = f"or start a new run from its weights (--model.weights {path})"
     for group, known, current in pairs:
         saved = {**_NEWER_ARGUMENTS[group], **known}

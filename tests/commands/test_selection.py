@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 from conftest import Command
+from jsonargparse import Namespace
 
 from lit_cnn.commands import selection
-from lit_cnn.commands.selection import check_selection
+from lit_cnn.commands.selection import check_selection, resolve_monitor
 from lit_cnn.runs.folder import Run
 
 FIT = ["fit", "--model", "LitLeNet", "--model.schedule", "constant", "--data", "Digits", "--data.image_size", "28"]
@@ -135,3 +136,33 @@ def test_an_older_run_keeps_its_judge_if_the_default_changes(lit_cnn: Command, m
     assert "(checkpoint with the highest accuracy)" in done.stdout
     assert [row["epoch"] for row in run.read_metrics()] == ["0", "1"]
     assert "cannot become last" in lit_cnn("resume", run.path, "--monitor", "last", "--trainer.max_epochs", "3").stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "monitor"),
+    [
+        ({}, "last"),
+        ({"schedule": "step"}, "last"),
+        ({"schedule": "constant"}, "val/acc"),
+        ({"schedule": None}, "val/acc"),
+        ({"early_stopping": 3}, "val/acc"),
+        ({"monitor": "val/f1"}, "val/f1"),
+        ({"max_time": "00:01:00:00"}, "val/acc"),
+        ({"callbacks": [Namespace(class_path="pytorch_lightning.callbacks.EarlyStopping")]}, "val/acc"),
+        ({"callbacks": [Namespace(class_path="pytorch_lightning.callbacks.Timer")]}, "val/acc"),
+        ({"check_val_every_n_epoch": 4}, "val/acc"),
+        ({"val_check_interval": 0.4}, "val/acc"),
+    ],
+    ids=str,
+)
+def test_the_last_checkpoint_is_the_best_if_the_training_ends_with_a_low_rate(given: dict, monitor: str):
+    trainer = {"max_time": None, "callbacks": None, "check_val_every_n_epoch": 1, "val_check_interval": None}
+    trainer |= {name: value for name, value in given.items() if name in trainer}
+    config = Namespace(
+        monitor=given.get("monitor", "auto"),
+        early_stopping=given.get("early_stopping"),
+        model=Namespace(init_args=Namespace(schedule=given.get("schedule", "cosine"))),
+        trainer=Namespace(**trainer),
+    )
+    resolve_monitor(config)
+    assert config.monitor == monitor

@@ -103,9 +103,11 @@ def test_evaluation_counts_every_image_once(num_images: int, world_size: int):
 
 def test_what_cannot_be_divided_is_refused():
     with pytest.raises(
-        ValueError, match="MixUp and CutMix mix pairs within each of 2 processes: batch_size must be a multiple of 4"
+        ValueError, match="MixUp and CutMix mix pairs within each of 2 processes: the batch must be a multiple of 4, got 10"
     ):
         Loader(numbered(20), 10, shuffle=True, world_size=2, augmentation=Augmentation(mixup=0.2))
+    with pytest.raises(ValueError, match="the batch must be a multiple of 4, got 18"):  # all images are one batch
+        Loader(numbered(19), 64, shuffle=True, world_size=2, augmentation=Augmentation(mixup=0.2))
     with pytest.raises(ValueError, match=r"batch_size=10 .* cannot be divided by 4"):
         Loader(numbered(20), 10, shuffle=True, world_size=4)
     with pytest.raises(ValueError, match="1 images are too few for 2 processes"):

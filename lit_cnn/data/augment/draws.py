@@ -58,6 +58,16 @@ def more_draws(seed: int, epoch: int, num_images: int, mixup: float, cutmix: flo
     return torch.from_numpy(np.concatenate([uniform, shares[None].astype(np.float32)]).T.copy())
 
 
+def as_bits(draws: Tensor) -> Tensor:
+    """The bits of random numbers, as whole numbers: fractions in a batch are rounded to the precision of the weights."""
+    return draws.view(torch.int32)
+
+
+def as_numbers(draws: Tensor) -> Tensor:
+    """Random numbers, also from their bits."""
+    return draws if draws.is_floating_point() else draws.view(torch.float32)
+
+
 def is_cut(numbers: Tensor | np.ndarray, mixup: float, cutmix: float) -> Tensor | np.ndarray:
     """Which images CutMix mixes, and not MixUp."""
     return numbers < (0.5 if mixup else 1.0 if cutmix else 0.0) if cutmix else numbers < 0

@@ -93,8 +93,8 @@ def boxes_of(area: Tensor, ratio: Tensor, place: Tensor, height: int, width: int
     """
     tall = (area / ratio).sqrt().round().clamp(1, height)
     wide = (area * ratio).sqrt().round().clamp(1, width)
-    top = (place[:, 0] * (height - tall + 1)).floor()
-    left = (place[:, 1] * (width - wide + 1)).floor()
+    top = (place[:, 0] * (height - tall + 1)).floor().minimum(height - tall)
+    left = (place[:, 1] * (width - wide + 1)).floor().minimum(width - wide)
     return torch.stack([top, left, tall, wide], 1).long()
 
 

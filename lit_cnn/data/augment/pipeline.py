@@ -27,6 +27,9 @@ from lit_cnn.data.augment.policies import Policy, rand_augment, trivial_augment
 from lit_cnn.data.augment.settings import Augment, Crop, preset_parts
 from lit_cnn.data.frame import start_of_centre
 
+# A map may make an image so many times smaller: it still meets nearly every pixel.
+MAX_SHRINKING = 1.5
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -87,8 +90,8 @@ class Augmentation:
                 raise ValueError(f"augment.{name} belongs to RandAugment: add augment.policy=randaugment, or leave it out")
         return result
 
-    def check(self, name: str, channels: int, num_classes: int) -> None:
-        """Refuses parts that do nothing to the images of a dataset.
+    def check(self, name: str, channels: int, num_classes: int, image_size: int, batch_size: int) -> None:
+        """Refuses parts that do nothing to the images of a dataset, or leave nothing of them.
 
         Raises:
             ValueError: If there is one; names it.
@@ -96,6 +99,12 @@ class Augmentation:
         for part in ("saturation", "hue", "grey"):
             if channels == 1 and getattr(self, part):
                 raise ValueError(f"augment.{part}={getattr(self, part):g} changes nothing in grey images: leave it out")
+        if self.cutout >= image_size:
+            raise ValueError(
+                f"augment.cutout={self.cutout} hides whole images of {image_size}×{image_size}: give a smaller side"
+            )
+        if self.mixes and batch_size < 2:
+            raise ValueError("MixUp and CutMix mix images of a batch: batch_size must be at least 2, got 1")
         if self.mixes and num_classes < 2:
             raise ValueError(f"MixUp and CutMix mix classes, and {name} has one: leave augment.mixup and augment.cutmix out")
 
@@ -124,7 +133,7 @@ class Augmentation:
 
         Args:
             images: uint8 images as they are stored.
-            draws: Their random numbers.
+            draws: Their random numbers, or the bits of these.
             image_size: Height and width that the network sees.
             framed: Whether it sees the centre of the images, at that size, where nothing is drawn. Crops by area are taken
                 from all of an image, shifts and maps move within it.
@@ -132,7 +141,7 @@ class Augmentation:
         Shape:
             Images (N, C, H, W), draws (N, NUM_DRAWS) or (N, NUM_ALL); output (N, C, H, W), or with another height and width.
         """
-        draws = draws.float()  # Lightning converts them with the weights, in double precision
+        draws = columns.as_numbers(draws)
         images = self._move(images, draws, image_size, framed)
         if self.policy == "trivial":
             images = trivial_augment(images, draws[:, columns.POLICY])
@@ -158,8 +167,8 @@ class Augmentation:
             largest = seen[0]
         if not turns:
             return resized_crop(images, boxes, image_size, flipped)
-        # Images are not made smaller here: a map without antialiasing would skip pixels.
-        size = max(image_size, largest)
+        # A map without antialiasing skips pixels if it makes an image much smaller: it is then resized in a second step.
+        size = image_size if largest <= MAX_SHRINKING * image_size else largest
         crops = crop_matrices(boxes, (size, size), flipped)
         return warp(images, self._affine(draws, height, width, seen) @ crops, (size, size))
 
@@ -198,7 +207,7 @@ class Augmentation:
             Images (N, C, H, W), labels (N,); output (N, C, H, W), and (N, num_classes) whose rows sum to 1, or None if the
             labels stay.
         """
-        draws = draws.float()
+        draws = columns.as_numbers(draws)
         height, width = images.shape[-2:]
         if self.erasing:
             images = erase(images, erasing_boxes(draws[:, columns.ERASING], height, width, self.erasing))
