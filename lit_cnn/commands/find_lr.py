@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     from lit_cnn.commands.cli import CLI
     from lit_cnn.commands.tables import print_table
     from lit_cnn.commands.trials import try_range
-    from lit_cnn.training.range_test import smooth, suggest_rate
+    from lit_cnn.training.range_test import find_lowest, smooth, suggest_rate
 
     quiet()
     keep_freed_memory()
@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         warn(str(error))
     draw(output, found.rates, found.losses, smoothed.tolist(), suggestion)
-    lowest = int(smoothed.argmin())
+    lowest = find_lowest(smoothed)
     facts = [
         ("suggested learning rate", "none" if suggestion is None else f"{suggestion:g} (--model.lr {suggestion:g})"),
         ("lowest loss", f"{smoothed[lowest]:.4f} at {found.rates[lowest]:.3g} (smoothed)"),
