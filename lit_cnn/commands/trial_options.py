@@ -26,7 +26,7 @@ def read_time_limit(text: str) -> int:
 
 
 def check_trial_options(command: str, arguments: Arguments) -> None:
-    """Refuses ``--lr``, ``--time_limit`` and ``--tta`` where they cannot do what they say.
+    """Refuses ``--lr``, ``--time_limit`` and ``--tta`` where they have no effect.
 
     Raises:
         ValueError: At the first; says what to give.
