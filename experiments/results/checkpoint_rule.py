@@ -1,7 +1,7 @@
 """Measures which rule for the best checkpoint loses least, on the digits' training images alone.
 
 ``python experiments/results/checkpoint_rule.py --output experiments/results/checkpoint_rule.json --workers 2`` trains every
-recipe of ``experiments/digits`` with 20 seeds. A stopped measurement goes on where it was stopped.
+recipe of ``experiments/digits`` with 20 seeds. The same command resumes a stopped measurement.
 
 The 1,437 training images are divided anew for each seed: 144 are the judge, which every rule sees; 360 are held out, on
 which the chosen weights are measured; the others train. The 360 test images are never read. After each epoch, the trained
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=NUM_SEEDS, help=f"number of seeds, from 0 (default: {NUM_SEEDS})")
     parser.add_argument("--workers", type=int, default=1, help="trainings at the same time, each in one thread (default: 1)")
     parser.add_argument("--copied", action="store_true", help="also averages with the current statistics of BatchNorm")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write, and to go on with")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write, and to resume from")
     options = parser.parse_args()
     if options.seeds < 1 or options.workers < 1:
         parser.error("--seeds and --workers must be at least 1")

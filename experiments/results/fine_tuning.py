@@ -2,7 +2,7 @@
 
 ``python experiments/results/fine_tuning.py --model resnet20 --weights FASHION_MNIST --data mnist --output
 experiments/results/fine_tuning.json`` trains from the weights and from random ones, on 10, 50 and all images of each class.
-A stopped measurement goes on where it was stopped; other weights and other data are added to the same file.
+The same command resumes a stopped measurement; other weights and other data are added to the same file.
 
 Each seed draws its own training and validation images. Both starts have the same images, steps and choice of learning rates.
 The validation images choose the rate; the test images are looked at once for each start, seed and number of images.
@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, default=64, help="images in a step (default: 64)")
     parser.add_argument("--steps", type=int, default=300, help="least number of steps (default: 300)")
     parser.add_argument("--epochs", type=int, default=2, help="least number of epochs (default: 2)")
-    parser.add_argument("--output", type=Path, required=True, help="JSON file to write, and to go on with")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write, and to resume from")
     options = parser.parse_args()
     if min(options.seeds, options.batch_size - 1, options.steps, options.epochs) < 1:
         parser.error("--seeds, --steps and --epochs must be at least 1, --batch_size at least 2")

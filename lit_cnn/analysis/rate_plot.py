@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lit_cnn.analysis.drawing import SIZE, make_figure, plain
+from lit_cnn.training.range_test import find_lowest
 
 
 def draw_range_test(
@@ -29,7 +30,7 @@ def draw_range_test(
         axes.axvline(suggestion, color="C1", linewidth=1.2, linestyle=(0, (4, 3)), label=f"suggested: {suggestion:g}")
     axes.set_xscale("log")
     # The last losses may be ten thousand times the others.
-    lowest = int(np.nanargmin(smoothed))
+    lowest = find_lowest(smoothed)
     falling = np.asarray(losses[: lowest + 1])
     height = max(float(falling.max() - falling.min()), 1e-6)
     axes.set_ylim(falling.min() - 0.1 * height, falling.max() + 0.6 * height)

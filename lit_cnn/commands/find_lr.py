@@ -6,34 +6,15 @@ import argparse
 import math
 from pathlib import Path
 
-from lit_cnn.commands.arguments import prepare
-from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.fit_options import check_picture, prepare_fit
 from lit_cnn.commands.messages import OneLineParser, quiet
-from lit_cnn.commands.output import check_output, open_binary_output
+from lit_cnn.commands.output import open_binary_output
 from lit_cnn.commands.resuming import warn
 from lit_cnn.system.memory import keep_freed_memory
-from lit_cnn.system.paths import expand
 
 DEFAULT_OUTPUT = "find_lr.png"
 # Fewer steps show no curve.
 LEAST_STEPS = 20
-# Options of fit that a range test cannot follow.
-NOT_TAKEN = (
-    "--ckpt_path",
-    "--compile",
-    "--diagnose",
-    "--lr",
-    "--name",
-    "--print_config",
-    "--run",
-    "--runs_dir",
-    "--save_every_minutes",
-    "--save_every_steps",
-    "--seeds",
-    "--test_after_fit",
-    "--time_limit",
-    "--tta",
-)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -42,7 +23,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="lit-cnn find-lr",
         usage="lit-cnn find-lr --config FILE [options of fit] [options]",
         description="Train a copy of the network while the learning rate rises, and suggest a rate (Smith 2017). "
-        "Model, data and training are given as to lit-cnn fit; schedule and length have no effect. No run is made.",
+        "Model, data and training are given as to lit-cnn fit; schedule, length and unfreeze_at have no effect. "
+        "No run is made.",
         allow_abbrev=False,
     )
     parser.add_argument("--min_lr", type=float, default=1e-6, metavar="X", help="rate of the first step (default: 1e-6)")
@@ -59,16 +41,13 @@ def main(arguments: list[str]) -> int:
     parser = make_parser()
     options, words = parser.parse_known_args(arguments[1:])
     output = check_options(options)
-    typed = Arguments(words)
-    if refused := next((name for name in typed.names if name in NOT_TAKEN), None):
-        raise ValueError(f"find-lr trains a copy for {options.num_steps} steps and makes no run: leave out {refused}")
-    _, *words = prepare("fit", *words)
+    words = prepare_fit(words, f"find-lr trains a copy for {options.num_steps} steps and makes no run")
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.commands.cli import CLI
     from lit_cnn.commands.tables import print_table
     from lit_cnn.commands.trials import try_range
-    from lit_cnn.training.range_test import smooth, suggest_rate
+    from lit_cnn.training.range_test import find_lowest, smooth, suggest_rate
 
     quiet()
     keep_freed_memory()
@@ -81,7 +60,7 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         warn(str(error))
     draw(output, found.rates, found.losses, smoothed.tolist(), suggestion)
-    lowest = int(smoothed.argmin())
+    lowest = find_lowest(smoothed)
     facts = [
         ("suggested learning rate", "none" if suggestion is None else f"{suggestion:g} (--model.lr {suggestion:g})"),
         ("lowest loss", f"{smoothed[lowest]:.4f} at {found.rates[lowest]:.3g} (smoothed)"),
@@ -103,11 +82,7 @@ def check_options(options: argparse.Namespace) -> Path:
         raise ValueError(f"--min_lr must be above 0 and below --max_lr, got {options.min_lr:g} and {options.max_lr:g}")
     if options.num_steps < LEAST_STEPS:
         raise ValueError(f"--num_steps must be at least {LEAST_STEPS}, got {options.num_steps}")
-    output = expand(options.output)
-    if output.suffix.lower() != ".png":
-        raise ValueError(f"--output is a picture, whose name ends in .png, got {options.output}")
-    check_output(output)
-    return output
+    return check_picture(options.output)
 
 
 def draw(path: Path, rates: list[float], losses: list[float], smoothed: list[float], suggestion: float | None) -> None:

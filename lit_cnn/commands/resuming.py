@@ -67,7 +67,7 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
 
 
 def _keep_first_monitor(arguments: Arguments, run: Run) -> None:
-    """A run that is older than the choice goes on to judge its best checkpoint as it began."""
+    """Keeps the first monitor in a resumed run that is older than ``--monitor``."""
     if run.config.is_file() and not names_monitor(run.config.read_text(encoding="utf-8")):
         arguments.put_first(monitor=FIRST_MONITOR)
 

@@ -89,9 +89,14 @@ def resolve_monitor(config: Namespace) -> None:
         config.monitor = choose_monitor(schedule, may_end_early)
 
 
+def make_average(config: Namespace) -> list[Callback]:
+    """The callback that averages the weights, if that is wanted."""
+    return [] if config.ema is None else [EMA(config.ema)]
+
+
 def make_selection(config: Namespace) -> list[Callback]:
     """The callbacks that average the weights and end a training early, as far as that is wanted."""
-    callbacks: list[Callback] = [] if config.ema is None else [EMA(config.ema)]
+    callbacks = make_average(config)
     if config.early_stopping is not None:
         patience, mode = config.early_stopping, MONITORS[config.monitor]
         callbacks.append(EarlyStopping(config.monitor, patience=patience, mode=mode, check_on_train_epoch_end=False))

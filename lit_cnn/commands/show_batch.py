@@ -6,12 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lit_cnn.commands.arguments import prepare
-from lit_cnn.commands.command_line import Arguments
-from lit_cnn.commands.find_lr import NOT_TAKEN
+from lit_cnn.commands.fit_options import check_picture, prepare_fit
 from lit_cnn.commands.messages import OneLineParser, quiet
-from lit_cnn.commands.output import check_output, open_binary_output
-from lit_cnn.system.paths import expand
+from lit_cnn.commands.output import open_binary_output
 
 if TYPE_CHECKING:
     from lit_cnn.commands.cli import CLI
@@ -39,10 +36,7 @@ def main(arguments: list[str]) -> int:
     """Runs ``lit-cnn show-batch`` and returns the exit status."""
     options, words = make_parser().parse_known_args(arguments[1:])
     output = check_options(options)
-    typed = Arguments(words)
-    if refused := next((name for name in typed.names if name in NOT_TAKEN), None):
-        raise ValueError(f"show-batch trains nothing and makes no run: leave out {refused}")
-    _, *words = prepare("fit", *words)
+    words = prepare_fit(words, "show-batch trains nothing and makes no run")
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.commands.cli import CLI
@@ -70,24 +64,22 @@ def check_options(options: argparse.Namespace) -> Path:
         raise ValueError(f"--num_images must be at least 1, got {options.num_images}")
     if options.epoch < 0:
         raise ValueError(f"--epoch must be at least 0, got {options.epoch}")
-    output = expand(options.output)
-    if output.suffix.lower() != ".png":
-        raise ValueError(f"--output is a picture, whose name ends in .png, got {options.output}")
-    check_output(output)
-    return output
+    return check_picture(options.output)
 
 
 def first_batch(cli: CLI, epoch: int) -> tuple[Batch, Batch]:
     """The first batch of an epoch as it is stored, and as the network gets it: of one process, with all its images.
 
     Raises:
-        ValueError: If data and network do not fit, or the training shuffles and changes no images.
+        ValueError: If data and network do not fit, or the training neither shuffles nor augments images.
     """
     from lit_cnn.training.compatibility import compare_with_data
 
     data = cli.datamodule
     if cli.config.trainer.overfit_batches:
-        raise ValueError("overfit_batches trains without augmentation: leave it out")
+        raise ValueError(
+            "with trainer.overfit_batches, images are neither shuffled nor augmented: leave it out to draw a batch"
+        )
     data.prepare_data()
     data.setup("fit")
     compare_with_data(cli.model, data, "validate")

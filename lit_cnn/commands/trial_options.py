@@ -26,7 +26,7 @@ def read_time_limit(text: str) -> int:
 
 
 def check_trial_options(command: str, arguments: Arguments) -> None:
-    """Refuses ``--lr``, ``--time_limit`` and ``--tta`` where they cannot do what they say.
+    """Refuses ``--lr``, ``--time_limit`` and ``--tta`` where they have no effect.
 
     Raises:
         ValueError: At the first; says what to give.
@@ -36,9 +36,10 @@ def check_trial_options(command: str, arguments: Arguments) -> None:
         raise ValueError("fit evaluates without test-time augmentation: give --tta to lit-cnn test, validate or predict")
     given = sorted(names & {"--lr", "--time_limit"})
     if given and command != "fit":
-        raise ValueError(f"{given[0]} is of a training: only fit takes it")
+        raise ValueError(f"{given[0]} is an option of lit-cnn fit alone: leave it out")
     if given and names & {"--run", "--ckpt_path"}:
-        raise ValueError(f"{given[0]} is of a new training: a resumed run keeps its own; leave it out")
+        option = "--lr auto" if given[0] == "--lr" else given[0]
+        raise ValueError(f"{option} works only in a new training: leave it out")
     if "--lr" in names:
         _check_rate(arguments)
     if "--time_limit" in names:

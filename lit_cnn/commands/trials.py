@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.lengths import check_lengths, read_duration
+from lit_cnn.commands.selection import make_average
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.commands.trial_options import read_time_limit
 from lit_cnn.data.manifest import count
@@ -50,6 +51,8 @@ _WITHOUT = {
 def try_out(cli: CLI, name: str, callbacks: list[Callback], **settings: Any) -> Trainer:
     """Trains a copy of a command's network with the command's settings, and leaves network and random numbers as they are.
 
+    What ``freeze`` freezes stays frozen, also with ``unfreeze_at``: a trial is of the beginning of the training.
+
     Args:
         cli: The command. Its data are read, and keep what they have read.
         name: The option that asks for the trial, for messages.
@@ -66,8 +69,10 @@ def try_out(cli: CLI, name: str, callbacks: list[Callback], **settings: Any) -> 
     if trainer.world_size > 1:
         other = "set --trainer.devices 1, or give a number"
         raise ValueError(f"{name} tries one process, and this training has {trainer.world_size}: {other}")
+    network = copy.deepcopy(cli.model)
+    network.hparams["unfreeze_at"] = None
     with isolate_rng():
-        trainer.fit(copy.deepcopy(cli.model), datamodule=cli.datamodule)
+        trainer.fit(network, datamodule=cli.datamodule)
     return trainer
 
 
@@ -88,7 +93,7 @@ def try_range(cli: CLI, name: str, min_lr: float = 1e-6, max_lr: float = 10.0, n
     try:
         try_out(cli, name, [found], max_steps=num_steps, limit_val_batches=0)
     except TrainingError:
-        if not found.losses:
+        if not any(map(math.isfinite, found.losses)):
             raise
         # A rate so high that the loss overflows ends the test as one that rises does.
     return found
@@ -120,7 +125,8 @@ def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:
         run = Run(folder)
         saves = cli.config_init.trainer.enable_checkpointing is not False
         recorder = Recorder(run)
-        callbacks = [recorder, LookRecorder(run), *([Best(run), Last(run)] if saves else []), trial]
+        savers = [Best(run), Last(run)] if saves else []
+        callbacks = [*make_average(cli.config), recorder, LookRecorder(run), *savers, trial]
         # Not endless: schedules need a length. It is never reached.
         settings = {"max_epochs": 10**6, "default_root_dir": folder, "enable_checkpointing": saves}
         try_out(cli, "--time_limit", callbacks, **settings)
@@ -135,12 +141,9 @@ def fit_into(cli: CLI, text: str) -> tuple[int, str]:
         text: The limit, as typed.
 
     Raises:
-        ValueError: If not one epoch fits, or the settings give the training another end.
+        ValueError: If not one epoch fits.
     """
     trainer, limit = cli.config.trainer, read_time_limit(text)
-    for name, none in (("max_steps", -1), ("max_time", None)):
-        if trainer[name] != none:
-            raise ValueError(f"trainer.{name} stands in the configuration and ends the training too: leave out --time_limit")
     trial, speed = measure_speed(cli, limit)
     interval = trainer.val_check_interval
     if isinstance(interval, str | Mapping):
@@ -154,6 +157,24 @@ def fit_into(cli: CLI, text: str) -> tuple[int, str]:
         least = f"give at least {math.ceil(epoch / SHARE):,}s"
         raise ValueError(f"--time_limit {text} is too short: one epoch takes about {epoch:,.1f} s; {least}")
     return epochs, f"time limit {text}: {count(epochs, 'epoch')} at {speed:,.0f} images/s"
+
+
+def check_time_limit(cli: CLI) -> None:
+    """Refuses ``--time_limit`` in a training whose length or speed it cannot plan.
+
+    Raises:
+        ValueError: If the settings give the training another end, or parts of it take longer than those that are measured.
+    """
+    for name, none in (("max_steps", -1), ("max_time", None)):
+        if cli.config.trainer[name] != none:
+            raise ValueError(f"trainer.{name} stands in the configuration and ends the training too: leave out --time_limit")
+    if cli.model.hparams["unfreeze_at"] is not None:
+        raise ValueError(
+            "--time_limit measures the frozen network, and unfreeze_at makes later epochs slower: "
+            "give --trainer.max_epochs instead of --time_limit"
+        )
+    if cli.config.diagnose is not None:
+        raise ValueError("--time_limit does not measure the steps that --diagnose adds: leave one of them out")
 
 
 def answer_options(cli: CLI) -> list[str]:
@@ -175,6 +196,8 @@ def answer_options(cli: CLI) -> list[str]:
     if finder and (config.lr or config.time_limit):
         option = "--lr auto" if config.lr else "--time_limit"
         raise ValueError(f"{finder} would change what {option} has measured: leave one of them out")
+    if config.time_limit:
+        check_time_limit(cli)
     if config.lr:
         rate = find_rate(cli)
         config.model.init_args.lr = cli.model.hparams["lr"] = rate

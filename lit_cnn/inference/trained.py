@@ -171,8 +171,7 @@ class Trained:
 
         No more than a few batches are in memory, however many images there are. With a confidence, they are calibrated.
         """
-        resized = self.preprocessing.resize_size or self.preprocessing.image_size
-        pixel = pixel_of(resized, self.native_size)
+        pixel = pixel_of(self.preprocessing.image_size, self.native_size)
         batches = predict(self.classifier, self.preprocess, self.class_names, images, batch_size, tta, num_workers, pixel)
         return calibrate_batches(batches, confidence) if confidence else batches
 

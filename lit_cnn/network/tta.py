@@ -40,7 +40,8 @@ def pixel_of(image_size: int, native_size: int) -> int:
 
     Args:
         image_size: Height and width that the network sees.
-        native_size: Height and width at which images are stored.
+        native_size: Height and width at which images are stored. It is larger if the network sees their centre alone, at
+            the same scale.
     """
     return max(1, round(image_size / native_size))
 

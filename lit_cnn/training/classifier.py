@@ -117,8 +117,8 @@ class LitClassifier(pl.LightningModule):
         self.network = share_dropout(network).to(memory_format=torch.channels_last)
         self.num_classes = num_classes
         self.in_channels = in_channels
-        known = None if class_weights in (None, "balanced") else torch.tensor(class_weights)  # see setup for balanced ones
-        self.register_buffer("class_weights", known, persistent=False)
+        # No buffer: setup, which balances, comes after callbacks that copy all buffers.
+        self.class_weights = None if class_weights in (None, "balanced") else torch.tensor(class_weights)
 
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.train_loss = MeanMetric(nan_strategy="disable")
@@ -133,6 +133,11 @@ class LitClassifier(pl.LightningModule):
         share = self.hparams["unfreeze_at"]
         unfreezing = [] if share is None else [Unfreezing(share, self.frozen_parameters)]
         return [ExactResume(), FiniteLoss(), LateAverage(), *unfreezing, *([] if has_recorder else [LookRecorder()])]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> LitClassifier:
+        super()._apply(fn, recurse)
+        self.class_weights = None if self.class_weights is None else fn(self.class_weights)
+        return self
 
     def train(self, mode: bool = True) -> LitClassifier:
         super().train(mode)

@@ -122,7 +122,7 @@ def _describe(label: str, predicted: str, confidence: float) -> str:
 
 
 def _isolate(name: str) -> str:
-    """A name after which the text goes on from left to right, whatever its script is."""
+    """A name after which the text continues from left to right, whatever its script is."""
     is_reversed = any(unicodedata.bidirectional(character) in ("R", "AL") for character in name)
     return f"{name}\N{LEFT-TO-RIGHT MARK}" if is_reversed else name
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
 
 # Share of the past in the smoothed loss.
 SMOOTHING = 0.95
@@ -40,6 +39,7 @@ class RangeTest(Callback):
         self.all_rates = np.geomspace(min_lr, max_lr, num_steps).tolist()
         self.losses: list[float] = []  # of the steps that were done
         self._of_batches: list[float] = []  # of this step
+        self._has_stepped = False  # in this batch
         self._ratios: list[float] = []
 
     @property
@@ -51,20 +51,23 @@ class RangeTest(Callback):
         groups = trainer.optimizers[0].param_groups
         self._ratios = [group["initial_lr"] / pl_module.hparams["lr"] for group in groups]
 
-    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        self._of_batches.append(float(loss.detach()) * trainer.accumulate_grad_batches)
-
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        # The loss is that of the weights before this step: those that the rates before it have made.
-        self.losses.append(sum(self._of_batches) / len(self._of_batches))
-        self._of_batches.clear()
-        rate = self.all_rates[len(self.losses) - 1]
+        self._has_stepped = True
+        rate = self.all_rates[len(self.losses)]
         for group, ratio in zip(optimizer.param_groups, self._ratios, strict=True):
             group["lr"] = rate * ratio
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        # Not in on_before_backward: the loss there has the scale of mixed precision.
+        self._of_batches.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
+        if not self._has_stepped:
+            return  # gradients accumulate
+        # The loss is that of the weights before this step: those that the rates before it have made.
+        self.losses.append(sum(self._of_batches) / len(self._of_batches))
+        self._of_batches.clear()
+        self._has_stepped = False
         if has_risen(self.losses):
             trainer.should_stop = True
 
@@ -86,6 +89,12 @@ def has_risen(losses: Sequence[float]) -> bool:
     return len(losses) > NUM_SKIPPED and bool(smoothed[-1] > STOP_FACTOR * smoothed.min())
 
 
+def find_lowest(smoothed: Sequence[float] | np.ndarray) -> int:
+    """Index of the lowest of the smoothed losses that are finite; 0 if none is."""
+    values = np.asarray(smoothed)
+    return int(np.where(np.isfinite(values), values, np.inf).argmin())
+
+
 def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float:
     """A tenth of the rate at which the smoothed loss is lowest, to three digits.
 
@@ -95,11 +104,9 @@ def suggest_rate(rates: Sequence[float], losses: Sequence[float]) -> float:
     Raises:
         ValueError: If the loss falls nowhere, or still falls in the end.
     """
-    smoothed = smooth(losses)
-    smoothed = smoothed[np.isfinite(smoothed)]
-    lowest = int(smoothed.argmin()) if len(smoothed) else 0
+    lowest = find_lowest(smooth(losses))
     if lowest < NUM_SKIPPED:
         raise ValueError("the loss falls at none of these rates: give a lower --min_lr, or more --num_steps")
-    if lowest == len(smoothed) - 1 and math.isfinite(losses[-1]):
+    if lowest == len(losses) - 1:
         raise ValueError(f"the loss still falls at {rates[lowest]:.3g}: give a higher --max_lr")
     return float(f"{rates[lowest] * SUGGESTED_SHARE:.3g}")

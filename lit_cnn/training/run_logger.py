@@ -31,7 +31,7 @@ class RunLogger(TensorBoardLogger):
 
     TensorBoard draws values of the same name in one chart only if they are in different folders.
 
-    What cannot be written or drawn is left out: one warning says so, and the training goes on.
+    What cannot be written or drawn is left out: there is one warning, and the training continues.
 
     Args:
         run_folder: The folder.

@@ -80,7 +80,10 @@ def test_photographs_are_shown_in_colour_with_their_frame(lit_cnn: Command, phot
         ([*OPTIONS, "--name", "a"], "show-batch trains nothing and makes no run: leave out --name"),
         ([*OPTIONS, "--seeds", "2"], "show-batch trains nothing and makes no run: leave out --seeds"),
         ([*OPTIONS, "--num_image", "2"], "unknown option --num_image"),
-        ([*OPTIONS, "--trainer.overfit_batches", "1"], "overfit_batches trains without augmentation: leave it out"),
+        (
+            [*OPTIONS, "--trainer.overfit_batches", "1"],
+            "with trainer.overfit_batches, images are neither shuffled nor augmented: leave it out",
+        ),
         ([], "--model"),
     ],
 )

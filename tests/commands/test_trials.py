@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from conftest import Command
 
 from lit_cnn.commands import trials
 from lit_cnn.commands.arguments import prepare
+from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.trial_options import read_time_limit
 from lit_cnn.runs.folder import Run
+from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.callbacks.speed_trial import SpeedTrial
+from lit_cnn.training.range_test import RangeTest
 
 NETWORK = ["--model", "lenet", "--model.activation", "relu", "--model.pooling", "max"]
 DATA = ["--data", "digits", "--data.image_size", "28", "--data.batch_size", "64", "--data.crop_padding", "1"]
@@ -85,6 +89,37 @@ def test_a_training_in_a_time_limit_is_one_of_so_many_epochs(lit_cnn: Command):
     assert_same_training(limited, given)
 
 
+def test_a_trial_averages_the_weights_as_the_training_does(monkeypatch: pytest.MonkeyPatch):
+    decays: list[float] = []
+    monkeypatch.setattr(EMA, "on_train_batch_end", lambda self, *_: decays.append(self.decay))
+    cli = CLI("fit", prepare("fit", *OPTIONS, *SHORT, "--ema", "0.9", "--early_stopping", "1", "--time_limit", "1s")[1:])
+    trial, speed = trials.measure_speed(cli, 0.01)
+    assert set(decays) == {0.9}
+    assert len(decays) >= trial.batches > 0
+    assert speed > 0
+
+
+def test_a_range_test_leaves_frozen_what_is_trained_later():
+    losses = []
+    for later in ([], ["--model.unfreeze_at", "0.1"]):
+        cli = CLI("fit", prepare("fit", *OPTIONS, "--model.freeze", "backbone", *later)[1:])
+        losses.append(trials.try_range(cli, "find-lr", 1e-3, 1.0, num_steps=20).losses)
+        assert cli.model.hparams["unfreeze_at"] == (0.1 if later else None)
+    assert len(losses[0]) == 20
+    assert losses[0] == losses[1]
+
+
+def test_losses_that_are_not_finite_are_not_the_lowest(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    found = RangeTest(1e-3, 10.0, 41)
+    found.losses = [*torch.linspace(3, 2, 40).tolist(), float("nan")]
+    monkeypatch.setattr(trials, "try_range", lambda *_: found)
+    done = lit_cnn("find-lr", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    rate = found.all_rates[39]
+    assert re.search(rf"lowest loss +2\.\d+ at {rate:.3g} ", done.stdout)
+    assert f"(--model.lr {rate / 10:.3g})" in done.stdout
+
+
 def test_a_limit_too_short_for_an_epoch_is_refused(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(trials, "measure_speed", lambda *_: (speed(100.0), 1.0))
     done = lit_cnn("fit", *OPTIONS, "--time_limit", "1m30s")
@@ -104,13 +139,13 @@ def test_a_time_limit_is_hours_minutes_and_seconds():
         (["--lr", "0.1"], "--lr takes the word auto alone: a rate is --model.lr 0.1"),
         (["--lr", "auto", "--model.lr", "0.1"], "--lr auto finds the rate that --model.lr gives"),
         (["--lr", "auto", "--seeds", "2"], "--lr auto would find a rate for each seed"),
-        (["--lr", "auto", "--run", "runs/a"], "--lr is of a new training"),
+        (["--lr", "auto", "--run", "runs/a"], "--lr auto works only in a new training: leave it out"),
         (["--time_limit", "20"], "--time_limit must be a time such as 90s, 20m or 1h30m, got 20"),
         (["--time_limit", "null"], "--time_limit must be a time such as 90s, 20m or 1h30m, got null"),
         (["--time_limit", "30m1h"], "--time_limit must be a time such as 90s, 20m or 1h30m, got 30m1h"),
         (["--time_limit", "0s"], "--time_limit is 0: nothing would be trained"),
         (["--time_limit", "5m", "--seeds", "2"], "--time_limit would give each seed its own number of epochs"),
-        (["--time_limit", "5m", "--run", "runs/a"], "--time_limit is of a new training"),
+        (["--time_limit", "5m", "--run", "runs/a"], "--time_limit works only in a new training: leave it out"),
         (["--time_limit", "5m", "--trainer.max_epochs", "3"], "and --trainer.max_epochs a length too"),
         (["--time_limit", "5m", "--trainer.max_steps", "3"], "and --trainer.max_steps a length too"),
         (["--time_limit", "5m", "--trainer.max_time", "00:00:01:00"], "and --trainer.max_time a length too"),
@@ -125,7 +160,7 @@ def test_options_that_exclude_each_other_are_refused(words: list[str], message: 
 
 @pytest.mark.parametrize("option", [["--lr", "auto"], ["--time_limit", "5m"]])
 def test_an_evaluation_takes_neither(option: list[str]):
-    with pytest.raises(ValueError, match="is of a training: only fit takes it"):
+    with pytest.raises(ValueError, match="is an option of lit-cnn fit alone: leave it out"):
         prepare("test", "--run", "runs/a", *option)
 
 
@@ -136,6 +171,11 @@ def test_an_evaluation_takes_neither(option: list[str]):
         (["--lr", "auto", "--trainer.devices", "2"], "--lr auto tries one process, and this training has 2"),
         (["--lr", "auto", "--trainer.callbacks", "LearningRateFinder"], "LearningRateFinder would change what --lr auto"),
         (["--config", "steps.yaml", "--time_limit", "5s"], "trainer.max_steps stands in the configuration"),
+        (
+            ["--model.freeze", "backbone", "--model.unfreeze_at", "0.5", "--time_limit", "5s", "--lr", "auto"],
+            "--time_limit measures the frozen network, and unfreeze_at makes later epochs slower: give --trainer.max_epochs",
+        ),
+        (["--diagnose", "--time_limit", "5s"], "--time_limit does not measure the steps that --diagnose adds"),
     ],
 )
 def test_trainings_that_cannot_be_tried_are_refused(lit_cnn: Command, tmp_path: Path, words: list[str], message: str):

@@ -79,6 +79,14 @@ def test_a_second_training_has_the_weights_of_its_own_data(trainer: MakeTrainer)
         assert (classifier.class_weights is not None) == known
 
 
+def test_the_weights_move_with_the_network_and_are_not_saved():
+    classifier = LitLeNet(num_classes=3, class_weights=[1.0, 2.0, 3.0])
+    assert classifier.double().class_weights.tolist() == [1, 2, 3]
+    assert classifier.class_weights.dtype == torch.float64
+    assert classifier.to("meta").class_weights.is_meta
+    assert "class_weights" not in classifier.state_dict()
+
+
 def test_the_numbers_are_printed_at_the_start(trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]):
     for balance in ("weights", "sampler"):
         trainer(limit_val_batches=0, limit_train_batches=1, callbacks=[Introduction(0)]).fit(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
+from pytorch_lightning import Trainer
+from pytorch_lightning.plugins import MixedPrecision, Precision
 
-from lit_cnn.training.range_test import has_risen, smooth, suggest_rate
+from lit_cnn import LitLeNet
+from lit_cnn.data import FakeImages
+from lit_cnn.training.range_test import RangeTest, find_lowest, has_risen, smooth, suggest_rate
 
 RATES = np.geomspace(1e-6, 10, 100).tolist()
 
@@ -56,3 +62,22 @@ def test_the_test_ends_when_the_smoothed_loss_is_four_times_its_lowest():
     assert not has_risen([1.0] * 30)
     assert not has_risen([*[1.0] * 30, 20.0])
     assert has_risen([*[1.0] * 30, 200.0])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_losses_have_no_scale_of_mixed_precision(trainer: Callable[..., Trainer], accumulate: int):
+    def losses(precision: Precision) -> list[float]:
+        torch.manual_seed(0)
+        found = RangeTest(1e-5, 1e-3, 4)
+        settings = {"max_epochs": -1, "max_steps": 4, "limit_val_batches": 0, "accumulate_grad_batches": accumulate}
+        fitted = trainer(callbacks=[found], plugins=[precision], **settings)
+        fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=88, batch_size=11, seed=0))
+        assert found.rates == found.all_rates
+        return found.losses
+
+    assert losses(MixedPrecision("16-mixed", "cpu")) == pytest.approx(losses(Precision()), rel=0.02)
+
+
+def test_the_lowest_is_finite():
+    assert find_lowest([3.0, 2.0, math.nan]) == 1
+    assert find_lowest([3.0, math.inf]) == find_lowest([math.nan]) == 0

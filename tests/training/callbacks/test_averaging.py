@@ -85,6 +85,23 @@ def test_it_is_resumed_exactly(tmp_path: Path, trainer: MakeTrainer, moment: str
     assert rest.epochs == history.epochs[-len(rest.epochs) :]
 
 
+BALANCED = {
+    "by the model": {"model": {"class_weights": "balanced"}, "averaging": 0.8},
+    "by the data": {"data": {"balance": "weights"}, "averaging": True, "starts": BATCHES - 2},
+}
+
+
+@pytest.mark.parametrize("balanced", BALANCED)
+def test_a_training_that_balances_classes_is_averaged_and_resumed_exactly(
+    tmp_path: Path, trainer: MakeTrainer, balanced: str
+):
+    whole, _ = Fit(tmp_path / "whole", trainer, **BALANCED[balanced]).run()
+    resumed, _ = Fit(tmp_path / "stopped", trainer, **BALANCED[balanced]).stopped_and_resumed(MOMENTS["amid an epoch"])
+    assert same(resumed, whole), [key for key in whole if not same(resumed[key], whole[key])]
+    assert not same(whole["state_dict"], whole["current_model_state"])
+    assert not [name for name in whole["state_dict"] if "class_weights" in name]
+
+
 # The average of this package
 
 

@@ -1,4 +1,4 @@
-"""A run that was stopped anywhere goes on to the same bits as one that was not."""
+"""A run that was stopped anywhere and resumed ends with the same bits as one that was not."""
 
 from __future__ import annotations
 
