@@ -27,8 +27,8 @@ lit-cnn benchmark --suite recipes --seeds 3 --recipe experiments/fashion_mnist/l
 The third command trains a recipe once. The fourth measures one, and resumes a measurement that was stopped.
 
 **How to read the tables.** The accuracy is the mean of the seeds ± their standard deviation, in percent and percentage
-points. Training time and speed are medians of the seeds. Settings were chosen on validation images, which are held out of the
-training images. Each training looks at the test set once, at its end.
+points. Training time and speed are medians of the seeds. Settings were chosen on validation images, which are held out of
+the training images. Each training looks at the test set once, at its end.
 
 **Expected band.** It is the mean ± 3 standard deviations, but at least ± 0.3 points and ± 2 test images, rounded outwards.
 The least width is there because three seeds tell little about a spread. Where the 3 standard deviations decide, one training
