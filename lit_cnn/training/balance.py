@@ -44,7 +44,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None, 
         return entropy()
     # The classes of each process's share of the batch differ, and so does the sum of their weights. Of mixed images, PyTorch
     # divides by the number of images.
-    weight = (labels @ class_weights if labels.ndim == 2 else class_weights[labels]).sum()
+    # Not as a product of matrices, which mixed precision rounds.
+    weight = ((labels * class_weights).sum(1) if labels.ndim == 2 else class_weights[labels]).sum()
     if not torch.distributed.is_initialized():
         return entropy(reduction="sum") / weight
     torch.distributed.all_reduce(weight)

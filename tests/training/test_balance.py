@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lit_cnn.data import FakeImages
 from lit_cnn.data.splits import ArrayImages, Split
 from lit_cnn.models import LitLeNet
-from lit_cnn.training.balance import balanced_weights
+from lit_cnn.training.balance import balanced_weights, cross_entropy
 from lit_cnn.training.callbacks.introduction import Introduction
 
 MakeTrainer = Callable[..., Trainer]
@@ -170,3 +170,19 @@ def test_loaders_without_a_data_module_cannot_be_counted(trainer: MakeTrainer):
 def test_other_words_are_one_line(lit_cnn: Command, option: str, value: str, message: str):
     done = lit_cnn("fit", "--model", "lenet", "--data", "digits", "--data.image_size", "28", option, value)
     assert (done.returncode, done.stderr) == (2, f"lit-cnn: error: {message}\n")
+
+
+def test_the_weights_of_mixed_images_are_summed_exactly_in_mixed_precision():
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(128, 10, generator=generator), torch.rand(128, 10, generator=generator).softmax(1)
+    weights = torch.rand(10, generator=generator) * 3
+    expected = -(weights * labels * logits.log_softmax(1)).sum() / (labels * weights).sum()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(cross_entropy(logits, labels, weights, 0.0), expected)
+
+
+def test_mixed_images_of_one_class_are_weighted_as_unmixed_ones():
+    logits, labels, weights = torch.randn(16, 5), torch.arange(16) % 5, torch.tensor([1.0, 2.0, 0.5, 3.0, 1.0])
+    shares = torch.nn.functional.one_hot(labels, 5).float()
+    both = [cross_entropy(logits, one, weights, 0.1) for one in (labels, shares)]
+    torch.testing.assert_close(*both)
