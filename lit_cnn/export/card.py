@@ -107,7 +107,8 @@ def recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that matter to others: without folders of this machine, and without what was not set."""
     recipe = {name: config[name] for name in ("seed_everything", "model", "data") if name in config}
     trainer = {name: value for name in TRAINER if (value := (config.get("trainer") or {}).get(name)) not in (None, -1)}
-    return _without_folders(recipe | {"trainer": trainer})
+    selection = {name: config[name] for name in ("ema", "monitor", "early_stopping") if config.get(name) is not None}
+    return _without_folders(recipe | {"trainer": trainer}) | selection
 
 
 def _without_folders(value: Any) -> Any:

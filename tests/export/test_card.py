@@ -7,8 +7,15 @@ from pathlib import Path
 from fake_runs import write_run
 from untrained import untrained
 
-from lit_cnn.export.card import write_card
+from lit_cnn.export.card import recipe_of, write_card
 from lit_cnn.export.network import ExportedNetwork
+
+
+def test_the_recipe_tells_which_weights_were_kept():
+    config = {"seed_everything": 0, "ema": 0.99, "monitor": "val/acc", "early_stopping": None, "model": {}, "data": {}}
+    recipe = recipe_of(config)
+    assert (recipe["ema"], recipe["monitor"]) == (0.99, "val/acc")
+    assert "early_stopping" not in recipe
 
 
 def test_the_recipe_has_no_folders(tmp_path: Path):
