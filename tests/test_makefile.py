@@ -132,7 +132,7 @@ def test_without_a_recipe_the_network_trains_on_the_data_with_default_settings(c
         f"no recipe resnet20 for digits (there are: {there}); default settings",
         *["fit", "--model", "resnet20", "--data", "digits", "--test_after_fit"],
     ]
-    for data in ("mnist", "../experiments", "no such folder", ""):
+    for data in ("cifar100", "../experiments", "no such folder", ""):
         assert call("train", "MODEL=lenet", f"DATA={data}") == [
             "fit",
             "--model",

@@ -121,7 +121,7 @@ def test_a_network_that_is_not_there_is_named(lit_cnn: Command, tmp_path: Path):
     for option, value, message in (
         ("--ckpt_path", "none", "--ckpt_path: there is no file none"),
         ("--ckpt_path", "empty.ckpt", "empty.ckpt is not a whole checkpoint: it is empty"),
-        ("--model", "lenet", "torchvision has no weights of lenet: train it with lit-cnn fit, and name the run"),
+        ("--model", "mlp", "torchvision has no weights of mlp: train it with lit-cnn fit, and name the run"),
     ):
         for command in ("predict", "explain"):
             done = lit_cnn(command, option, value, "--images", "new")
