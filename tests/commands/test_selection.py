@@ -130,7 +130,7 @@ def test_an_older_run_keeps_its_judge_if_the_default_changes(lit_cnn: Command, m
     for name in ("ema", "monitor", "early_stopping"):
         del config[name]
     run.config.write_text(yaml.safe_dump(config, sort_keys=False))
-    monkeypatch.setattr(selection, "DEFAULT_MONITOR", "last")
+    monkeypatch.setattr(selection, "choose_monitor", lambda *_, **__: "last")
     done = lit_cnn("resume", run.path, "--trainer.max_epochs", "2")
     assert done.returncode == 0, done.stderr
     assert "(checkpoint with the highest accuracy)" in done.stdout
