@@ -84,7 +84,6 @@ def files_of_test(place: Path) -> Iterator[tuple[str, Path | IO[bytes]]]:
                 yield folders[-1], io.BytesIO(content.read())
 
 
-@pytest.mark.skipif(not SHIPPED, reason="the package holds no weights")
 @pytest.mark.parametrize(
     ("variant", "name"),
     [pytest.param(*one, marks=[] if is_quick(one[0]) else [pytest.mark.slow], id="-".join(one)) for one in SHIPPED],

@@ -70,4 +70,5 @@ def as_numbers(draws: Tensor) -> Tensor:
 
 def is_cut(numbers: Tensor | np.ndarray, mixup: float, cutmix: float) -> Tensor | np.ndarray:
     """Which images CutMix mixes, and not MixUp."""
-    return numbers < (0.5 if mixup else 1.0 if cutmix else 0.0) if cutmix else numbers < 0
+    share = 0.0 if not cutmix else 0.5 if mixup else 1.0
+    return numbers < share
