@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import importlib.util
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -169,6 +171,26 @@ def photo_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def load_script(name: str) -> ModuleType:
+    """A script of ``experiments/results``, as a module.
+
+    Args:
+        name: Of its file, without the ending.
+    """
+    folder = ROOT / "experiments" / "results"
+    spec = importlib.util.spec_from_file_location(f"script_{name}", folder / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    sys.path.insert(0, str(folder))  # for the modules beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(folder))
+    return module
 
 
 def run_process(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -1,15 +1,13 @@
 """That pages have the figures of the files in ``experiments/results/``, and no others."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 
 from lit_cnn.benchmark.augmentation import COLOURS, OPERATIONS
 
@@ -28,16 +26,7 @@ STARTS = ("random", "FASHION_MNIST")
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
     """The script, as a module."""
-    folder = ROOT / "experiments" / "results"
-    sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location("tables_of_results", folder / "tables.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclass looks there
-    spec.loader.exec_module(module)
-    sys.path.remove(str(folder))
-    return module
+    return load_script("tables")
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import ROOT
+from conftest import load_script
 from fake_results import EXACT, STUDY, fake_value, fill, write_claim
 from html_pages import check_page
 
@@ -16,13 +15,8 @@ from lit_cnn.claims.results import Results
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    folder = ROOT / "experiments" / "results"
-    monkeypatch.syspath_prepend(folder)
-    spec = importlib.util.spec_from_file_location("claims_page", folder / "claims_page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script() -> ModuleType:
+    return load_script("claims_page")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import sys
@@ -13,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, Command
+from conftest import Command, load_script
 from PIL import Image
 
 from lit_cnn.__main__ import main
@@ -32,15 +31,7 @@ ABOUT = {"dataset": "scikit-learn's digits", "licence": "CC BY 4.0", "source": "
 @pytest.fixture(scope="module")
 def ship() -> ModuleType:
     """The script, as a module."""
-    folder = ROOT / "experiments" / "results"
-    sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location("script_ship", folder / "ship.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path.remove(str(folder))
-    return module
+    return load_script("ship")
 
 
 @pytest.fixture(scope="module")
