@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import uuid
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,10 @@ def find_recipes(names: list[str] | None) -> list[Path]:
     return [path.relative_to(current) if path.is_relative_to(current) else path for path in paths]
 
 
-def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epochs: int | None) -> dict[str, Any]:
-    """Trains and tests once, in a temporary folder of runs.
+def run_recipe(
+    recipe: Path, seed: int, device: str, data_dir: str | None, epochs: int | None, runs_dir: str | None = None
+) -> dict[str, Any]:
+    """Trains and tests once.
 
     Args:
         recipe: A configuration of ``lit-cnn fit``.
@@ -48,12 +52,14 @@ def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epoch
         device: ``cpu`` or ``cuda``.
         data_dir: Where the dataset's files are; None for the recipe's own. Datasets without files ignore it.
         epochs: In place of the recipe's.
+        runs_dir: Where the folder of the run stays; None for a temporary folder.
     Returns:
         Test accuracy with its 95 % interval, validation accuracy, seconds, images per second, epochs, precision, threads,
         instructions of the processor, parameters, and multiply-adds of an image.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        options = ["--seed_everything", str(seed), "--test_after_fit", "--runs_dir", folder]
+    run_name = f"{recipe.stem}-seed{seed}-{uuid.uuid4().hex[:6]}"
+    with nullcontext(runs_dir) if runs_dir else tempfile.TemporaryDirectory() as folder:
+        options = ["--seed_everything", str(seed), "--test_after_fit", "--runs_dir", folder, "--name", run_name]
         options += ["--trainer.accelerator", "cpu" if device == "cpu" else "gpu", "--trainer.devices", "1"]
         options += ["--trainer.max_epochs", str(epochs)] if epochs else []
         data = yaml.safe_load(recipe.read_text(encoding="utf-8"))["data"]
@@ -61,7 +67,7 @@ def run_recipe(recipe: Path, seed: int, device: str, data_dir: str | None, epoch
         reads_files = getattr(datasets, name).source_without_files is None
         options += ["--data.data_dir", data_dir] if data_dir and reads_files else []
         run_lit_cnn("fit", "--config", str(recipe), *options)
-        (run,) = (Run(path.parent) for path in Path(folder).glob("**/results.json"))
+        (run,) = (Run(path.parent) for path in Path(folder).glob(f"**/{run_name}/results.json"))
         results, environment = run.read_results(), run.read_environment()
         return {
             **{name: results[name] for name in RESULTS},
@@ -106,6 +112,7 @@ def measure_recipes(
     device: str = "cpu",
     data_dir: str | None = None,
     epochs: int | None = None,
+    runs_dir: str | None = None,
 ) -> list[dict[str, Any]]:
     """Trains each recipe with the seeds 0, 1, …; saves after each run, and skips runs that the output holds.
 
@@ -132,7 +139,7 @@ def measure_recipes(
             if any(settings.items() <= run.items() for run in runs):
                 report(f"{label}: already in {file}")
                 continue
-            results = run_recipe(recipe, seed, device, data_dir, epochs)
+            results = run_recipe(recipe, seed, device, data_dir, epochs, runs_dir)
             runs.append({**settings, "recipe_digest": digests[recipe], **results, **source})
             if file:
                 Path(file).parent.mkdir(parents=True, exist_ok=True)

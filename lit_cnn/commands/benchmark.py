@@ -80,6 +80,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     recipes.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, … (default: %(default)s)")
     recipes.add_argument("--epochs", type=int, help="epochs of each training (default: the recipe's)")
+    recipes.add_argument("--runs_dir", "--runs-dir", help="folder in which the trainings stay (default: they are deleted)")
     options = parser.parse_args(arguments)
     for name in ("repeats", "batch_size", "seeds", "epochs", "image_size"):
         count = getattr(options, name)
@@ -272,7 +273,7 @@ def _recipes(options: argparse.Namespace) -> None:
     from lit_cnn.benchmark.recipes import find_recipes, measure_recipes
 
     recipes = find_recipes(options.recipe)
-    settings = {name: getattr(options, name) for name in ("output", "device", "data_dir", "epochs")}
+    settings = {name: getattr(options, name) for name in ("output", "device", "data_dir", "epochs", "runs_dir")}
     runs = measure_recipes(recipes, options.seeds, _report, **settings)
     columns = ("recipe", "epochs", "seeds", "test accuracy", "val accuracy", "training", "images/s")
     rows = [

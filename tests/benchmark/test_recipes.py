@@ -37,8 +37,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int | None]
     """The trainings that were asked for. None takes place; each has made-up results."""
     trained: list[tuple[str, int, int | None]] = []
 
-    def pretend(recipe: Path, seed: int, device: str, data_dir: str | None, epochs: int | None) -> dict:
-        assert (device, data_dir) == ("cpu", None)
+    def pretend(
+        recipe: Path, seed: int, device: str, data_dir: str | None, epochs: int | None, runs_dir: str | None
+    ) -> dict:
+        assert (device, data_dir, runs_dir) == ("cpu", None, None)
         trained.append((recipe.as_posix(), seed, epochs))
         results = {"test/acc": 0.9 + 0.02 * seed, "seconds": 10.0 + seed, "epochs": epochs or 2, "precision": "32-true"}
         return SCORES | results
@@ -186,3 +188,7 @@ def test_a_recipe_is_measured(lit_cnn: Command, folder: Path, monkeypatch: pytes
         assert run["seconds"] > 0
     assert runs[0]["test/acc"] != runs[1]["test/acc"] or runs[0]["val/acc"] != runs[1]["val/acc"]
     assert not list(folder.glob("runs/*"))
+
+    assert lit_cnn(*BENCHMARK, "--recipe", FIRST, "--seeds", "2", "--epochs", "1", "--runs_dir", "kept").returncode == 0
+    kept = sorted(path.parent.name for path in folder.glob("kept/digits/*/*/results.json"))
+    assert [name.rpartition("-")[0] for name in kept] == ["first-seed0", "first-seed1"]
