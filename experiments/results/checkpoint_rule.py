@@ -5,8 +5,8 @@ recipe of ``experiments/digits`` with 20 seeds. The same command resumes a stopp
 
 The 1,437 training images are divided anew for each seed: 144 are the judge, which every rule sees; 360 are held out, on
 which the chosen weights are measured; the others train. The 360 test images are never read. After each epoch, the trained
-weights and averages of them are measured on both. A decay of 0.999 is not among them: averages begin with smaller decays,
-and it is the same as 0.99 in trainings of fewer than 890 steps.
+weights and averages of them are measured on both. Averages begin with smaller decays, so that 0.999 would be the same as
+0.99 in trainings of fewer than 890 steps.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ DECAYS = {"trained": None, "ema 0.9": 0.9, "ema 0.99": 0.99}
 # The same with the current statistics of BatchNorm.
 COPIED = {"ema 0.9, statistics copied": 0.9, "ema 0.99, statistics copied": 0.99}
 CHOICES = ("acc", "acc, then loss", "loss", "f1", "last")
-TODAY = "trained: acc"
+# What the others are compared with: the usual rule.
+USUAL = "trained: acc"
 
 
 class Divided(Digits):
@@ -214,15 +215,15 @@ def summarise(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def compare(seeds: Sequence[dict[str, tuple[float, float]]]) -> dict[str, Any]:
-    """Every rule beside today's, the most accurate first."""
-    today = [one[TODAY][0] for one in seeds]
+    """Every rule beside the usual one, the most accurate first."""
+    usual = [one[USUAL][0] for one in seeds]
     rules = {}
     for rule in set.intersection(*map(set, seeds)):
         own = [one[rule][0] for one in seeds]
         rules[rule] = {
             "accuracy": percent(mean_interval(own)),
             "lowest": round(100 * min(own), 2),
-            "above today's": percent(paired_difference(today, own)),
+            "above the usual rule": percent(paired_difference(usual, own)),
             "below the best epoch": round(100 * statistics.mean(one[rule][1] for one in seeds), 3),
         }
     ordered = sorted(rules, key=lambda rule: (-rules[rule]["accuracy"][0], rule))
@@ -245,6 +246,9 @@ def main() -> None:
     if options.seeds < 1 or options.workers < 1:
         parser.error("--seeds and --workers must be at least 1")
     runs: list[dict[str, Any]] = read_object(options.output)["runs"] if options.output.is_file() else []
+    commit = measured_commit()
+    if other := next((run["commit"] for run in runs if run["commit"] != commit), None):
+        parser.error(f"{options.output} was measured with commit {other}, this is {commit}: name another --output")
     done = {(run["recipe"], run["seed"]) for run in runs}
     recipes = [recipe for recipe in RECIPES if recipe in (options.recipe or RECIPES)]
     left = [(recipe, seed) for recipe in recipes for seed in range(options.seeds) if (recipe, seed) not in done]

@@ -2,7 +2,8 @@
 
 ``python experiments/results/fine_tuning.py --model resnet20 --weights FASHION_MNIST --data mnist --output
 experiments/results/fine_tuning.json`` trains from the weights and from random ones, on 10, 50 and all images of each class.
-The same command resumes a stopped measurement; other weights and other data are added to the same file.
+The same command resumes a stopped measurement; other weights and other data are added to the same file. All of it is of one
+commit and one choice of rates, batches and steps.
 
 Each seed draws its own training and validation images. Both starts have the same images, steps and choice of learning rates.
 The validation images choose the rate; the test images are looked at once for each start, seed and number of images.
@@ -132,6 +133,13 @@ def main() -> int:
         parser.error(str(error))
     known = read_object(options.output) if options.output.is_file() else {}
     runs: list[dict[str, Any]] = known.get("runs", [])
+    source = {"commit": measured_commit(), "rates": list(options.lr), "batch_size": options.batch_size}
+    source |= {"least_steps": options.steps, "least_epochs": options.epochs}
+    for run in runs:
+        if changed := next((name for name, value in source.items() if run.get(name) != value), None):
+            parser.error(
+                f"{options.output} has {changed} {run.get(changed)}, this is {source[changed]}: name another --output"
+            )
     done = {tuple(run[key] for key in KEYS) for run in runs}
     command = ["python", "experiments/results/fine_tuning.py", *sys.argv[1:]]
     earlier = [one for one in [*known.get("earlier_commands", []), known.get("command")] if one and one != command]
@@ -143,7 +151,7 @@ def main() -> int:
                 if tuple(own.values()) in done:
                     continue
                 measured = train(options, num_images, seed, start)
-                runs.append(own | {"commit": measured_commit()} | measured)
+                runs.append(own | source | measured)
                 content = {"environment": describe_machine(), "command": command, "earlier_commands": earlier, "runs": runs}
                 write_object(options.output, content)
                 print(f"{own}: {measured['test/acc']:.2%}, {measured['seconds']} s", file=sys.stderr, flush=True)

@@ -23,6 +23,7 @@ from program import ROOT
 from lit_cnn import models
 from lit_cnn.analysis.facts import RunFacts
 from lit_cnn.analysis.provenance import DIRTY
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.export.card import recipe_of, scores_of
 from lit_cnn.inference.rebuilt import rebuild
 from lit_cnn.network.counting import count_parameters
@@ -34,6 +35,8 @@ from lit_cnn.weights.shipped_file import DATA_KEY, FOLDER, SUFFIX, TRAINING_KEY,
 
 # Options whose values are folders of the machine that trained.
 FOLDERS = {"--data.data_dir", "--data_dir", "--runs_dir", "--data.cache_dir"}
+# The folders above a file, in a word or after =.
+_FOLDER = re.compile(r"(?:^|(?<==))(?:/|~|\.\.)\S*/")
 
 
 def ship(run: Run, name: str, dataset: str, licence: str, source: str, folder: Path = FOLDER) -> Path:
@@ -59,7 +62,8 @@ def ship(run: Run, name: str, dataset: str, licence: str, source: str, folder: P
     checkpoint = tested_checkpoint(facts)
     metadata, arguments = checkpoint[CHECKPOINT_KEY], {**checkpoint["hyper_parameters"], "weights": None}
     environment = facts.environment
-    command = without_folders(environment["command"])
+    first = (environment.get("earlier") or [environment])[0]  # a resumed run has the recipe in its first command
+    command = without_folders(first["command"])
     recipe, text = recipe_in(command, environment["commit"])
     results, images = facts.results, facts.num_images
     training = {
@@ -124,14 +128,14 @@ def without_folders(words: Sequence[str]) -> list[str]:
     """A command of lit-cnn without the folders of the machine that ran it."""
     pairs = zip(["", *words], words, strict=False)
     kept = [word for before, word in pairs if not {before, word.partition("=")[0]} & FOLDERS]
-    return ["lit-cnn", *(Path(word).name if word.startswith(("/", "~", "..")) else word for word in kept[1:])]
+    return ["lit-cnn", *(_FOLDER.sub("", word) for word in kept[1:])]
 
 
 def recipe_in(command: Sequence[str], commit: str) -> tuple[str | None, str | None]:
     """Path and text of the recipe that a command names, as the commit has it; None without a recipe."""
-    if "--config" not in command:
+    path = Arguments(command[2:]).last("--config", "-c")
+    if path is None:
         return None, None
-    path = command[command.index("--config") + 1]
     shown = subprocess.run(["git", "-C", ROOT, "show", f"{commit}:{path}"], capture_output=True, text=True, check=False)
     if shown.returncode:
         raise ValueError(f"the commit {commit} has no recipe {path}: train with a recipe that is committed")

@@ -45,11 +45,15 @@ def processor_name() -> str:
 
 
 def measured_commit() -> str | None:
-    """The commit of this source; changed results and pages do not make it dirty, since measuring changes them."""
+    """The commit of this source; changed results and pages do not make it dirty, since measuring changes them.
+
+    Of ``experiments/results`` only JSON files and pictures are results; the scripts there are source.
+    """
     commit = source_commit()
     if not commit or not commit.endswith(DIRTY):
         return commit
-    pathspecs = [":(top)", ":(top,exclude)experiments/results", ":(top,exclude)docs"]
+    results = [f":(top,exclude,glob)experiments/results/**/*{suffix}" for suffix in (".json", ".png")]
+    pathspecs = [":(top)", *results, ":(top,exclude)docs"]
     command = ["git", "-C", str(Path(__file__).parent), "diff", "--quiet", "HEAD", "--", *pathspecs]
     changed = subprocess.run(command, capture_output=True, timeout=10, check=False).returncode != 0
     return commit if changed else commit.removesuffix(DIRTY)

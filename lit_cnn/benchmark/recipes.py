@@ -22,7 +22,16 @@ from lit_cnn.system.json_files import read_object
 
 RECIPES = "experiments/digits"
 # Copied from results.json of each run.
-RESULTS = ("test/acc", "test/acc_low", "test/acc_high", "test/images", "val/acc", "seconds", "train/images_per_s")
+RESULTS = (
+    "test/acc",
+    "test/acc_low",
+    "test/acc_high",
+    "test/images",
+    "test/digest",
+    "val/acc",
+    "seconds",
+    "train/images_per_s",
+)
 
 
 def find_recipes(names: list[str] | None) -> list[Path]:
@@ -50,7 +59,8 @@ def run_recipe(
         recipe: A configuration of ``lit-cnn fit``.
         seed: Of everything.
         device: ``cpu`` or ``cuda``.
-        data_dir: Where the dataset's files are; None for the recipe's own. Datasets without files ignore it.
+        data_dir: Where the dataset's files are; None for the recipe's own. Datasets without files ignore it. If the recipe
+            names a folder or an archive, that of the same name in this one.
         epochs: In place of the recipe's.
         runs_dir: Where the folder of the run stays; None for a temporary folder.
     Returns:
@@ -62,10 +72,7 @@ def run_recipe(
         options = ["--seed_everything", str(seed), "--test_after_fit", "--runs_dir", folder, "--name", run_name]
         options += ["--trainer.accelerator", "cpu" if device == "cpu" else "gpu", "--trainer.devices", "1"]
         options += ["--trainer.max_epochs", str(epochs)] if epochs else []
-        data = yaml.safe_load(recipe.read_text(encoding="utf-8"))["data"]
-        name = (data["class_path"] if isinstance(data, dict) else data).rpartition(".")[2]
-        reads_files = getattr(datasets, name).source_without_files is None
-        options += ["--data.data_dir", data_dir] if data_dir and reads_files else []
+        options += _data_options(recipe, data_dir)
         run_lit_cnn("fit", "--config", str(recipe), *options)
         (run,) = (Run(path.parent) for path in Path(folder).glob(f"**/{run_name}/results.json"))
         results, environment = run.read_results(), run.read_environment()
@@ -75,6 +82,16 @@ def run_recipe(
             **{name: environment[name] for name in ("precision", "threads", "cpu")},
             **_count(run),
         }
+
+
+def _data_options(recipe: Path, data_dir: str | None) -> list[str]:
+    """The option that finds the files of a recipe's data in a folder."""
+    data = yaml.safe_load(recipe.read_text(encoding="utf-8"))["data"]
+    name = (data["class_path"] if isinstance(data, dict) else data).rpartition(".")[2]
+    if not data_dir or getattr(datasets, name).source_without_files is not None:
+        return []
+    own = data.get("init_args", {}).get("data_dir") if isinstance(data, dict) else None
+    return ["--data.data_dir", str(Path(data_dir, Path(own).name)) if own else data_dir]
 
 
 def _count(run: Run) -> dict[str, int]:

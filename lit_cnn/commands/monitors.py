@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from lit_cnn.commands.resuming import warn
+from lit_cnn.training.callbacks.record import STEP_METRICS
 from lit_cnn.training.classifier import LitClassifier
 
-# What every epoch logs besides the metrics of its evaluation.
-TRAINING_METRICS = ("train/loss", "train/acc", "train/images_per_s", "epoch", "step")
+# What a training logs besides the metrics of its evaluation.
+TRAINING_METRICS = ("train/loss", "train/acc", "train/images_per_s", *STEP_METRICS, "epoch", "step")
 
 
 def check_monitors(callbacks: list[Any], model: LitClassifier, validates: bool) -> None:
@@ -36,5 +37,5 @@ def check_monitors(callbacks: list[Any], model: LitClassifier, validates: bool) 
         if monitor not in known and getattr(callback, "strict", True):
             raise ValueError(f"{name} cannot watch {monitor}, which is not logged: there are {', '.join(known)}")
         better = "min" if monitor.endswith(("loss", "ece")) else "max" if monitor.startswith(("val/", "train/acc")) else mode
-        if mode != better:
+        if mode is not None and mode != better:
             warn(f"{name} takes a {'lower' if mode == 'min' else 'higher'} {monitor} for better: add mode={better}")

@@ -84,7 +84,8 @@ def resolve_monitor(config: Namespace) -> None:
             str(one.get("class_path")).rpartition(".")[2] for one in as_list(trainer.callbacks)
         }
         may_end_early = config.early_stopping is not None or trainer.max_time is not None or bool(ends)
-        # The last validation is not at the end.
+        # The last validation may be before the end.
+        may_end_early |= trainer.max_steps != -1
         may_end_early |= trainer.check_val_every_n_epoch not in (None, 1) or trainer.val_check_interval not in (None, 1.0)
         config.monitor = choose_monitor(schedule, may_end_early)
 

@@ -95,7 +95,10 @@ def try_range(cli: CLI, name: str, min_lr: float = 1e-6, max_lr: float = 10.0, n
     except TrainingError:
         if not any(map(math.isfinite, found.losses)):
             raise
-        # A rate so high that the loss overflows ends the test as one that rises does.
+        # A rate so high that the loss overflows ends the test as one that rises does. On a processor, the step of that loss
+        # was not finished.
+        if math.isfinite(found.losses[-1]):
+            found.losses.append(math.nan)
     return found
 
 
@@ -106,7 +109,10 @@ def find_rate(cli: CLI) -> float:
         ValueError: See :func:`try_out`; also if the test shows no rate.
     """
     found = try_range(cli, "--lr auto")
-    return suggest_rate(found.rates, found.losses)
+    try:
+        return suggest_rate(found.rates, found.losses)
+    except ValueError as error:
+        raise ValueError("--lr auto finds no rate: run lit-cnn find-lr over other rates, and give --model.lr") from error
 
 
 def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:

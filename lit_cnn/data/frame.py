@@ -13,7 +13,7 @@ def choose_frame(given: float | None, image_size: int, crops_by_area: bool) -> f
     Args:
         given: What the user chose; None for nothing.
         image_size: Height and width that the network sees, in pixels.
-        crops_by_area: Whether training crops a part of random area.
+        crops_by_area: Whether training crops a part of random area, and evaluation a central square.
 
     Raises:
         ValueError: If it is out of its range, or too small for one more pixel.

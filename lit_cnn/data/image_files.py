@@ -55,7 +55,7 @@ class ImageFiles(DecodedFiles):
         resize: ``crop`` takes the central square of an image, ``squash`` the whole image without its proportions, ``pad``
             the whole image with bars at its sides.
         frame: The images are stored so many times as large as the network sees them, from 1 to 2. It sees the centre, and
-            training crops from all of it. If not given, 1.25 if training crops by area, else 1.
+            training crops from all of it. If not given, 1.25 if training crops by area and ``resize`` is ``crop``, else 1.
         background: Colour behind transparent pixels, and of the bars.
         value_range: The two values that become black and white in deep images: of 16 or 32 bits, or of fractions. Others
             are clipped. If not given, the smallest full scale that holds all deep training images, for example 0 to 4095.
@@ -98,7 +98,7 @@ class ImageFiles(DecodedFiles):
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
         self.hparams["frame"] = frame  # Lightning takes an argument of this name for its own
-        self._set_frame(choose_frame(frame, self.image_size, self.augmentation.min_area < 1))
+        self._set_frame(choose_frame(frame, self.image_size, self.augmentation.min_area < 1 and resize == "crop"))
         self.test_fraction = test_fraction
         self.group_by = group_by
         self.memory_gb = memory_gb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
             raise ValueError(f"class_weights must be balanced or {num_classes} numbers, got {class_weights!r}")
     elif class_weights is not None and len(class_weights) != num_classes:
         raise ValueError(f"class_weights must be {num_classes} numbers, one for each class, got {len(class_weights)}")
+    elif class_weights is not None and not all(0 < weight < math.inf for weight in class_weights):
+        raise ValueError(f"class_weights must be above 0 and finite, got {list(class_weights)}")
     if arguments["backbone_lr_scale"] <= 0:
         value = arguments["backbone_lr_scale"]
         raise ValueError(f"backbone_lr_scale must be above 0, got {value}; to stop it, freeze the backbone")

@@ -118,7 +118,8 @@ class LitClassifier(pl.LightningModule):
         self.num_classes = num_classes
         self.in_channels = in_channels
         # No buffer: setup, which balances, comes after callbacks that copy all buffers.
-        self.class_weights = None if class_weights in (None, "balanced") else torch.tensor(class_weights)
+        given = None if class_weights == "balanced" else class_weights
+        self.class_weights = None if given is None else torch.tensor(given, dtype=torch.float32)
 
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.train_loss = MeanMetric(nan_strategy="disable")

@@ -377,14 +377,23 @@ def test_the_processor_has_torchs_name(monkeypatch: pytest.MonkeyPatch):
 def test_new_results_do_not_make_the_code_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("lit_cnn.analysis.provenance.__file__", str(tmp_path / "package" / "results.py"))
     monkeypatch.setattr("lit_cnn.analysis.provenance.source_commit", lambda: "abc-dirty")
-    files = [tmp_path / "package" / "results.py", tmp_path / "experiments" / "results" / "speed.json"]
+    results = tmp_path / "experiments" / "results"
+    files = [
+        tmp_path / "package" / "results.py",
+        results / "speed.json",
+        results / "recipes" / "lenet.json",
+        results / "ship.py",
+    ]
     for file in files:
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("old")
     commit = ["-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-qm", "A"]
     for arguments in (["init", "-q"], ["add", "."], commit):
         subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
-    files[1].write_text("new")
+    for file in files[1:3]:
+        file.write_text("new")
     assert measured_commit() == "abc"
-    files[0].write_text("new")
-    assert measured_commit() == "abc-dirty"
+    for file in (files[0], files[3]):
+        file.write_text("new")
+        assert measured_commit() == "abc-dirty"
+        file.write_text("old")

@@ -83,8 +83,10 @@ def test_the_committed_page_and_recipes_have_the_committed_figures():
 
 def test_references_name_recipes_and_datasets_that_there_are():
     content = yaml.safe_load((ROOT / "experiments" / "references.yaml").read_text())
-    assert content.keys() >= {board.name for board in read_boards(ROOT)}
+    assert content.keys() == {board.name for board in read_boards(ROOT)}
     for board in read_boards(ROOT):
+        recipes = {path.stem for path in (ROOT / "experiments" / board.name).glob("*.yaml")}
+        assert {reference.recipe for reference in board.references} <= {None, *recipes}
         assert all(reference.source and 0 < reference.accuracy <= 100 for reference in board.references)
 
 

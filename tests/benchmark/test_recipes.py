@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Command
 
+from lit_cnn.benchmark.recipes import run_recipe
+
 RECIPE = """\
 # Paper: nobody 2026.
 seed_everything: 0
@@ -192,3 +194,19 @@ def test_a_recipe_is_measured(lit_cnn: Command, folder: Path, monkeypatch: pytes
     assert lit_cnn(*BENCHMARK, "--recipe", FIRST, "--seeds", "2", "--epochs", "1", "--runs_dir", "kept").returncode == 0
     kept = sorted(path.parent.name for path in folder.glob("kept/digits/*/*/results.json"))
     assert [name.rpartition("-")[0] for name in kept] == ["first-seed0", "first-seed1"]
+
+
+def test_data_lie_in_the_folder_that_is_given(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    commands: list[list[str]] = []
+    monkeypatch.setattr("lit_cnn.benchmark.recipes.run_lit_cnn", lambda *words: commands.append(list(words)))
+    own = RECIPE.replace("  class_path: Digits\n  init_args:\n", "  class_path: {}\n  init_args:\n{}")
+    recipe = folder / "other.yaml"
+    expected = {"Digits": None, "MNIST": "shared", "ImageFolder": "shared/photos.tar.xz"}
+    for name, data_dir in expected.items():
+        given = "    data_dir: data/photos.tar.xz\n" if name == "ImageFolder" else ""
+        recipe.write_text(own.format(name, given))
+        with pytest.raises(ValueError, match="not enough values"):  # no run was made
+            run_recipe(recipe, 0, "cpu", "shared", None)
+        words = commands.pop()
+        assert ("--data.data_dir" in words) == (data_dir is not None), name
+        assert data_dir is None or words[words.index("--data.data_dir") + 1] == data_dir

@@ -20,7 +20,6 @@ ENVIRONMENT = {
     "cpu_name": "Z80",
     "gpu": None,
 }
-STARTS = ("random", "FASHION_MNIST")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +127,19 @@ def test_deployment_has_forms_load_and_label_errors(tables: ModuleType, root: Pa
     assert "as many as were swapped | 65.0 (60.0 to 70.0) % |" in photos
 
 
-STARTS = ("random", "FASHION_MNIST")
+def test_the_gain_of_trained_weights_is_theirs_over_random_ones(tables: ModuleType, root: Path):
+    own = {"model": "lenet", "weights": "MNIST", "target": "digits"}
+    accuracies = {10: ((0.5, 0.7), (0.6, 0.9)), None: ((0.9, 0.88), (0.9, 0.88))}
+    runs = [
+        own | {"images_per_class": number, "seed": seed, "start": start, "test/acc": accuracy}
+        for number, seeds in accuracies.items()
+        for seed, pair in enumerate(seeds)
+        for start, accuracy in zip(("random", "MNIST"), pair, strict=True)
+    ]
+    write(root, "fine_tuning.json", runs=runs)
+    page = tables.regenerate(root)[root / "docs" / "fine-tuning.md"]
+    assert "| lenet, `MNIST` | digits | 10 | 2 | 55.00 % ± 7.07 | 80.00 % ± 14.14 | +25.0 (-38.5 to +88.5) |" in page
+    assert "| lenet, `MNIST` | digits | all | 2 | 90.00 % ± 0.00 | 88.00 % ± 0.00 | -2.0 (-2.0 to -2.0) |" in page
 
 
 @pytest.mark.parametrize(("key", "value"), [("commit", "0" * 40), ("cpu_name", "6502"), ("threads", 1), ("gpu", "H100")])

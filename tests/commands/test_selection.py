@@ -148,6 +148,7 @@ def test_an_older_run_keeps_its_judge_if_the_default_changes(lit_cnn: Command, m
         ({"early_stopping": 3}, "val/acc"),
         ({"monitor": "val/f1"}, "val/f1"),
         ({"max_time": "00:01:00:00"}, "val/acc"),
+        ({"max_steps": 100}, "val/acc"),
         ({"callbacks": [Namespace(class_path="pytorch_lightning.callbacks.EarlyStopping")]}, "val/acc"),
         ({"callbacks": [Namespace(class_path="pytorch_lightning.callbacks.Timer")]}, "val/acc"),
         ({"check_val_every_n_epoch": 4}, "val/acc"),
@@ -156,7 +157,13 @@ def test_an_older_run_keeps_its_judge_if_the_default_changes(lit_cnn: Command, m
     ids=str,
 )
 def test_the_last_checkpoint_is_the_best_if_the_training_ends_with_a_low_rate(given: dict, monitor: str):
-    trainer = {"max_time": None, "callbacks": None, "check_val_every_n_epoch": 1, "val_check_interval": None}
+    trainer = {
+        "max_time": None,
+        "max_steps": -1,
+        "callbacks": None,
+        "check_val_every_n_epoch": 1,
+        "val_check_interval": None,
+    }
     trainer |= {name: value for name, value in given.items() if name in trainer}
     config = Namespace(
         monitor=given.get("monitor", "auto"),

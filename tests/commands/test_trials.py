@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,8 @@ from lit_cnn.commands.trial_options import read_time_limit
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.callbacks.speed_trial import SpeedTrial
-from lit_cnn.training.range_test import RangeTest
+from lit_cnn.training.classifier import LitClassifier
+from lit_cnn.training.range_test import RangeTest, suggest_rate
 
 NETWORK = ["--model", "lenet", "--model.activation", "relu", "--model.pooling", "max"]
 DATA = ["--data", "digits", "--data.image_size", "28", "--data.batch_size", "64", "--data.crop_padding", "1"]
@@ -107,6 +109,30 @@ def test_a_range_test_leaves_frozen_what_is_trained_later():
         assert cli.model.hparams["unfreeze_at"] == (0.1 if later else None)
     assert len(losses[0]) == 20
     assert losses[0] == losses[1]
+
+
+def test_a_loss_that_overflows_ends_the_range_test(monkeypatch: pytest.MonkeyPatch):
+    losses = iter(torch.linspace(3, 2, 41))
+    overflowed = float("inf")
+    training_step = LitClassifier.training_step
+
+    def falls_and_overflows(self: LitClassifier, *arguments: Any) -> torch.Tensor:
+        loss = training_step(self, *arguments)
+        return loss - loss.detach() + next(losses, overflowed)
+
+    monkeypatch.setattr(LitClassifier, "training_step", falls_and_overflows)
+    found = trials.try_range(CLI("fit", prepare("fit", *OPTIONS)[1:]), "find-lr", 1e-3, 1e-2)
+    assert len(found.losses) == 42
+    assert suggest_rate(found.rates, found.losses) == float(f"{found.all_rates[40] / 10:.3g}")
+
+
+def test_a_rate_that_is_not_found_is_said_so(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    found = RangeTest(1e-3, 10.0, 40)
+    found.losses = torch.linspace(2, 3, 40).tolist()
+    monkeypatch.setattr(trials, "try_range", lambda *_: found)
+    done = lit_cnn("fit", *OPTIONS, "--lr", "auto")
+    message = "--lr auto finds no rate: run lit-cnn find-lr over other rates, and give --model.lr"
+    assert done.stderr.splitlines() == [f"lit-cnn: error: {message}"]
 
 
 def test_losses_that_are_not_finite_are_not_the_lowest(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):

@@ -80,7 +80,8 @@ def test_a_second_training_has_the_weights_of_its_own_data(trainer: MakeTrainer)
 
 
 def test_the_weights_move_with_the_network_and_are_not_saved():
-    classifier = LitLeNet(num_classes=3, class_weights=[1.0, 2.0, 3.0])
+    classifier = LitLeNet(num_classes=3, class_weights=[1, 2, 3])
+    assert classifier.class_weights.dtype == torch.float32
     assert classifier.double().class_weights.tolist() == [1, 2, 3]
     assert classifier.class_weights.dtype == torch.float64
     assert classifier.to("meta").class_weights.is_meta
@@ -111,6 +112,8 @@ def test_the_sampler_draws_every_class_equally_often(trainer: MakeTrainer):
     [
         ("balanced", {"balance": "weights"}, {}, "data.balance=weights and model.class_weights both weight the classes"),
         ([1.0, 2.0, 3.0], {"balance": "weights"}, {}, "data.balance=weights and model.class_weights both weight"),
+        ([1.0, 0.0, 3.0], {}, {}, "class_weights must be above 0 and finite, got"),
+        ([1.0, float("nan"), 3.0], {}, {}, "class_weights must be above 0 and finite, got"),
         (
             "balanced",
             {"balance": "sampler"},

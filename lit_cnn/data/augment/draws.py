@@ -49,7 +49,7 @@ def more_draws(seed: int, epoch: int, num_images: int, mixup: float, cutmix: flo
         cutmix: The same for CutMix. With both, each image is mixed by one of them.
 
     Shape:
-        Output (N, NUM_ALL - NUM_DRAWS) in [0, 1).
+        Output (N, NUM_ALL - NUM_DRAWS) in [0, 1), the shares in [0, 1].
     """
     # Column by column: a later version may add columns and leave these as they are.
     uniform = np.random.default_rng([_MORE, seed, epoch]).random((SHARE - NUM_DRAWS, num_images), dtype=np.float32)

@@ -56,10 +56,9 @@ def erase(images: Tensor, boxes: Tensor, value: float = 0.0) -> Tensor:
     Shape:
         Images (N, C, H, W), boxes (N, 4): top, left, height, width; output (N, C, H, W), in the images' memory.
     """
-    # On a processor, images that stay are not touched; on a GPU, to find them would wait for it.
-    rows = (boxes[:, 2] > 0).nonzero()[:, 0] if images.device.type == "cpu" else boxes
-    if len(rows) == len(images):
+    if images.device.type != "cpu":  # to find the images that stay would wait for the device
         return images.masked_fill_(inside(boxes, *images.shape[-2:])[:, None], value)
+    rows = (boxes[:, 2] > 0).nonzero()[:, 0]
     images[rows] = images[rows].masked_fill_(inside(boxes[rows], *images.shape[-2:])[:, None], value)
     return images
 

@@ -34,8 +34,7 @@ def crop_and_flip(images: Tensor, draws: Tensor, crop_padding: int, flip: bool, 
     num_images, _, whole_height, whole_width = images.shape
     height, width = (whole_height, whole_width) if size is None else (size, size)
     top, left = start_of_centre(whole_height, height), start_of_centre(whole_width, width)
-    num_shifts = 2 * crop_padding + 1
-    shift = (draws[:, :2] * num_shifts).floor().long().clamp(max=num_shifts - 1) - crop_padding  # (N, 2)
+    shift = shifts(draws[:, :2], crop_padding).long()  # (N, 2)
     rows = torch.arange(height, device=images.device) + shift[:, :1] + top  # (N, H)
     columns = torch.arange(width, device=images.device) + shift[:, 1:2] + left  # (N, W)
     if flip:
@@ -47,6 +46,11 @@ def crop_and_flip(images: Tensor, draws: Tensor, crop_padding: int, flip: bool, 
     # One gather does both. Indices before and after the slice of channels put the channels last: (N, H, W, C).
     image = torch.arange(num_images, device=images.device)[:, None, None]
     return images[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def shifts(draws: Tensor, crop_padding: int) -> Tensor:
+    """Whole numbers from ``-crop_padding`` to ``crop_padding``, of uniform random numbers in [0, 1)."""
+    return (draws * (2 * crop_padding + 1)).floor() - crop_padding
 
 
 def is_flipped(draws: Tensor) -> Tensor:
@@ -93,8 +97,8 @@ def boxes_of(area: Tensor, ratio: Tensor, place: Tensor, height: int, width: int
     """
     tall = (area / ratio).sqrt().round().clamp(1, height)
     wide = (area * ratio).sqrt().round().clamp(1, width)
-    top = (place[:, 0] * (height - tall + 1)).floor().minimum(height - tall)
-    left = (place[:, 1] * (width - wide + 1)).floor().minimum(width - wide)
+    top = (place[:, 0] * (height - tall + 1)).floor()
+    left = (place[:, 1] * (width - wide + 1)).floor()
     return torch.stack([top, left, tall, wide], 1).long()
 
 

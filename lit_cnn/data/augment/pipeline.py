@@ -20,6 +20,7 @@ from lit_cnn.data.augment.geometry import (
     crop_matrices,
     is_flipped,
     resized_crop,
+    shifts,
     warp,
 )
 from lit_cnn.data.augment.mixing import mix, partner_shares
@@ -37,11 +38,11 @@ class Augmentation:
 
     flip: bool = False
     crop_padding: int = 0
-    min_area: float = 1.0
     rotate: float = 0.0
     shear: float = 0.0
     translate: float = 0.0
     zoom: float = 0.0
+    min_area: float = 1.0
     policy: Policy = "none"
     num_ops: int = 2
     magnitude: int = 9
@@ -70,7 +71,7 @@ class Augmentation:
             native_size: Height and width of the images, in pixels.
 
         Raises:
-            ValueError: If parts exclude each other, or one has no effect.
+            ValueError: If parts exclude each other, or one has no effect or leaves nothing of the images.
         """
         own = {"flip": flip, "crop_padding": crop_padding}
         chosen = settings.given | {name: value for name, value in own.items() if value is not None}
@@ -84,6 +85,10 @@ class Augmentation:
         if result.min_area < 1 and result.crop_padding:
             raise ValueError(
                 f"crop_padding={result.crop_padding} and augment.min_area={result.min_area:g} both crop: choose one"
+            )
+        if result.crop_padding >= native_size:
+            raise ValueError(
+                f"crop_padding={result.crop_padding} moves images of {native_size}×{native_size} out of sight: give less"
             )
         for name in ("num_ops", "magnitude"):
             if name in chosen and result.policy != "randaugment":
@@ -101,7 +106,7 @@ class Augmentation:
                 raise ValueError(f"augment.{part}={getattr(self, part):g} changes nothing in grey images: leave it out")
         if self.cutout >= image_size:
             raise ValueError(
-                f"augment.cutout={self.cutout} hides whole images of {image_size}×{image_size}: give a smaller side"
+                f"augment.cutout={self.cutout} can hide a whole image of {image_size}×{image_size}: give a smaller side"
             )
         if self.mixes and batch_size < 2:
             raise ValueError("MixUp and CutMix mix images of a batch: batch_size must be at least 2, got 1")
@@ -161,14 +166,17 @@ class Augmentation:
         if self.min_area < 1:
             boxes, largest = crop_boxes(draws[:, columns.AREA], height, width, self.min_area), height
         else:
-            shift = ((2 * self.crop_padding + 1) * draws[:, columns.SHIFT]).floor() - self.crop_padding
+            shift = shifts(draws[:, columns.SHIFT], self.crop_padding)
             centre = (start_of_centre(height, seen[0]), start_of_centre(width, seen[1]), *seen)
             boxes = torch.tensor(centre, device=shift.device, dtype=shift.dtype) + F.pad(shift, (0, 2))
             largest = seen[0]
+        # Images that the network sees enlarged stay as they are until the end: what follows counts in pixels, and a map
+        # would darken the borders that it enlarges.
+        size = min(image_size, largest)
         if not turns:
-            return resized_crop(images, boxes, image_size, flipped)
+            return resized_crop(images, boxes, size, flipped)
         # A map without antialiasing skips pixels if it makes an image much smaller: it is then resized in a second step.
-        size = image_size if largest <= MAX_SHRINKING * image_size else largest
+        size = size if largest <= MAX_SHRINKING * size else largest
         crops = crop_matrices(boxes, (size, size), flipped)
         return warp(images, self._affine(draws, height, width, seen) @ crops, (size, size))
 
@@ -187,7 +195,7 @@ class Augmentation:
         )
         for column, (largest, change) in enumerate(changes):
             if largest:
-                images = change(images, (1 + largest * (2 * drawn[:, column] - 1)).clamp(min=0))
+                images = change(images, 1 + largest * (2 * drawn[:, column] - 1))
         if self.hue:
             images = adjust_hue(images, self.hue * (2 * drawn[:, 3] - 1))
         return to_grayscale(images, drawn[:, 4] < self.grey) if self.grey else images

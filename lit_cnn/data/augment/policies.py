@@ -112,7 +112,7 @@ def trivial_augment(images: Tensor, draws: Tensor) -> Tensor:
     Shape:
         Images (N, C, H, W), draws (N, 3); output (N, C, H, W).
     """
-    level = (draws[:, 1] * NUM_LEVELS).floor().clamp(max=NUM_LEVELS - 1) / (NUM_LEVELS - 1)
+    level = (draws[:, 1] * NUM_LEVELS).floor() / (NUM_LEVELS - 1)
     return apply_operations(images, TRIVIAL, draws[:, 0], level, draws[:, 2])
 
 
@@ -150,7 +150,7 @@ def apply_operations(images: Tensor, table: tuple[Operation, ...], which: Tensor
     Shape:
         Images (N, C, H, W), the others (N,); output (N, C, H, W).
     """
-    chosen = (which * len(table)).long().clamp(max=len(table) - 1)
+    chosen = (which * len(table)).long()
     # Sorted by operation, so that each has one slice. A GPU is waited for once, for the lengths of the slices.
     order = chosen.argsort(stable=True)
     counts = torch.bincount(chosen, minlength=len(table)).tolist()

@@ -24,15 +24,15 @@ class Augment:
         preset: ``none``. ``flip``: images are mirrored. ``standard``: also cropped, as is usual for the dataset.
             ``trivial``: also TrivialAugment. ``randaugment``: also RandAugment. ``strong``: as ``trivial``, with random
             erasing of 25 % of the images and CutMix. All but ``flip`` mirror no images of characters.
-        min_area: Smallest share of an image's area in a crop, which is resized; 1 for no such crop.
         rotate: Largest rotation, in degrees.
         shear: Largest shear along rows, in degrees.
         translate: Largest shift in both directions, as a share of the image's size.
         zoom: Largest change of size: 0.2 means 0.8 to 1.2.
+        min_area: Smallest share of an image's area in a crop, which is resized; 1 for no such crop.
         policy: ``none``, ``trivial`` or ``randaugment``.
         num_ops: Operations of RandAugment.
         magnitude: Strength of RandAugment, from 0 to 30.
-        brightness: Largest change of the factor on all values: 0.4 means 0.6 to 1.4.
+        brightness: Largest change of the factor on all values, up to 1: 0.4 means 0.6 to 1.4.
         contrast: The same for the contrast.
         saturation: The same for the saturation.
         hue: Largest turn of the colour circle, as a share of it, up to 0.5.
@@ -47,11 +47,11 @@ class Augment:
     """
 
     preset: Preset = "none"
-    min_area: float | None = None
     rotate: float | None = None
     shear: float | None = None
     translate: float | None = None
     zoom: float | None = None
+    min_area: float | None = None
     policy: Policy | None = None
     num_ops: int | None = None
     magnitude: int | None = None
@@ -104,7 +104,7 @@ class Augment:
 
 
 _SHARE = (0, 1, "must be between 0 and 1")
-_FACTOR = (0, float("inf"), "must be at least 0")
+_AT_LEAST_0 = (0, float("inf"), "must be at least 0")
 RANGES: dict[str, tuple[float, float, str]] = {
     "min_area": _SHARE,
     "rotate": (0, 180, "must be between 0 and 180 degrees"),
@@ -113,15 +113,15 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "zoom": (0, 0.9, "must be between 0 and 0.9"),
     "num_ops": (1, MAX_OPERATIONS, f"must be between 1 and {MAX_OPERATIONS}"),
     "magnitude": (0, NUM_LEVELS - 1, f"must be between 0 and {NUM_LEVELS - 1}"),
-    "brightness": _FACTOR,
-    "contrast": _FACTOR,
-    "saturation": _FACTOR,
+    "brightness": _SHARE,
+    "contrast": _SHARE,
+    "saturation": _SHARE,
     "hue": (0, 0.5, "must be between 0 and 0.5"),
     "grey": _SHARE,
     "erasing": _SHARE,
-    "cutout": (0, float("inf"), "must be at least 0"),
-    "mixup": _FACTOR,
-    "cutmix": _FACTOR,
+    "cutout": _AT_LEAST_0,
+    "mixup": _AT_LEAST_0,
+    "cutmix": _AT_LEAST_0,
 }
 
 

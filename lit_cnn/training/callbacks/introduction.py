@@ -102,7 +102,7 @@ def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str
         f"learning rate {hparams['lr']:g} ({hparams['schedule']}{warm_up})",
         f"weight decay {defaults.get('weight_decay', 0):g}{norms}",
         f"batches of {data.batch_size} images of {data.image_size}×{data.image_size}",
-        f"augmentation: {describe_augmentation(data)}",
+        f"augmentation: {'none (overfit_batches)' if trainer.overfit_batches else describe_augmentation(data)}",
         _length(trainer),
     ]
     return ", ".join(parts)

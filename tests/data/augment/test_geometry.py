@@ -5,6 +5,7 @@ from torchvision.transforms.v2 import functional
 from torchvision.transforms.v2.functional import affine
 
 from lit_cnn.data.augment import NUM_DRAWS, Augmentation, crop_and_flip
+from lit_cnn.data.augment.draws import AFFINE, AREA, FLIP
 from lit_cnn.data.augment.geometry import affine_matrices, crop_boxes, resized_crop, warp
 
 
@@ -88,19 +89,36 @@ def test_a_resized_crop_equals_that_of_torchvision(channels: int, size: int):
         torch.testing.assert_close(exact[number], as_float, rtol=0, atol=1e-3)
 
 
-def test_a_crop_and_a_rotation_are_one_resampling():
+def test_a_rotation_a_zoom_and_a_crop_are_one_resampling():
     image = photographs(3, 2)[1:]
-    draws = torch.cat([torch.full((1, NUM_DRAWS), 0.9), torch.rand(1, 44, generator=torch.Generator().manual_seed(2))], 1)
-    cropping = Augmentation(min_area=0.5, rotate=90.0)
-    ours = cropping.transform(image, draws, 32)
-    # The same map, applied to the coordinates themselves, tells where each pixel of the result comes from.
-    rows, columns = torch.meshgrid(torch.arange(24) + 0.5, torch.arange(32) + 0.5, indexing="ij")
-    places = cropping.transform(torch.stack([rows, columns, torch.ones(24, 32)])[None], draws, 32)[0]  # (3, 32, 32)
-    grid = torch.stack([places[1] / 32 * 2 - 1, places[0] / 24 * 2 - 1], -1)[None]
+    draws = torch.rand(1, 47, generator=torch.Generator().manual_seed(2))
+    draws[0, FLIP], draws[0, AFFINE][:3] = 0.1, torch.tensor([1.0, 0.5, 1.0])
+    ours = Augmentation(flip=True, rotate=90, zoom=0.25, min_area=0.5).transform(image, draws, 16)
+    ((top, left, tall, wide),) = crop_boxes(draws[:, AREA], 24, 32, min_area=0.5).tolist()
+    row, column = torch.meshgrid(torch.arange(16) + 0.5, torch.arange(16) + 0.5, indexing="ij")
+    # Backwards: the crop, mirrored, of an image that was turned clockwise by a right angle and enlarged by a quarter.
+    y, x = top + row * tall / 16 - 12, left + (16 - column) * wide / 16 - 16
+    y, x = 12 - x / 1.25, 16 + y / 1.25
+    grid = torch.stack([x / 16 - 1, y / 12 - 1], -1)[None]
     expected = torch.nn.functional.grid_sample(image.float(), grid, align_corners=False)
-    inside = places[2] > 0.999
-    assert inside.float().mean() > 0.3
-    assert ((ours[0] - expected[0]).abs() * inside).max() < 1
+    assert (expected > 0).float().mean() > 0.5
+    assert (ours - expected).abs().max() < 1
+
+
+@pytest.mark.parametrize("size", [24, 16])
+def test_a_map_shifts_and_mirrors_as_without_one(size: int):
+    images = photographs(3, height=24, width=24)
+    draws = torch.rand(12, 47, generator=torch.Generator().manual_seed(3))
+    turned = Augmentation(flip=True, crop_padding=3, rotate=1e-6).transform(images, draws, size, framed=size < 24)
+    expected = crop_and_flip(images, draws, 3, True, size if size < 24 else None)
+    assert (turned.int() - expected.int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(rotate=1e-6), Augmentation(min_area=0.9), Augmentation(flip=True)])
+def test_images_that_the_network_sees_enlarged_keep_their_pixels_and_borders(augmentation: Augmentation):
+    images = torch.full((4, 1, 8, 8), 200, dtype=torch.uint8)
+    draws = torch.rand(4, 47, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(augmentation.transform(images, draws, 32), images)
 
 
 def test_boxes_have_the_area_and_the_proportions_asked_for():

@@ -55,7 +55,7 @@ def test_random_numbers_at_the_end_of_their_range_stay_in_the_image():
 @pytest.mark.parametrize(
     ("augment", "arguments", "message"),
     [
-        ({"cutout": 28}, {}, "augment.cutout=28 hides whole images of 28×28: give a smaller side"),
+        ({"cutout": 28}, {}, "augment.cutout=28 can hide a whole image of 28×28: give a smaller side"),
         ({"mixup": 0.2}, {"batch_size": 1}, "MixUp and CutMix mix images of a batch: batch_size must be at least 2, got 1"),
     ],
 )

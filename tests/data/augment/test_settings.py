@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -31,17 +31,23 @@ def test_parts_override_the_preset():
     [
         ("strongest", "augment.preset must be one of none, flip, standard, trivial, randaugment, strong, got 'strongest'"),
         ({"mixup": -1}, "augment.mixup must be at least 0, got -1"),
+        ({"brightness": 1.5}, "augment.brightness must be between 0 and 1, got 1.5"),
         ({"hue": 0.6}, "augment.hue must be between 0 and 0.5, got 0.6"),
         ({"erasing": 2}, "augment.erasing must be between 0 and 1, got 2"),
         ({"min_area": 0}, "augment.min_area must be above 0"),
         ({"policy": "auto"}, "augment.policy must be one of none, trivial, randaugment, got 'auto'"),
         ({"magnitude": 5}, "augment.magnitude belongs to RandAugment"),
-        ({"blur": 1}, "augment has no part blur: there are preset, min_area"),
+        ({"blur": 1}, "augment has no part blur: there are preset, rotate"),
     ],
 )
 def test_what_makes_no_sense_is_refused(augment, message: str):
     with pytest.raises(ValueError, match=message.replace(".", r"\.")):
         FakeImages(augment=augment)
+
+
+def test_shifts_leave_something_of_the_images():
+    with pytest.raises(ValueError, match=r"crop_padding=28 moves images of 28×28 out of sight: give less"):
+        FakeImages(crop_padding=28)
 
 
 def test_two_crops_exclude_each_other():
@@ -79,13 +85,24 @@ def test_the_numbers_of_one_operation_do_not_depend_on_another():
 
 def test_every_part_changes_images():
     images = FakeImages(channels=3).read("train").fetch(torch.arange(64))
+    labels = torch.arange(64) % 10
     parts = {"flip": True, "crop_padding": 2, "min_area": 0.3, "rotate": 10, "shear": 10, "translate": 0.1, "zoom": 0.2}
     parts |= {"policy": "trivial", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "grey": 0.5}
-    for name, value in parts.items():
-        augmentation = replace(Augmentation(), **{name: value})
-        draws = torch.cat([torch.rand(64, 3), Augmentation(rotate=1).draw_more(0, 0, 64)], 1)
+    parts |= {"erasing": 0.5, "cutout": 8, "mixup": 1.0, "cutmix": 1.0}
+    assert parts.keys() | {"num_ops", "magnitude"} == {field.name for field in fields(Augmentation)}
+    cases = [{name: value} for name, value in parts.items()]
+    cases += [{"policy": "randaugment"}, {"policy": "randaugment", "num_ops": 4}, {"policy": "randaugment", "magnitude": 20}]
+    uniform = torch.rand(64, 3, generator=torch.Generator().manual_seed(0))
+    results = []
+    for case in cases:
+        augmentation = Augmentation(**case)
+        more = replace(augmentation, rotate=1).draw_more(0, 0, 64)  # as long as with any other part
+        draws = torch.cat([uniform, more], 1)
         changed = augmentation.transform(images, draws, 28)
         assert changed.dtype == torch.uint8
         assert changed.shape == images.shape
-        assert not torch.equal(changed, images), name
+        finished, targets = augmentation.finish(changed.float(), labels, draws, 10)
+        assert (targets is not None) == augmentation.mixes
+        assert all(not torch.equal(finished, other) for other in [images.float(), *results]), case
+        results.append(finished)
         assert augmentation.describe() != "none"

@@ -123,7 +123,7 @@ class Every(Callback):
 
 def test_the_average_is_that_of_the_formula(tmp_path: Path, trainer: MakeTrainer):
     every, run = Every(), Run(tmp_path)
-    fitted = trainer(max_epochs=2, enable_checkpointing=True, callbacks=[EMA(0.6), every, Last(run)])
+    fitted = trainer(max_epochs=2, enable_checkpointing=True, callbacks=[EMA(0.3), every, Last(run)])
     module = WithDropout()
     fitted.fit(module, datamodule=FakeImages(num_images=88, val_fraction=0.25, batch_size=11))
     decays = [0.1, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 9 / 18, 10 / 19, 11 / 20, 12 / 21]
@@ -132,7 +132,7 @@ def test_the_average_is_that_of_the_formula(tmp_path: Path, trainer: MakeTrainer
     for name, final in module.state_dict().items():
         expected = every.states[0][name].double()
         for decay, state in zip(decays, every.states[1:], strict=True):
-            expected = min(decay, 0.6) * expected + (1 - min(decay, 0.6)) * state[name]
+            expected = min(decay, 0.3) * expected + (1 - min(decay, 0.3)) * state[name]
         if not final.is_floating_point():
             expected = every.states[-1][name]
         torch.testing.assert_close(final, expected.to(final.dtype))
