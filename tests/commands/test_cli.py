@@ -259,7 +259,8 @@ def test_a_folder_that_is_no_run_is_not_taken_for_one(lit_cnn: Command, tmp_path
     assert (tmp_path / "config.yaml").read_text() == LENET.read_text()
 
 
-@pytest.mark.parametrize("averaging", [[], pytest.param(["--ema", "0.9"], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("averaging", [[], ["--ema", "0.9"]], ids=str)
 def test_two_processes_train_as_one_and_count_every_image_once(lit_cnn: Command, tmp_path: Path, averaging: list[str]):
     # 91 validation and 75 test images cannot be divided evenly. In double precision rounding stays small.
     options = ["--model", "LitLeNet", "--data", "FakeImages", "--data.num_images", "301", "--data.val_fraction", "0.3"]

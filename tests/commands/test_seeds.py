@@ -114,6 +114,7 @@ def test_what_makes_no_study_is_one_line(lit_cnn: Command, tmp_path: Path, optio
 # Training
 
 
+@pytest.mark.slow
 def test_each_seed_trains_as_it_does_alone(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     read, times = digits._read, []
     monkeypatch.setattr(digits, "_read", lambda: times.append(1) or read())

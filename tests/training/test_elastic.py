@@ -121,6 +121,7 @@ def never_stopped(workplace: Path, lit_cnn: Command) -> Callable[[list[str]], Ru
     return fit
 
 
+@pytest.mark.slow
 def test_a_stopped_run_in_float64_ends_with_the_same_bits(
     workplace: Path, lit_cnn: Command, monkeypatch: pytest.MonkeyPatch
 ):
