@@ -36,7 +36,7 @@ from lit_cnn.weights.shipped_file import DATA_KEY, FOLDER, SUFFIX, TRAINING_KEY,
 # Options whose values are folders of the machine that trained.
 FOLDERS = {"--data.data_dir", "--data_dir", "--runs_dir", "--data.cache_dir"}
 # The folders above a file, in a word or after =.
-_FOLDER = re.compile(r"(?:^|(?<==))(?:/|~|\.\.)\S*/")
+_FOLDER = re.compile(r"(?:^|(?<==))(?:/|~|\.\.).*/")
 
 
 def ship(run: Run, name: str, dataset: str, licence: str, source: str, folder: Path = FOLDER) -> Path:

@@ -58,14 +58,6 @@ VARIANTS = Variants(
         for depth in DEPTHS
         for batch_norm in (False, True)
     }
-    # For 28×28 images on a processor: three stages, narrow, 279,000 weights. No paper has it.
-    | {
-        f"vgg8{'_bn' if batch_norm else ''}_tiny": Layout(
-            paper=PAPER, image_size=28, in_channels=1, num_classes=10, min_size=8, convolutions=(1, 2, 2),
-            channels=(32, 64, 128), batch_norm=batch_norm, hidden=None, pooled=1,
-        )
-        for batch_norm in (False, True)
-    }
     # d2l.ai, Sec. 8.2: a quarter of the channels.
     | {
         "vgg11_d2l": Layout(
@@ -88,7 +80,7 @@ class VGG(Network):
         in_channels: Channels of the input.
         dropout: Probability of dropping a feature of the hidden linear layers.
     Shape:
-        Input (N, in_channels, H, W), at least 32×32, or 8×8 for ``…_tiny``; output (N, num_classes).
+        Input (N, in_channels, H, W), at least 32×32; output (N, num_classes).
     Raises:
         ValueError: If a count is below 1, or the dropout is not a probability.
     """
@@ -129,8 +121,7 @@ class LitVGG(LitClassifier):
         num_classes: Outputs.
         in_channels: Channels of the images, 1 or 3.
         variant: ``vgg11`` to ``vgg19`` are torchvision's, ``…_bn`` with BatchNorm, ``…_small`` without the two hidden
-            linear layers, for images of 32×32 or more, ``…_tiny`` with three narrow stages, for 8×8 or more; ``vgg11_d2l``
-            is d2l.ai's.
+            linear layers, for images of 32×32 or more; ``vgg11_d2l`` is d2l.ai's.
         dropout: Probability of dropping a feature of the hidden linear layers.
         kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """

@@ -27,6 +27,13 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
     return [sum(counts) / (len(counts) * count) for count in counts]
 
 
+def given_weights(class_weights: ClassWeights) -> Tensor | None:
+    """The weights of the classes, (C,) float32; None for equal ones, and for those that will follow from the data."""
+    if class_weights is None or class_weights == "balanced":
+        return None
+    return torch.tensor(class_weights, dtype=torch.float32)
+
+
 def cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None, label_smoothing: float) -> Tensor:
     """Cross-entropy of a batch. Its mean over all processes is that of the whole batch.
 

@@ -19,7 +19,7 @@ from lit_cnn.network.parts import frozen_norms
 from lit_cnn.network.tta import Tta, mean_log_probabilities, pixel_of_data
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.arguments import check_arguments
-from lit_cnn.training.balance import ClassWeights, cross_entropy, set_class_weights
+from lit_cnn.training.balance import ClassWeights, cross_entropy, given_weights, set_class_weights
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
@@ -118,8 +118,7 @@ class LitClassifier(pl.LightningModule):
         self.num_classes = num_classes
         self.in_channels = in_channels
         # No buffer: setup, which balances, comes after callbacks that copy all buffers.
-        given = None if class_weights == "balanced" else class_weights
-        self.class_weights = None if given is None else torch.tensor(given, dtype=torch.float32)
+        self.class_weights = given_weights(class_weights)
 
         # One value for each image: with nan_strategy="disable", torchmetrics 1.9 ignores the weights of a MeanMetric.
         self.train_loss = MeanMetric(nan_strategy="disable")

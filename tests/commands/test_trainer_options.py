@@ -12,14 +12,16 @@ import torch
 import yaml
 from conftest import Command, run_process
 from pytorch_lightning.accelerators import Accelerator, AcceleratorRegistry
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins import CheckpointIO, ClusterEnvironment, LayerSync, Precision
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.strategies import Strategy, StrategyRegistry
 
 from lit_cnn.commands import cli, fit  # noqa: F401 - all classes of this package are known
+from lit_cnn.commands.monitors import check_monitors
 from lit_cnn.commands.trainer_options import ACCELERATORS, PROFILERS, REFUSED, STRATEGIES, check_trainer
+from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
 
 FIT = ["fit", "--model", "LitLeNet", "--model.schedule", "constant", "--model.lr", "0.1", "--data", "Digits"]
@@ -375,3 +377,8 @@ def test_an_early_stop_is_final(lit_cnn: Command, tmp_path: Path):
         assert "nothing left to train: EarlyStopping has ended the training" in done.stdout
         assert run.last.read_bytes() == before
         assert len(run.read_metrics()) == 2
+
+
+@pytest.mark.parametrize("metric", ["train/loss_step", "train/lr", "train/gradient_norm", "train/loss", "val/loss"])
+def test_what_a_training_logs_can_be_watched(metric: str):
+    check_monitors([ModelCheckpoint(monitor=metric)], LitLeNet(), validates=True)

@@ -220,6 +220,7 @@ def test_trainings_that_cannot_be_tried_are_refused(lit_cnn: Command, tmp_path: 
         (["--min_lr", "1", "--max_lr", "0.1"], "--min_lr must be above 0 and below --max_lr, got 1 and 0.1"),
         (["--output", "curve.pdf"], "--output is a picture, whose name ends in .png, got curve.pdf"),
         (["--output", "missing/curve.png"], "there is no folder for the output missing/curve.png"),
+        (["--ema", "0.9"], "find-lr trains a copy for 100 steps and makes no run: leave out --ema"),
         (["--seeds", "3"], "find-lr trains a copy for 100 steps and makes no run: leave out --seeds"),
         (["--model.lrr", "3"], "unknown option --model.lrr; did you mean --model.lr?"),
     ],

@@ -108,6 +108,11 @@ def test_maps_turn_the_centre_and_take_its_corners_from_the_frame(marked: Path):
     assert training_images(data)[1].shape[-1] == SIDE
 
 
+@pytest.mark.parametrize(("resize", "frame"), [("crop", 1.25), ("squash", 1), ("pad", 1)])
+def test_a_way_of_resizing_that_shows_the_whole_photo_frames_nothing(marked: Path, resize: str, frame: float):
+    assert folder(marked, augment="standard", resize=resize).frame == frame
+
+
 def test_without_crops_nothing_is_framed(marked: Path):
     for augment in ("none", "flip", Augment(rotate=10)):
         assert folder(marked, augment=augment).frame == 1
@@ -162,10 +167,10 @@ def train(photos: Path, tmp_path: Path, trainer: Callable[..., Trainer]) -> Call
     "resize", ["crop", pytest.param("squash", marks=pytest.mark.slow), pytest.param("pad", marks=pytest.mark.slow)]
 )
 def test_prediction_sees_what_evaluation_sees(train, photos: Path, trainer, resize: str):
-    checkpoint = train(resize=resize)
+    checkpoint = train(resize=resize, frame=1.25)
     run = load_run(checkpoint, device="cpu")
     assert run.reading == Reading(STORED, 3, resize)
-    data = folder(photos, augment="standard", resize=resize)
+    data = folder(photos, augment="standard", resize=resize, frame=1.25)
     trainer().test(run.classifier, datamodule=data, ckpt_path=checkpoint, weights_only=True, verbose=False)
     batch = next(iter(data.test_dataloader()))
     names = [data.splits["test"].name(int(position)) for position in batch.positions]

@@ -20,7 +20,6 @@ STAGES = {
         "features.20": (128, 7, 7),
     },
     "vgg16_bn_small": {"features.6": (64, 16, 16), "features.43": (512, 1, 1)},
-    "vgg8_bn_tiny": {"features.2": (32, 28, 28), "features.4": (64, 14, 14), "features.17": (128, 3, 3)},
     "nin_d2l": {
         "features.0": (96, 54, 54), "features.1": (96, 26, 26), "features.3": (256, 12, 12), "features.5": (384, 5, 5),
         "features.7": (10, 5, 5),

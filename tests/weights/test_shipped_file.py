@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import Command, load_script
+from conftest import ROOT, Command, load_script
 from PIL import Image
 
 from lit_cnn.__main__ import main
@@ -89,6 +90,30 @@ def test_a_file_is_whole_and_has_a_card(shipped: Path, trained: Run):
     for text in ("61,706 parameters", "grey images of 28×28", "test accuracy", "360 images", "CC BY 4.0", COMMIT):
         assert text in card
     assert "--model.weights DIGITS --model.activation relu --data photos/" in card
+
+
+def test_a_card_has_no_folders_of_a_machine(ship: ModuleType):
+    typed = ["/usr/bin/lit-cnn", "fit", "-c", "experiments/a.yaml", "--data.data_dir", "/my data", "--runs_dir=/my/runs"]
+    typed += ["--data=/home/me/my photos", "--model.weights", "../earlier/best.ckpt", "--model.lr", "0.1"]
+    expected = ["lit-cnn", "fit", "-c", "experiments/a.yaml", "--data=my photos", "--model.weights", "best.ckpt"]
+    assert ship.without_folders(typed) == [*expected, "--model.lr", "0.1"]
+
+
+@pytest.mark.parametrize("words", [["--config", "LICENSE"], ["-c", "LICENSE"], ["--config=LICENSE"]], ids=str)
+def test_a_card_has_the_recipe_as_the_commit_has_it(ship: ModuleType, words: list[str]):
+    path, text = ship.recipe_in(["lit-cnn", "fit", "--seed_everything", "1", *words], "HEAD")
+    assert (path, text) == ("LICENSE", (ROOT / "LICENSE").read_text())
+    assert ship.recipe_in(["lit-cnn", "fit"], "HEAD") == (None, None)
+    with pytest.raises(ValueError, match=r"has no recipe other\.yaml"):
+        ship.recipe_in(["lit-cnn", "fit", "--config", "other.yaml"], "HEAD")
+
+
+def test_a_card_of_a_resumed_run_has_the_command_that_began_it(trained: Run, ship: ModuleType, tmp_path: Path):
+    resumed = Run(shutil.copytree(trained.path, tmp_path / "resumed"))
+    first = resumed.read_environment()
+    change(resumed.path / "environment.json", command=["lit-cnn", "resume", "latest"], earlier=[first])
+    path = ship.ship(resumed, "RESUMED", **ABOUT, folder=tmp_path)
+    assert shlex.join(ship.without_folders(first["command"])) in path.with_suffix(".md").read_text()
 
 
 def test_equal_runs_give_equal_bytes(shipped: Path, trained: Run, ship: ModuleType, tmp_path: Path):

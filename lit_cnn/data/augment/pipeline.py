@@ -96,7 +96,7 @@ class Augmentation:
         return result
 
     def check(self, name: str, channels: int, num_classes: int, image_size: int, batch_size: int) -> None:
-        """Refuses parts that do nothing to the images of a dataset, or leave nothing of them.
+        """Refuses parts that do nothing to the images of a dataset, or may leave nothing of them.
 
         Raises:
             ValueError: If there is one; names it.
@@ -176,7 +176,8 @@ class Augmentation:
         if not turns:
             return resized_crop(images, boxes, size, flipped)
         # A map without antialiasing skips pixels if it makes an image much smaller: it is then resized in a second step.
-        size = size if largest <= MAX_SHRINKING * size else largest
+        if largest > MAX_SHRINKING * size:
+            size = largest
         crops = crop_matrices(boxes, (size, size), flipped)
         return warp(images, self._affine(draws, height, width, seen) @ crops, (size, size))
 

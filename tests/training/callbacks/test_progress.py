@@ -134,6 +134,14 @@ def test_the_time_left_is_that_of_all_epochs_and_validations():
     assert pace.seconds_left(trainer) is None
 
 
+def test_a_few_batches_that_are_learnt_by_heart_are_not_augmented(
+    trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]
+):
+    data = FakeImages(num_images=64, batch_size=16, flip=True)
+    trainer(max_epochs=1, overfit_batches=1, callbacks=[Introduction(0)]).fit(LitLeNet(), datamodule=data)
+    assert "augmentation: none (overfit_batches)" in capsys.readouterr().out
+
+
 def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer], capsys: pytest.CaptureFixture[str]):
     data = FakeImages(num_images=64, batch_size=16, crop_padding=2, flip=True)
     classifier = LitLeNet(
