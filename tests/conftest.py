@@ -65,6 +65,11 @@ def variants(names: list[str] | None = None) -> list[ParameterSet]:
     return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names or list_variants()]
 
 
+def defaults() -> list[ParameterSet]:
+    """Names of all networks as parameters of tests that take long with each, marked as slow but for the defaults."""
+    return [pytest.param(name, marks=[] if name in DEFAULTS else [pytest.mark.slow]) for name in list_variants()]
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """Programs in the background of a shell or of nohup ignore these signals, and so do those that they start."""

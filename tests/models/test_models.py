@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DEFAULTS, variants
+from conftest import DEFAULTS, defaults, variants
 from pytorch_lightning import Trainer
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
@@ -66,16 +66,17 @@ def test_logits_of_an_image_do_not_depend_on_the_others(variant: str):
         torch.testing.assert_close(network(images)[:1], network(images[:1]), rtol=1e-4, atol=1e-4)
 
 
-def test_a_checkpoint_gives_the_network_back(variant: str, trainer: Callable[..., Trainer], tmp_path: Path):
-    size = comfortable(variant)
-    model = lightning_module_of(variant)(num_classes=4, in_channels=3, variant=variant)
+@pytest.mark.parametrize("name", defaults())
+def test_a_checkpoint_gives_the_network_back(name: str, trainer: Callable[..., Trainer], tmp_path: Path):
+    size = comfortable(name)
+    model = lightning_module_of(name)(num_classes=4, in_channels=3, variant=name)
     data = FakeImages(num_images=16, num_classes=4, channels=3, native_size=size, batch_size=2)
     validated = trainer(limit_val_batches=1)
     validated.validate(model, datamodule=data, verbose=False)
     validated.save_checkpoint(tmp_path / "network.ckpt", weights_only=True)
     again = load_run(tmp_path / "network.ckpt", device="cpu").classifier
     (tmp_path / "network.ckpt").unlink()
-    assert again.hparams["variant"] == variant
+    assert again.hparams["variant"] == name
     images = torch.randn(1, 3, size, size)
     with torch.no_grad():
         assert torch.equal(again(images), model.eval()(images))
@@ -124,10 +125,11 @@ def test_an_image_too_small_is_refused_with_the_smallest_size(variant: str):
         network(torch.randn(1, 3, size - 1, size))
 
 
-def test_it_takes_the_sizes_that_it_names(variant: str, monkeypatch: pytest.MonkeyPatch):
-    layout = describe(variant)
+@pytest.mark.parametrize("name", defaults())
+def test_it_takes_the_sizes_that_it_names(name: str, monkeypatch: pytest.MonkeyPatch):
+    layout = describe(name)
     with torch.device("meta"):
-        network = build(variant, num_classes=7, in_channels=3)
+        network = build(name, num_classes=7, in_channels=3)
     monkeypatch.setattr(Network, "check", lambda *_: None)
     assert range_of_sizes(lambda size: takes(network, 3, size)) == (layout.min_size, layout.max_size)
 
