@@ -207,6 +207,21 @@ def test_test_time_augmentation_is_named_and_kept_apart(lit_cnn: Command):
         np.testing.assert_allclose(kept.logits[:20], values, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_two_processes_test_with_test_time_augmentation_as_one(tmp_path: Path):
+    done = run_process(tmp_path, *FIT, "--trainer.devices", "1", "--data.flip", "true")
+    assert done.returncode == 0, done.stderr
+    (run,) = map(Run, tmp_path.glob("runs/digits/lenet/*"))
+    for devices in ("1", "2"):
+        done = run_process(tmp_path, "test", "--run", run.path, "--tta", "flip", "--trainer.devices", devices)
+        assert done.returncode == 0, done.stderr
+    one, two = run.ledger.entries()
+    assert two["test/tta"] == "flip"
+    assert two["test/images"] == 360
+    for score in ("test/loss", "test/acc", "test/f1"):
+        assert two[score] == pytest.approx(one[score], rel=1e-5)
+
+
 def test_validation_with_test_time_augmentation_warns_of_unseen_mirror_images(lit_cnn: Command):
     run = fit(lit_cnn)
     predictions = run.predictions["val"].read_bytes()
