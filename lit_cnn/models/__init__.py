@@ -89,7 +89,7 @@ def build(
     >>> build("resnet20", num_classes=3, in_channels=1)(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 3])
 
-    ``build("lenet_bn", weights="FASHION_MNIST")`` is the network that was trained on Fashion-MNIST, for grey images of ten
+    ``build("resnet20", weights="FASHION_MNIST")`` is the network that was trained on Fashion-MNIST, for grey images of ten
     classes; its weights come with the package. ``build("resnet50", num_classes=3, weights="IMAGENET1K_V2")`` has
     torchvision's weights and a new last layer. How images must be normalised for them is in
     ``find_weights("IMAGENET1K_V2", "resnet50")``.
