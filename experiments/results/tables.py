@@ -45,7 +45,7 @@ class Table:
 BENCHMARK = "lit-cnn benchmark"
 CASES = f"{BENCHMARK} --case lenet --case resnet18 --case googlenet --case densenet --case folder"
 DEPLOY = "python experiments/results/deploy.py"
-FINE_TUNING = "python experiments/results/fine_tuning.py --model lenet_bn --weights FASHION_MNIST --data mnist"
+FINE_TUNING = "python experiments/results/fine_tuning.py --model resnet20 --weights FASHION_MNIST --data mnist"
 TABLES = {
     "speed_sentence": Table("speed.json", CASES, layouts.speed_sentence, is_bare=True),
     "speed": Table("speed.json", CASES, layouts.speed),
