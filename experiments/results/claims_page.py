@@ -40,9 +40,9 @@ training and test images.
   lies on the other side. For "no difference", it lies outside of what counts as none.
 - **supported**: otherwise, if the interval lies on the claimed side. For "no difference", two one-sided tests reject a
   larger one at 5 %.
-- **inconclusive**: neither. Also if a training has no value, if a value is known only to be above some number and this could change
-  the verdict, or if all differences are equal and there are fewer than five. The number of seeds that would decide with 80 % power
-  stands beside it.
+- **inconclusive**: neither. Also if a training has no value, if a value is known only to be above some number and this
+  could change the verdict, or if all differences are equal and there are fewer than five. The number of seeds that would
+  decide with 80 % power stands beside it.
 
 A claim with several questions is supported if each is, and refuted if one is. With k questions, the interval that refutes
 is one of 1 − 0.05 / k, so that a true claim is refuted in at most 5 % of studies. Shown intervals are those of 95 %.
@@ -87,7 +87,8 @@ def _summary(all_results: list[Results]) -> str:
         f"{exact} follow from definitions and are checked" if exact != 1 else "1 follows from a definition and is checked"
     )
     return (
-        f"Lecture notes that follow [d2l.ai](https://d2l.ai), called the chapter here, make {len(all_results)} statements. Of these, {', '.join(shares)}. "
+        f"Lecture notes that follow [d2l.ai](https://d2l.ai), called the chapter here, make {len(all_results)} statements. "
+        f"Of these, {', '.join(shares)}. "
         f"{checked} exactly; experiments decide the others."
     )
 
