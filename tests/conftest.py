@@ -59,15 +59,14 @@ def is_large(name: str) -> bool:
     return sum(parameter.numel() for parameter in network.parameters()) > 40e6 or len(list(network.modules())) > 140
 
 
-def variants(names: list[str] | None = None) -> list[ParameterSet]:
-    """Names of networks as parameters of tests, the large ones marked as slow, but for each architecture's default."""
-    slow = {name for name in names or list_variants() if name not in DEFAULTS and is_large(name)}
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names or list_variants()]
+def variants(names: list[str] | None = None, all_take_long: bool = False) -> list[ParameterSet]:
+    """Names of networks as parameters of tests.
 
-
-def defaults() -> list[ParameterSet]:
-    """Names of all networks as parameters of tests that take long with each, marked as slow but for the defaults."""
-    return [pytest.param(name, marks=[] if name in DEFAULTS else [pytest.mark.slow]) for name in list_variants()]
+    The large ones are marked as slow, or all, where a test takes long with each; each architecture's default never is.
+    """
+    names = names or list_variants()
+    slow = {name for name in names if name not in DEFAULTS and (all_take_long or is_large(name))}
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, Command, defaults
+from conftest import ROOT, Command, variants
 from torch import nn
 
 from lit_cnn.commands.catalogue import describe_variant
@@ -71,7 +71,7 @@ def test_the_catalogue_names_every_variant_with_the_facts_of_its_table():
 
 
 # The default variant of each architecture always; all others take too long. tests/models/test_counts.py compares more.
-@pytest.mark.parametrize("name", defaults())
+@pytest.mark.parametrize("name", variants(all_take_long=True))
 def test_the_catalogue_holds_what_is_counted(name: str):
     assert read_catalogue()[name] == describe_variant(name), OUTDATED
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import DEFAULTS, defaults, variants
+from conftest import DEFAULTS, variants
 from pytorch_lightning import Trainer
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
@@ -66,7 +66,7 @@ def test_logits_of_an_image_do_not_depend_on_the_others(variant: str):
         torch.testing.assert_close(network(images)[:1], network(images[:1]), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", defaults())
+@pytest.mark.parametrize("name", variants(all_take_long=True))
 def test_a_checkpoint_gives_the_network_back(name: str, trainer: Callable[..., Trainer], tmp_path: Path):
     size = comfortable(name)
     model = lightning_module_of(name)(num_classes=4, in_channels=3, variant=name)
@@ -125,7 +125,7 @@ def test_an_image_too_small_is_refused_with_the_smallest_size(variant: str):
         network(torch.randn(1, 3, size - 1, size))
 
 
-@pytest.mark.parametrize("name", defaults())
+@pytest.mark.parametrize("name", variants(all_take_long=True))
 def test_it_takes_the_sizes_that_it_names(name: str, monkeypatch: pytest.MonkeyPatch):
     layout = describe(name)
     with torch.device("meta"):
