@@ -88,8 +88,7 @@ def _summary(all_results: list[Results]) -> str:
     )
     return (
         f"Lecture notes that follow [d2l.ai](https://d2l.ai), called the chapter here, make {len(all_results)} statements. "
-        f"Of these, {', '.join(shares)}. "
-        f"{checked} exactly; experiments decide the others."
+        f"Of these, {', '.join(shares)}. {checked} exactly; experiments decide the others."
     )
 
 
