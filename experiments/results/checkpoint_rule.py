@@ -36,6 +36,7 @@ from lit_cnn.data.splits import Subset, stratified_split
 from lit_cnn.inference.interval import Interval
 from lit_cnn.network.base import evaluating
 from lit_cnn.network.counting import count_multiply_adds
+from lit_cnn.runs.environment import without_folders
 from lit_cnn.runs.monitor import best_row
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.training.callbacks.averaging import EMA
@@ -252,7 +253,7 @@ def main() -> None:
     done = {(run["recipe"], run["seed"]) for run in runs}
     recipes = [recipe for recipe in RECIPES if recipe in (options.recipe or RECIPES)]
     left = [(recipe, seed) for recipe in recipes for seed in range(options.seeds) if (recipe, seed) not in done]
-    command = ["python", "experiments/results/checkpoint_rule.py", *sys.argv[1:]]
+    command = ["python", "experiments/results/checkpoint_rule.py", *without_folders(sys.argv[1:])]
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         for future in as_completed([pool.submit(train, recipe, seed, options.copied) for recipe, seed in left]):
             run = future.result()

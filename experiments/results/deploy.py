@@ -25,6 +25,7 @@ from PIL import Image
 from lit_cnn import Digits
 from lit_cnn.analysis.provenance import describe_machine
 from lit_cnn.export.load_test import measure, memory_of
+from lit_cnn.runs.environment import without_folders
 from lit_cnn.system.json_files import write_object
 
 # Trained runs whose forms are measured: name in the table, and options of fit beside the recipe of ResNet-18.
@@ -131,7 +132,7 @@ def main() -> None:
         options.output,
         {
             "environment": environment,
-            "command": ["python", "experiments/results/deploy.py", *sys.argv[1:]],
+            "command": ["python", "experiments/results/deploy.py", *without_folders(sys.argv[1:])],
             "forms": forms,
             "load": load,
             "files": len(files),

@@ -29,6 +29,7 @@ from lit_cnn.data.names import WITHOUT_FILES, find_dataset
 from lit_cnn.data.splits import Subset
 from lit_cnn.network.catalogue import find_in_catalogue
 from lit_cnn.network.counting import count_multiply_adds
+from lit_cnn.runs.environment import without_folders
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.precision import choose_precision
@@ -141,7 +142,7 @@ def main() -> int:
                 f"{options.output} has {changed} {run.get(changed)}, this is {source[changed]}: name another --output"
             )
     done = {tuple(run[key] for key in KEYS) for run in runs}
-    command = ["python", "experiments/results/fine_tuning.py", *sys.argv[1:]]
+    command = ["python", "experiments/results/fine_tuning.py", *without_folders(sys.argv[1:])]
     earlier = [one for one in [*known.get("earlier_commands", []), known.get("command")] if one and one != command]
     target = Path(options.data).name.partition(".")[0]
     for num_images in SIZES:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from lit_cnn import FashionMNIST
 from lit_cnn.analysis.provenance import describe_machine
+from lit_cnn.runs.environment import without_folders
 from lit_cnn.system.json_files import write_object
 
 NUM_IMAGES = 6_000
@@ -72,7 +73,7 @@ def main() -> None:
     for seed in SEEDS:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             seeds.append(count_found(options.data_dir, Path(folder), seed))
-    command = ["python", "experiments/results/label_errors.py", *sys.argv[1:]]
+    command = ["python", "experiments/results/label_errors.py", *without_folders(sys.argv[1:])]
     measured = {"images": NUM_IMAGES, "share": SHARE_SWAPPED, "seeds": seeds}
     write_object(options.output, {"environment": environment, "command": command, **measured})
 

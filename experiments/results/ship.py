@@ -22,21 +22,16 @@ from program import ROOT
 
 from lit_cnn import models
 from lit_cnn.analysis.facts import RunFacts
-from lit_cnn.analysis.provenance import DIRTY
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.export.card import recipe_of, scores_of
 from lit_cnn.inference.rebuilt import rebuild
 from lit_cnn.network.counting import count_parameters
 from lit_cnn.runs.checkpoint_file import read_checkpoint
+from lit_cnn.runs.environment import DIRTY, without_folders
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.runs.search import find_run
 from lit_cnn.weights.shipped_file import DATA_KEY, FOLDER, SUFFIX, TRAINING_KEY, write_shipped
-
-# Options whose values are folders of the machine that trained.
-FOLDERS = {"--data.data_dir", "--data_dir", "--runs_dir", "--data.cache_dir"}
-# The folders above a file, in a word or after =.
-_FOLDER = re.compile(r"(?:^|(?<==))(?:/|~|\.\.).*/")
 
 
 def ship(run: Run, name: str, dataset: str, licence: str, source: str, folder: Path = FOLDER) -> Path:
@@ -63,7 +58,7 @@ def ship(run: Run, name: str, dataset: str, licence: str, source: str, folder: P
     metadata, arguments = checkpoint[CHECKPOINT_KEY], {**checkpoint["hyper_parameters"], "weights": None}
     environment = facts.environment
     first = (environment.get("earlier") or [environment])[0]  # a resumed run has the recipe in its first command
-    command = without_folders(first["command"])
+    command = ["lit-cnn", *without_folders(first["command"][1:])]
     recipe, text = recipe_in(command, environment["commit"])
     results, images = facts.results, facts.num_images
     training = {
@@ -122,13 +117,6 @@ def tested_checkpoint(facts: RunFacts) -> dict[str, Any]:
     if run.path / tested != path or look.get("step") != content["global_step"] or look.get("test/tta"):
         raise ValueError(f"{run.path} was not tested with {path} as it is now, or with test-time augmentation: train again")
     return content
-
-
-def without_folders(words: Sequence[str]) -> list[str]:
-    """A command of lit-cnn without the folders of the machine that ran it."""
-    pairs = zip(["", *words], words, strict=False)
-    kept = [word for before, word in pairs if not {before, word.partition("=")[0]} & FOLDERS]
-    return ["lit-cnn", *(_FOLDER.sub("", word) for word in kept[1:])]
 
 
 def recipe_in(command: Sequence[str], commit: str) -> tuple[str | None, str | None]:

@@ -17,6 +17,8 @@ from typing import Any
 import layouts
 from layouts import RESULTS
 
+from lit_cnn.runs.environment import without_folders
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ("docs/benchmarks.md", "docs/deploy.md", "docs/own-photos.md", "docs/fine-tuning.md")
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -75,13 +77,9 @@ def machine(environment: dict[str, Any]) -> str:
 
 
 def commands_of(content: dict[str, Any]) -> str:
-    """The commands that measured, without the folder of the data, which differs between machines."""
-    lines = []
-    for words in [*content.get("earlier_commands", []), content["command"]]:
-        pairs = zip(["", *words], words, strict=False)
-        kept = [word for before, word in pairs if not {before, word.partition("=")[0]} & {"--data_dir", "--data-dir"}]
-        lines.append(shlex.join(kept))
-    return "\n".join(dict.fromkeys(lines))
+    """The commands that measured, without the folders of the machine."""
+    commands = [*content.get("earlier_commands", []), content["command"]]
+    return "\n".join(dict.fromkeys(shlex.join(without_folders(words)) for words in commands))
 
 
 def read(root: Path, file: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from lit_cnn.runs.environment import DIRTY, source_commit
+from lit_cnn.runs.environment import DIRTY, source_commit, without_folders
 from lit_cnn.system.json_files import write_object
 from lit_cnn.training.precision import computes_in_bfloat16
 
@@ -62,6 +62,6 @@ def measured_commit() -> str | None:
 def save(output: str | None, **measured: Any) -> None:
     """Writes results with their environment and command; without an output, does nothing."""
     if output:
-        content = {"environment": describe_machine(), "command": ["lit-cnn", *sys.argv[1:]], **measured}
+        content = {"environment": describe_machine(), "command": ["lit-cnn", *without_folders(sys.argv[1:])], **measured}
         # A killed benchmark leaves the old file or the new one, since the recipes resume from it.
         write_object(Path(output), content)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +17,10 @@ from lit_cnn.runs.format import format_entries
 # What the name of a commit ends with if files were changed since.
 DIRTY = "-dirty"
 PACKAGES = ("lit-cnn", "torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "pillow")
+# Options whose values are folders of the machine that measured.
+FOLDERS = {"--data.data_dir", "--data_dir", "--data-dir", "--runs_dir", "--data.cache_dir"}
+# The folders above a file, in a word or after =.
+_FOLDER = re.compile(r"(?:^|(?<==))(?:/|~|\.\.).*/")
 
 
 def describe_environment(device: str, precision: str, world_size: int) -> dict[str, Any]:
@@ -64,3 +70,10 @@ def source_commit() -> str | None:
         return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def without_folders(words: Sequence[str]) -> list[str]:
+    """A command without the folders of the machine that ran it."""
+    pairs = zip(["", *words], words, strict=False)
+    kept = [word for before, word in pairs if not {before, word.partition("=")[0]} & FOLDERS]
+    return [_FOLDER.sub("", word) for word in kept]
