@@ -20,8 +20,9 @@ MAX_OPERATIONS = 6
 ERASING = slice(36, 41)  # whether, area, proportions, row, column
 CUTOUT = slice(41, 43)  # row, column
 MIXING = slice(43, 46)  # kind, row, column
-SHARE = 46  # share of the partner in a mixture; not uniform
-NUM_ALL = 47
+LEVELS = slice(46, 51)  # sharpness, posterising, solarising, autocontrast, equalising
+SHARE = 51  # share of the partner in a mixture; not uniform
+NUM_ALL = 52
 
 # Separates the numbers of these operations from those of order, shift and flip.
 _MORE, _SHARES = 0xA06, 0xA07

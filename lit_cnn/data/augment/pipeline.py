@@ -10,7 +10,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lit_cnn.data.augment import draws as columns
-from lit_cnn.data.augment.colour import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation, to_grayscale
+from lit_cnn.data.augment.colour import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    adjust_sharpness,
+    autocontrast,
+    equalize,
+    posterize,
+    solarize,
+    to_grayscale,
+)
 from lit_cnn.data.augment.draws import more_draws
 from lit_cnn.data.augment.erasing import cutout_boxes, erase, erasing_boxes
 from lit_cnn.data.augment.geometry import (
@@ -30,6 +41,8 @@ from lit_cnn.data.frame import start_of_centre
 
 # A map may make an image so many times smaller: it still meets nearly every pixel.
 MAX_SHRINKING = 1.5
+# What is left of each value by posterising, and from which value solarising inverts: as TrivialAugment's middle strengths.
+POSTERISED_BITS, SOLARISED_FROM = 4, 128
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,11 @@ class Augmentation:
     saturation: float = 0.0
     hue: float = 0.0
     grey: float = 0.0
+    sharpness: float = 0.0
+    posterise: float = 0.0
+    solarise: float = 0.0
+    autocontrast: float = 0.0
+    equalise: float = 0.0
     erasing: float = 0.0
     cutout: int = 0
     mixup: float = 0.0
@@ -152,7 +170,7 @@ class Augmentation:
             images = trivial_augment(images, draws[:, columns.POLICY])
         elif self.policy == "randaugment":
             images = rand_augment(images, draws[:, columns.POLICY], self.num_ops, self.magnitude)
-        return self._colour(images, draws)
+        return self._levels(self._colour(images, draws), draws)
 
     def _move(self, images: Tensor, draws: Tensor, image_size: int, framed: bool) -> Tensor:
         height, width = images.shape[-2:]
@@ -201,6 +219,21 @@ class Augmentation:
             images = adjust_hue(images, self.hue * (2 * drawn[:, 3] - 1))
         return to_grayscale(images, drawn[:, 4] < self.grey) if self.grey else images
 
+    def _levels(self, images: Tensor, draws: Tensor) -> Tensor:
+        drawn = draws[:, columns.LEVELS]
+        if self.sharpness:
+            images = adjust_sharpness(images, 1 + self.sharpness * (2 * drawn[:, 0] - 1))
+        changes = (
+            (self.posterise, lambda own: posterize(own, torch.full_like(drawn[:, 1], POSTERISED_BITS))),
+            (self.solarise, lambda own: solarize(own, torch.full_like(drawn[:, 2], SOLARISED_FROM))),
+            (self.autocontrast, autocontrast),
+            (self.equalise, equalize),
+        )
+        for column, (share, change) in enumerate(changes, start=1):
+            if share:
+                images = torch.where((drawn[:, column] < share)[:, None, None, None], change(images), images)
+        return images
+
     # After the images are normalised
 
     def finish(self, images: Tensor, labels: Tensor, draws: Tensor, num_classes: int) -> tuple[Tensor, Tensor | None]:
@@ -245,6 +278,11 @@ class Augmentation:
             (self.saturation, f"saturation ±{self.saturation:.0%}"),
             (self.hue, f"hue ±{self.hue:g}"),
             (self.grey, f"grey in {self.grey:.0%} of the images"),
+            (self.sharpness, f"sharpness ±{self.sharpness:.0%}"),
+            (self.posterise, f"posterising of {self.posterise:.0%} of the images"),
+            (self.solarise, f"solarising of {self.solarise:.0%} of the images"),
+            (self.autocontrast, f"autocontrast of {self.autocontrast:.0%} of the images"),
+            (self.equalise, f"equalising of {self.equalise:.0%} of the images"),
             (self.erasing, f"erasing in {self.erasing:.0%} of the images"),
             (self.cutout, f"Cutout of {self.cutout} pixels"),
             (self.mixup, f"MixUp {self.mixup:g}"),

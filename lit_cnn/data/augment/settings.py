@@ -37,6 +37,11 @@ class Augment:
         saturation: The same for the saturation.
         hue: Largest turn of the colour circle, as a share of it, up to 0.5.
         grey: Share of the images that lose their colours.
+        sharpness: Largest change of the factor on the difference to a blurred image, up to 1.
+        posterise: Share of the images of which each value keeps its upper four bits.
+        solarise: Share of the images whose values from 128 are inverted.
+        autocontrast: Share of the images of which each channel is stretched to the full scale.
+        equalise: Share of the images whose levels are made about as frequent as each other.
         erasing: Share of the images that lose a random box.
         cutout: Side of the square that each image loses, in pixels that the network sees.
         mixup: Parameter of the Beta distribution from which MixUp draws the share of the other image; 0.2 is usual.
@@ -60,6 +65,11 @@ class Augment:
     saturation: float | None = None
     hue: float | None = None
     grey: float | None = None
+    sharpness: float | None = None
+    posterise: float | None = None
+    solarise: float | None = None
+    autocontrast: float | None = None
+    equalise: float | None = None
     erasing: float | None = None
     cutout: int | None = None
     mixup: float | None = None
@@ -105,6 +115,8 @@ class Augment:
 
 _SHARE = (0, 1, "must be between 0 and 1")
 _AT_LEAST_0 = (0, float("inf"), "must be at least 0")
+# Of a Beta distribution. Beyond, every share is one half.
+_BETA = (0, 1000, "must be between 0 and 1000")
 RANGES: dict[str, tuple[float, float, str]] = {
     "min_area": _SHARE,
     "rotate": (0, 180, "must be between 0 and 180 degrees"),
@@ -118,10 +130,15 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "saturation": _SHARE,
     "hue": (0, 0.5, "must be between 0 and 0.5"),
     "grey": _SHARE,
+    "sharpness": _SHARE,
+    "posterise": _SHARE,
+    "solarise": _SHARE,
+    "autocontrast": _SHARE,
+    "equalise": _SHARE,
     "erasing": _SHARE,
     "cutout": _AT_LEAST_0,
-    "mixup": _AT_LEAST_0,
-    "cutmix": _AT_LEAST_0,
+    "mixup": _BETA,
+    "cutmix": _BETA,
 }
 
 

@@ -8,6 +8,7 @@ from pytorch_lightning import Trainer
 
 from lit_cnn import LitLeNet
 from lit_cnn.data.augment import Augment, Augmentation, as_bits, shuffled
+from lit_cnn.data.augment.draws import NUM_ALL
 from lit_cnn.data.fake import FakeImages
 
 
@@ -46,7 +47,7 @@ def test_a_photograph_is_cropped_and_turned_in_one_resampling():
 
 def test_random_numbers_at_the_end_of_their_range_stay_in_the_image():
     augmentation = Augmentation(min_area=0.05, rotate=1)
-    draws = torch.full((1, 47), 1 - 2**-24)
+    draws = torch.full((1, NUM_ALL), 1 - 2**-24)
     image = torch.full((1, 1, 8, 8), 200, dtype=torch.uint8)
     assert Augmentation(min_area=0.05).transform(image, draws, 8).float().mean() > 150
     assert augmentation.transform(image, draws, 8).shape == (1, 1, 8, 8)
@@ -69,6 +70,13 @@ def test_small_images_are_not_moved_out_of_sight():
     augmentation = Augmentation.of(Augment("trivial"), None, 0, "shift", False, 8)
     changed = augmentation.transform(images, numbers(augmentation, 2000), 8)
     assert ((changed == 0).flatten(1).all(1)).float().mean() < 0.03
+
+
+@pytest.mark.parametrize("augment", [{"mixup": 0.2}, {"cutmix": 1.0}])
+def test_a_network_with_more_outputs_than_classes_learns_from_mixed_images(trainer: Callable[..., Trainer], augment: dict):
+    fitted = trainer(max_epochs=1)
+    fitted.fit(LitLeNet(num_classes=12), datamodule=FakeImages(num_images=64, batch_size=16, augment=augment))
+    assert 0 < fitted.callback_metrics["train/loss"] < 5
 
 
 def test_training_accuracy_of_mixed_images_counts_the_class_with_the_larger_share(trainer: Callable[..., Trainer]):

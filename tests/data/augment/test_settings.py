@@ -30,7 +30,9 @@ def test_parts_override_the_preset():
     ("augment", "message"),
     [
         ("strongest", "augment.preset must be one of none, flip, standard, trivial, randaugment, strong, got 'strongest'"),
-        ({"mixup": -1}, "augment.mixup must be at least 0, got -1"),
+        ({"mixup": -1}, "augment.mixup must be between 0 and 1000, got -1"),
+        ({"cutmix": float("inf")}, "augment.cutmix must be between 0 and 1000, got inf"),
+        ({"posterise": 4}, "augment.posterise must be between 0 and 1, got 4"),
         ({"brightness": 1.5}, "augment.brightness must be between 0 and 1, got 1.5"),
         ({"hue": 0.6}, "augment.hue must be between 0 and 0.5, got 0.6"),
         ({"erasing": 2}, "augment.erasing must be between 0 and 1, got 2"),
@@ -88,6 +90,7 @@ def test_every_part_changes_images():
     labels = torch.arange(64) % 10
     parts = {"flip": True, "crop_padding": 2, "min_area": 0.3, "rotate": 10, "shear": 10, "translate": 0.1, "zoom": 0.2}
     parts |= {"policy": "trivial", "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "grey": 0.5}
+    parts |= {"sharpness": 0.9, "posterise": 0.5, "solarise": 0.5, "autocontrast": 0.5, "equalise": 0.5}
     parts |= {"erasing": 0.5, "cutout": 8, "mixup": 1.0, "cutmix": 1.0}
     assert parts.keys() | {"num_ops", "magnitude"} == {field.name for field in fields(Augmentation)}
     cases = [{name: value} for name, value in parts.items()]
