@@ -20,13 +20,14 @@ from lit_cnn.network.tta import Tta, mean_log_probabilities, pixel_of_data
 from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.arguments import check_arguments
 from lit_cnn.training.balance import ClassWeights, cross_entropy, given_weights, set_class_weights
+from lit_cnn.training.batch import float_images, targets_of
 from lit_cnn.training.callbacks.averaging import LateAverage
 from lit_cnn.training.callbacks.finders import limit_batch_size, searches_rate
 from lit_cnn.training.callbacks.finite import ADVICE, FiniteLoss
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.resume import ExactResume
 from lit_cnn.training.callbacks.unfreezing import Unfreezing
-from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data, float_images
+from lit_cnn.training.compatibility import compare_arguments, compare_checkpoint, compare_with_data
 from lit_cnn.training.metrics import EvaluationMetrics, is_log_step
 from lit_cnn.training.optimizer import fused, groups_of, optimizer_factory
 from lit_cnn.training.origin import Origin, data_of, describe_classifier, follow_run
@@ -172,11 +173,10 @@ class LitClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
         self._keep_frozen()
-        images, labels = float_images(batch, self.dtype), batch[1]
-        targets = getattr(batch, "targets", None)  # of mixed images
-        logits, loss = self.training_loss(images, labels if targets is None else targets.to(images.dtype))
-        self.train_loss.update(loss.detach().expand(len(labels)))
-        self.train_acc.update(logits.detach(), labels if targets is None else targets.argmax(1))
+        images, targets = float_images(batch, self.dtype), targets_of(batch, self.num_classes, self.dtype)
+        logits, loss = self.training_loss(images, targets)
+        self.train_loss.update(loss.detach().expand(len(targets)))
+        self.train_acc.update(logits.detach(), targets.argmax(1) if targets.is_floating_point() else targets)
         if self._named_in_epoch != self.current_epoch:
             # Lightning computes and resets them at the end of the epoch. To log them once is enough, and quicker.
             self._named_in_epoch = self.current_epoch

@@ -209,21 +209,6 @@ def _compare_batch(classifier: pl.LightningModule, data: Any) -> None:
         )
 
 
-def float_images(batch: tuple[Tensor, ...], dtype: torch.dtype) -> Tensor:
-    """The images of a batch, in the precision of the weights.
-
-    Raises:
-        ValueError: If they are raw pixels, which the network was not made for.
-    """
-    images = batch[0]
-    if not images.is_floating_point():
-        raise ValueError(
-            f"the images are raw pixels ({str(images.dtype).removeprefix('torch.')}), neither resized nor normalised: "
-            f"give the Trainer the data module (datamodule=…) in place of its loaders"
-        )
-    return images.to(dtype)
-
-
 def _compare_tensors(classifier: pl.LightningModule, class_path: str, state_dict: dict[str, Any]) -> None:
     """Refuses tensors of other names or shapes."""
     own = classifier.state_dict()

@@ -88,6 +88,11 @@ def test_shifts_stay_within_the_frame(marked: Path):
     assert seen[:, 0].min() == 0  # a shift beyond the frame
 
 
+def test_shifts_leave_something_of_photographs(marked: Path):
+    with pytest.raises(ValueError, match=f"crop_padding={SIDE} moves images of {SIDE}×{SIDE} out of sight: give less"):
+        folder(marked, augment="none", crop_padding=SIDE)
+
+
 def test_crops_by_area_see_the_whole_frame(marked: Path):
     data = folder(marked, augment="standard")
     assert (data.frame, data.native_size, data.image_size) == (1.25, STORED, SIDE)
