@@ -13,7 +13,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +135,6 @@ def card_of(
     """The text of the card."""
     variant, training, data = arguments["variant"], content[TRAINING_KEY], content[DATA_KEY]
     colours, size = "grey" if data["channels"] == 1 else "colour", data["image_size"]
-    options = "".join(f" --model.{key} {value}" for key, value in own_options(variant, arguments).items())
     precision = f"{training['precision']} on {training['device']} ({training['cpu']})"
     sections = [
         f"# {variant} {name}",
@@ -145,7 +143,7 @@ def card_of(
         "## Use",
         f'```python\nfrom lit_cnn import build\n\nnetwork = build("{variant}", weights="{name}")\n```',
         f"```bash\nlit-cnn predict --model {variant} --weights {name} --images new_images/\n"
-        f"lit-cnn fit --model {variant} --model.weights {name}{options} --data photos/\n```",
+        f"lit-cnn fit --model {variant} --model.weights {name} --data photos/\n```",
         "## Scores",
         "\n".join(scores),
         "## Training",
@@ -159,16 +157,6 @@ def card_of(
         f"Trained on {training['dataset']}. Source: {training['source']}. Licence of the images: {training['licence']}.",
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def own_options(variant: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the architecture that a fine-tuning must have too, since they are not as by default."""
-    cls = models.lightning_module_of(variant)
-    defaults = {key: parameter.default for key, parameter in signature(cls).parameters.items()}
-    left_out = {"num_classes", "in_channels", "variant", "kwargs", *cls.training_only}
-    return {
-        key: arguments[key] for key in arguments if key in defaults.keys() - left_out and arguments[key] != defaults[key]
-    }
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, na
 from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.commands.seed_options import check_seeds
+from lit_cnn.commands.trained_options import take_arguments_of_weights
 from lit_cnn.commands.trial_options import check_trial_options
 from lit_cnn.data.archive import SUFFIXES
 from lit_cnn.data.names import find_dataset
@@ -77,6 +78,7 @@ def prepare(command: str, *words: str) -> list[str]:
         arguments.put_behind_class(group)
     name_classes(arguments)
     name_preset(arguments)
+    take_arguments_of_weights(arguments)
     classes = {group: arguments.last(f"--{group}") or _class_in(configurations, group) for group in ("model", "data")}
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)

@@ -36,6 +36,14 @@ def find_shipped(name: str, variant: str | None) -> Path | None:
     return list_shipped().get(variant or "", {}).get(name)
 
 
+def trained_arguments(path: Path) -> dict[str, Any]:
+    """The arguments of the LightningModule that was trained, without its tensors being read."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return json.loads(file.metadata()[CHECKPOINT_KEY])["hyper_parameters"]
+
+
 def read_safetensors(path: Path) -> dict[str, Any]:
     """The content of a safetensors file: tensors by name, or what a checkpoint holds if :func:`write_shipped` wrote it.
 

@@ -129,11 +129,53 @@ def test_an_unknown_option_gets_the_one_that_was_meant(option: str, hint: str):
         (["--data", "digits"], "--model is missing: add --model resnet18"),
         (["photos", "--model", "resnet18"], "'photos' belongs to no option"),
         (["--model", "resnet18", "vgg", "--data", "digits"], "'vgg' belongs to no option"),
+        (
+            ["--model", "lenet", "--data", "digits", "--data.augment", "strongest"],
+            "--data.augment must be one of none, flip, standard, trivial, randaugment, strong, got strongest",
+        ),
+        (
+            ["--model", "lenet", "--data", "digits", "--data.augment.cutuot", "8"],
+            r"unknown option --data\.augment\.cutuot; did you mean --data\.augment\.cutout\?",
+        ),
+        (
+            ["--model", "lenet", "--data", "digits", "--data.augment.blur", "8"],
+            r"unknown option --data\.augment\.blur; the parts of --data\.augment are preset, rotate, shear",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_said_in_one_line(words: list[str], message: str):
     with pytest.raises(ValueError, match=message):
         prepare("fit", *words)
+
+
+def test_a_part_of_the_augmentation_stands_beside_the_preset_of_a_recipe(lit_cnn: Command):
+    recipe = ROOT / "experiments/fashion_mnist/vgg.yaml"
+    assert "augment: flip" in recipe.read_text(encoding="utf-8")
+    augment = settings_of(lit_cnn, "--config", recipe, "--data.augment.cutout", "8")["data"]["init_args"]["augment"]
+    assert {name: value for name, value in augment.items() if value is not None} == {"preset": "flip", "cutout": 8}
+
+
+def test_a_network_is_as_the_weights_of_the_package_were_trained(lit_cnn: Command):
+    start = ("--model", "lenet_bn", "--model.weights", "FASHION_MNIST")
+    model = settings_of(lit_cnn, *start, *DIGITS)["model"]["init_args"]
+    assert (model["variant"], model["activation"], model["pooling"]) == ("lenet_bn", "relu", "max")
+    assert model["lr"] == settings_of(lit_cnn, "--model", "lenet_bn", *DIGITS)["model"]["init_args"]["lr"]
+    # What the user chooses stays, wherever it stands, and is refused with a reason.
+    for words in ((*start, "--model.pooling", "avg"), ("--model.pooling", "avg", *start)):
+        assert settings_of(lit_cnn, *words, *DIGITS)["model"]["init_args"]["pooling"] == "avg"
+    done = lit_cnn("fit", *start, "--model.pooling", "avg", *DIGITS)
+    assert done.returncode != 0
+    assert "pooling" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_classes_cannot_be_mixed_if_there_is_one(lit_cnn: Command, tmp_path: Path):
+    words = ("--data", "FakeImages", "--data.num_classes", "1", "--data.augment.mixup", "0.2", "--trainer.max_epochs", "1")
+    done = lit_cnn("fit", "--model", "lenet", *words)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "MixUp and CutMix mix classes, and fake_images has one: leave augment.mixup and augment.cutmix out" in line
+    assert not list(tmp_path.glob("runs/*/*/*"))
 
 
 def test_options_are_known_without_the_parser():
