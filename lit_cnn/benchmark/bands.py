@@ -19,7 +19,9 @@ LEAST_IMAGES = 2
 LEAST_SEEDS = 3
 # Digits of a percentage that are shown, and compared.
 _DIGITS = 2
-_LINE = re.compile(r"^# Expected: .*\bband (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?) %(?: \((.+?)\))?.*?; (.+)\.$", re.MULTILINE)
+_LABEL = r"(?: \((?P<label>.+?)(?:; test images (?P<digest>[0-9a-f]+))?\))?"
+_BAND = r"\bband (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?) %"
+_LINE = re.compile(rf"^# Expected: .*{_BAND}{_LABEL}.*?; (?P<machine>.+)\.$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,20 @@ class Expectation:
     Args:
         band: Of its test accuracy.
         label: What the images are if they are not those of the dataset's name, such as ``JPEG copy``.
+        digest: Beginning of the test images' digest; None if the dataset's name tells which they are.
         machine: Where it was measured, and the precision.
     """
 
     band: Band
     label: str | None
+    digest: str | None
     machine: str
 
     @classmethod
     def read(cls, text: str) -> Expectation | None:
         """The expectation of a recipe's text; None if it has no band."""
         match = _LINE.search(text)
-        return cls(Band(float(match[1]), float(match[2])), match[3], match[4]) if match else None
+        return cls(Band(float(match[1]), float(match[2])), **match.groupdict()) if match else None
 
     def judge(self, accuracy: float, recipe: str) -> str:
         """A line on whether a test accuracy lies in the band.

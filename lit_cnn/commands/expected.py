@@ -60,7 +60,9 @@ def find_expectation(cli: CLI) -> tuple[str, Expectation] | None:
     if config.run and own.trainer.precision == "auto" and PRECISION not in typed:
         own.trainer.precision = config.trainer.precision  # which the run chose when it began
     changes = find_changes(configuration.describe(own), configuration.describe(config))
-    decisive = _DECISIVE | ({"data.data_dir"} if own.data.class_path.rpartition(".")[2] in OWN_IMAGES else set())
+    # A folder of images decides too, unless the digest of its test images will tell whether they are those of the recipe.
+    folder_decides = own.data.class_path.rpartition(".")[2] in OWN_IMAGES and expectation.digest is None
+    decisive = _DECISIVE | ({"data.data_dir"} if folder_decides else set())
     same = all(change.setting == SEED or (change.rule is Rule.FREE and change.setting not in decisive) for change in changes)
     return (files[0], expectation) if same else None
 
@@ -77,13 +79,17 @@ def _configurations(config: Any) -> tuple[list[str], set[str]]:
     return typed.values("--config", "-c"), {name.lstrip("-") for name in typed.names}
 
 
-def print_comparison(expected: tuple[str, Expectation] | None, results: Mapping[str, float]) -> None:
-    """Prints whether a test accuracy lies in the band of the recipe, if both are known.
+def print_comparison(
+    expected: tuple[str, Expectation] | None, results: Mapping[str, float], test_digest: str | None
+) -> None:
+    """Prints whether a test accuracy lies in the band of the recipe, if both are known, and of the same images.
 
     Args:
         expected: What :func:`find_expectation` returned.
         results: Values by name, as in ``test/acc``.
+        test_digest: Of the test images; None if it is not known.
     """
     if expected and "test/acc" in results:
         recipe, expectation = expected
-        print(expectation.judge(results["test/acc"], recipe))
+        if (test_digest or "").startswith(expectation.digest or ""):
+            print(expectation.judge(results["test/acc"], recipe))

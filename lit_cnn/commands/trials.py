@@ -116,7 +116,7 @@ def find_rate(cli: CLI) -> float:
 
 
 def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:
-    """The time of a command's epochs, with all that a run writes, into a folder that is removed; and images per second.
+    """The time of a command's epochs, with a run's checkpoints, in a folder that is removed; and images per second.
 
     Args:
         cli: The command.

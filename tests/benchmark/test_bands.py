@@ -36,7 +36,7 @@ def test_a_recipe_tells_what_is_expected_of_another_training():
     machine = "Z80 (AVX2, 2 threads), 32-true"
     text = f"# Paper: nobody 2026.\n# Expected: {LINE}; {machine}.\nseed_everything: 0\n"
     expectation = Expectation.read(text)
-    assert expectation == Expectation(Band(95.0, 100.0), None, machine)
+    assert expectation == Expectation(Band(95.0, 100.0), None, None, machine)
     assert expectation.judge(0.96, "a.yaml") == "expected: 95.0 to 100.0 % (a.yaml): inside"
     outside = f"test accuracy 94.90 % is outside the expected 95.0 to 100.0 % of a.yaml, measured on {machine}"
     assert expectation.judge(0.949, "a.yaml") == outside
@@ -49,6 +49,8 @@ def test_a_label_stands_beside_the_band():
     assert expectation
     assert expectation.judge(0.9, "a.yaml") == "expected: 89.5 to 90.5 % (JPEG copy) (a.yaml): inside"
     assert "89.5 to 90.5 % (JPEG copy) of a.yaml" in expectation.judge(0.8, "a.yaml")
+    text = "# Expected: test accuracy 90.00 %, band 89.5 to 90.5 % (JPEG copy; test images 16894a48), 9 s; Z80."
+    assert Expectation.read(text) == Expectation(Band(89.5, 90.5), "JPEG copy", "16894a48", "Z80")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from conftest import Command, write_photos
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.expected import find_expectation
+from lit_cnn.runs.search import find_run
 
 HEADER = "# Expected: test accuracy 50.00 % ± 9.00 (seeds 0, 1, 2), band {band} %, 1 s; Z80, 32-true.\n"
 RECIPE = """\
@@ -104,6 +105,27 @@ def test_a_recipe_without_a_band_is_not_compared(workplace: Path):
     workplace.write_text(f"# Expected: not yet measured.\n{RECIPE}", encoding="utf-8")
     assert not expects("--config", "recipe.yaml")
     assert not expects("--model", "lenet", "--data", "digits")
+
+
+@pytest.mark.slow
+def test_the_digest_of_test_images_tells_whether_a_folder_holds_those_of_the_recipe(lit_cnn: Command, workplace: Path):
+    for name, number in (("photos", 8), ("others", 9)):
+        for split in ("train", "test"):
+            write_photos(workplace.parent / name / split, ("ant", "bee"), number)
+    data = "data:\n  class_path: ImageFolder\n  init_args:\n    data_dir: photos\n    image_size: 28\n"
+    content = RECIPE[: RECIPE.index("data:")] + data + RECIPE[RECIPE.index("trainer:") :]
+    write_recipe(workplace, content=content)
+    fit = ("fit", "--config", "recipe.yaml", "--test_after_fit")
+    done = lit_cnn(*fit)
+    assert done.stdout.splitlines()[-1] == "expected: 0.0 to 100.0 % (recipe.yaml): inside", done.stderr
+    digest = find_run("latest").read_results()["test/digest"]
+    text = workplace.read_text(encoding="utf-8").replace(" %, 1 s", f" % (JPEG copy; test images {digest[:8]}), 1 s")
+    workplace.write_text(text, encoding="utf-8")
+    (workplace.parent / "photos").rename(workplace.parent / "photographs")
+    for folder, said in (("photographs", True), ("others", False)):
+        done = lit_cnn(*fit, "--data.data_dir", folder)
+        assert done.returncode == 0, done.stderr
+        assert ("expected: 0.0 to 100.0 % (JPEG copy) (recipe.yaml): inside" in done.stdout) == said
 
 
 def test_photos_of_another_folder_are_not_compared(workplace: Path):
