@@ -20,7 +20,7 @@ from layouts import RESULTS
 from lit_cnn.runs.environment import without_folders
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ("docs/benchmarks.md", "docs/deploy.md", "docs/own-photos.md", "docs/fine-tuning.md")
+PAGES = ("docs/benchmarks.md", "docs/deploy.md", "docs/own-photos.md", "docs/fine-tuning.md", "docs/training.md")
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "not yet measured"
 # All tables of a page must agree in these.
