@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from lit_cnn.benchmark.bands import Band
+from lit_cnn.network.catalogue import default_variants, read_catalogue
 from lit_cnn.runs.environment import DIRTY
 from lit_cnn.runs.identity import digest_of_settings
 from lit_cnn.system.json_files import read_object
@@ -124,7 +125,7 @@ class Recipe:
 
     Args:
         path: From the folder of lit_cnn: ``experiments/digits/lenet.yaml``.
-        network: Variant, else the class of the model.
+        network: Variant, else the class of the model if it is not one of ours.
         measured: With all epochs, if there is such a measurement, else with others.
         is_outdated: Whether there are results, but of a recipe with other settings.
     """
@@ -245,7 +246,8 @@ def _read_references(path: Path) -> dict[str, dict[str, Any]]:
 def _read_recipe(root: Path, path: Path) -> Recipe:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     model = settings["model"] if isinstance(settings["model"], dict) else {"class_path": settings["model"]}
-    network = (model.get("init_args") or {}).get("variant") or model["class_path"].rpartition(".")[2].removeprefix("Lit")
+    cls = model["class_path"].rpartition(".")[2]
+    network = (model.get("init_args") or {}).get("variant") or default_variants(read_catalogue()).get(cls, cls)
     recipe = path.relative_to(root)
     file = root / RESULTS / recipe.parent.name / f"{recipe.stem}.json"
     if not file.is_file():

@@ -66,6 +66,7 @@ def measure(
     for seed, accuracy in enumerate(accuracies):
         run = {"recipe": f"experiments/{recipe}.yaml", "seed": seed, "epochs_given": None, "epochs": 30}
         run |= {"recipe_digest": digest_of_recipe(yaml.safe_load(settings)), "test/acc": accuracy, "test/images": 10_000}
+        run |= {"test/digest": "16894a486b0d74b61308a466080b2feb"}
         run |= {"val/acc": 0.97, "seconds": 9.0 + seed, "train/images_per_s": 1234.0, "precision": "32-true"}
         run |= {"parameters": 61706, "threads": 2, "cpu": "AVX2", "processor": "Z80", "device": "cpu"}
         runs.append(run | {"commit": ENVIRONMENT["commit"], "torch": "2.14.1"} | entries)
@@ -145,11 +146,13 @@ def test_the_page_and_the_recipes_are_written(lit_cnn: Command, root: Path):
     assert "These are not the original images." in page
     text = (root / "experiments" / "other" / "lenet.yaml").read_text()
     spread = "JPEG copy; mean and standard deviation of seeds 0, 1, 2"
-    figures = f"98.00 % ± 1.00 ({spread}), band 95.0 to 100.0 % (JPEG copy), 10 s; Z80 (AVX2, 2 threads), 32-true."
+    figures = f"98.00 % ± 1.00 ({spread}), band 95.0 to 100.0 % (JPEG copy; test images 16894a48), 10 s; "
+    figures += "Z80 (AVX2, 2 threads), 32-true."
     assert f"# Expected: test accuracy {figures}\n" in text
     expectation = Expectation.read(text)
     assert expectation
-    assert (expectation.label, 0.96 in expectation.band, 0.94 in expectation.band) == ("JPEG copy", True, False)
+    assert (expectation.label, expectation.digest) == ("JPEG copy", "16894a48")
+    assert (0.96 in expectation.band, 0.94 in expectation.band) == (True, False)
     assert text.replace(f"test accuracy {figures}", "not yet measured.") == RECIPE
     text = (root / "experiments" / "digits" / "lenet.yaml").read_text()
     assert "# Expected: test accuracy 90.00 % (seed 0), 9 s; Z80 (AVX2, 2 threads), 32-true.\n" in text
@@ -200,6 +203,14 @@ def test_results_of_code_without_a_commit_are_refused(root: Path, commit: str | 
     measure(root, "digits/lenet", 0.9, environment={"commit": commit})
     with pytest.raises(ValueError, match=r"lenet\.json was measured on code without a commit"):
         write_texts(root)
+
+
+def test_a_recipe_without_a_variant_names_the_default_one(root: Path):
+    for cls, variant in (("LitResNet", "resnet18"), ("mine.Network", "Network")):
+        settings = RECIPE.replace("    variant: lenet_bn\n", "").replace("class_path: LitLeNet", f"class_path: {cls}")
+        (root / "experiments" / "digits" / "lenet.yaml").write_text(settings)
+        measure(root, "digits/lenet", 0.9, settings=settings)
+        assert f"lenet.yaml) | {variant} | 61,706 |" in write_texts(root)[root / PAGE]
 
 
 def test_results_that_do_not_fit_are_named(root: Path):
