@@ -39,12 +39,12 @@ def test_every_encoding_takes_every_character(encoding: str):
     assert "28×28".encode("cp1252", READABLE) == "28×28".encode("cp1252")  # what can be shown is
 
 
-# Prints many lines as a command does, and then says on standard error, and in a file, that it came to its end.
+# Prints lines as a command does, more than a pipe holds, and then says on standard error and in a file that it ended.
 PROGRAM = """
 import sys
 from lit_cnn.system.terminal import readable_output
 with readable_output(must_succeed=sys.argv[1] == "strict"):
-    for number in range(2000):
+    for number in range(5000):
         print(f"line {number} of 28×28 猫", flush=True)
     print("over…", file=sys.stderr)
     open("end", "x").close()
