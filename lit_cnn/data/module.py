@@ -99,7 +99,8 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         super().__init__()
         self.save_hyperparameters(logger=False)
         check_arguments(self.hparams, type(self).__name__, self.source_without_files)
-        size = image_size if image_size and self.crop == "area" else self.native_size  # of the images that are stored
+        # Images that are cropped by area are stored at the size that the network sees.
+        size = image_size if image_size and self.crop == "area" else self.native_size
         self.augmentation = Augmentation.of(Augment.of(augment), flip, crop_padding, self.crop, self.mirrors, size)
         self.data_dir = None if data_dir is None else expand(data_dir)
         # A checkpoint that holds a Path cannot be loaded with weights_only.

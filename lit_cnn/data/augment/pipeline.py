@@ -9,19 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lit_cnn.data.augment import colour
 from lit_cnn.data.augment import draws as columns
-from lit_cnn.data.augment.colour import (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_hue,
-    adjust_saturation,
-    adjust_sharpness,
-    autocontrast,
-    equalize,
-    posterize,
-    solarize,
-    to_grayscale,
-)
 from lit_cnn.data.augment.draws import more_draws
 from lit_cnn.data.augment.erasing import cutout_boxes, erase, erasing_boxes
 from lit_cnn.data.augment.geometry import (
@@ -41,7 +30,7 @@ from lit_cnn.data.frame import start_of_centre
 
 # A map may make an image so many times smaller: it still meets nearly every pixel.
 MAX_SHRINKING = 1.5
-# What is left of each value by posterising, and from which value solarising inverts: as TrivialAugment's middle strengths.
+# How many bits of each value posterising keeps, and from which value solarising inverts.
 POSTERISED_BITS, SOLARISED_FROM = 4, 128
 
 
@@ -208,26 +197,26 @@ class Augmentation:
     def _colour(self, images: Tensor, draws: Tensor) -> Tensor:
         drawn = draws[:, columns.COLOUR]
         changes = (
-            (self.brightness, adjust_brightness),
-            (self.contrast, adjust_contrast),
-            (self.saturation, adjust_saturation),
+            (self.brightness, colour.adjust_brightness),
+            (self.contrast, colour.adjust_contrast),
+            (self.saturation, colour.adjust_saturation),
         )
         for column, (largest, change) in enumerate(changes):
             if largest:
                 images = change(images, 1 + largest * (2 * drawn[:, column] - 1))
         if self.hue:
-            images = adjust_hue(images, self.hue * (2 * drawn[:, 3] - 1))
-        return to_grayscale(images, drawn[:, 4] < self.grey) if self.grey else images
+            images = colour.adjust_hue(images, self.hue * (2 * drawn[:, 3] - 1))
+        return colour.to_grayscale(images, drawn[:, 4] < self.grey) if self.grey else images
 
     def _levels(self, images: Tensor, draws: Tensor) -> Tensor:
         drawn = draws[:, columns.LEVELS]
         if self.sharpness:
-            images = adjust_sharpness(images, 1 + self.sharpness * (2 * drawn[:, 0] - 1))
+            images = colour.adjust_sharpness(images, 1 + self.sharpness * (2 * drawn[:, 0] - 1))
         changes = (
-            (self.posterise, lambda own: posterize(own, torch.full_like(drawn[:, 1], POSTERISED_BITS))),
-            (self.solarise, lambda own: solarize(own, torch.full_like(drawn[:, 2], SOLARISED_FROM))),
-            (self.autocontrast, autocontrast),
-            (self.equalise, equalize),
+            (self.posterise, lambda own: colour.posterize(own, torch.full_like(drawn[:, 1], POSTERISED_BITS))),
+            (self.solarise, lambda own: colour.solarize(own, torch.full_like(drawn[:, 2], SOLARISED_FROM))),
+            (self.autocontrast, colour.autocontrast),
+            (self.equalise, colour.equalize),
         )
         for column, (share, change) in enumerate(changes, start=1):
             if share:
