@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import statistics
@@ -19,7 +20,7 @@ LEAST_IMAGES = 2
 LEAST_SEEDS = 3
 # Digits of a percentage that are shown, and compared.
 _DIGITS = 2
-_LABEL = r"(?: \((?P<label>.+?)(?:; test images (?P<digest>[0-9a-f]+))?\))?"
+_LABEL = r"(?: \((?P<label>[^();]+)(?:; images (?P<digest>[0-9a-f]+))?\))?"
 _BAND = r"\bband (\d+(?:\.\d+)?) to (\d+(?:\.\d+)?) %"
 _LINE = re.compile(rf"^# Expected: .*{_BAND}{_LABEL}.*?; (?P<machine>.+)\.$", re.MULTILINE)
 
@@ -61,6 +62,11 @@ class Band:
         return f"{self.low:.1f} to {self.high:.1f} %"
 
 
+def digest_of_all(train: str, test: str) -> str:
+    """One short digest of all images, from that of the training and validation images and that of the test images."""
+    return hashlib.blake2b(f"{train} {test}".encode(), digest_size=4).hexdigest()
+
+
 @dataclass(frozen=True)
 class Expectation:
     """What the ``# Expected:`` line of a recipe tells about another training.
@@ -68,7 +74,7 @@ class Expectation:
     Args:
         band: Of its test accuracy.
         label: What the images are if they are not those of the dataset's name, such as ``JPEG copy``.
-        digest: Beginning of the test images' digest; None if the dataset's name tells which they are.
+        digest: :func:`digest_of_all` of its images; None if the dataset's name tells which they are.
         machine: Where it was measured, and the precision.
     """
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from lit_cnn.benchmark.bands import Band
+from lit_cnn.benchmark.bands import Band, digest_of_all
 from lit_cnn.network.catalogue import default_variants, read_catalogue
 from lit_cnn.runs.environment import DIRTY
 from lit_cnn.runs.identity import digest_of_settings
@@ -80,6 +80,13 @@ class Measured:
     def band(self) -> Band | None:
         """The expected test accuracy of another training; None if the epochs were given, or the seeds are too few."""
         return None if self.epochs_given else Band.around(self.accuracies, self.runs[0]["test/images"])
+
+    @property
+    def digest(self) -> str | None:
+        """Of all images, the same for every seed; None if a result does not have it."""
+        digests = {(run.get("data/digest"), run.get("test/digest")) for run in self.runs}
+        (train, test), *others = digests
+        return digest_of_all(train, test) if train and test and not others else None
 
     @property
     def seconds(self) -> float:
@@ -240,13 +247,15 @@ def _read_references(path: Path) -> dict[str, dict[str, Any]]:
     content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
         raise ValueError(f"{path.name} must have title and figures of each dataset")
+    if label := next((label for value in content.values() if set(label := value.get("label", "")) & set("();")), None):
+        raise ValueError(f"{path.name}: the label {label!r} must have no brackets and no semicolon")
     return content
 
 
 def _read_recipe(root: Path, path: Path) -> Recipe:
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     model = settings["model"] if isinstance(settings["model"], dict) else {"class_path": settings["model"]}
-    cls = model["class_path"].rpartition(".")[2]
+    cls = model["class_path"].removeprefix("lit_cnn.models.")
     network = (model.get("init_args") or {}).get("variant") or default_variants(read_catalogue()).get(cls, cls)
     recipe = path.relative_to(root)
     file = root / RESULTS / recipe.parent.name / f"{recipe.stem}.json"

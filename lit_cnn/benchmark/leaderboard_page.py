@@ -85,9 +85,8 @@ def expected_line(recipe: Recipe, label: str | None = None) -> str:
     spread = f"mean and standard deviation of seeds {seeds}" if len(measured.seeds) > 1 else f"seed {seeds}"
     parts = [f"test accuracy {percent(measured.mean, measured.sd)} ({'; '.join(filter(None, (label, spread)))})"]
     if measured.band:
-        digest = measured.runs[0].get("test/digest")
-        images = "; ".join(filter(None, (label, label and digest and f"test images {digest[:8]}")))
-        parts.append(f"band {measured.band}" + (f" ({images})" if images else ""))
+        images = f"; images {measured.digest}" if measured.digest else ""
+        parts.append(f"band {measured.band}" + (f" ({label}{images})" if label else ""))
     parts.append(f"{measured.seconds:,.0f} s")
     epochs = f"with EPOCHS={measured.epochs} " if measured.epochs_given else ""
     return f"# Expected: {epochs}{', '.join(parts)}; {measured.machine}, {measured.precision}."

@@ -15,6 +15,7 @@ from lit_cnn import data as datasets
 from lit_cnn.analysis.provenance import DIRTY, Report, measured_commit, processor_name, save
 from lit_cnn.benchmark.leaderboard import digest_of_recipe
 from lit_cnn.benchmark.process import run_lit_cnn
+from lit_cnn.data.manifest import FILE_NAME as MANIFEST
 from lit_cnn.inference.loading import load_run
 from lit_cnn.network.counting import count_multiply_adds, count_parameters
 from lit_cnn.runs.folder import Run
@@ -78,6 +79,7 @@ def run_recipe(
         results, environment = run.read_results(), run.read_environment()
         return {
             **{name: results[name] for name in RESULTS},
+            "data/digest": read_object(run.path / MANIFEST)["digest"],
             "epochs": len(run.read_metrics()),
             **{name: environment[name] for name in ("precision", "threads", "cpu")},
             **_count(run),

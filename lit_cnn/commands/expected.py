@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lit_cnn.benchmark.bands import Expectation
+from lit_cnn.benchmark.bands import Expectation, digest_of_all
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.selection import resolve_monitor
 from lit_cnn.commands.settings import OWN_IMAGES, choose_image_size
+from lit_cnn.data import ImageDataModule
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, find_changes
 
@@ -60,7 +61,7 @@ def find_expectation(cli: CLI) -> tuple[str, Expectation] | None:
     if config.run and own.trainer.precision == "auto" and PRECISION not in typed:
         own.trainer.precision = config.trainer.precision  # which the run chose when it began
     changes = find_changes(configuration.describe(own), configuration.describe(config))
-    # A folder of images decides too, unless the digest of its test images will tell whether they are those of the recipe.
+    # A folder of images decides too, unless the digest of its images will tell whether they are the recipe's.
     folder_decides = own.data.class_path.rpartition(".")[2] in OWN_IMAGES and expectation.digest is None
     decisive = _DECISIVE | ({"data.data_dir"} if folder_decides else set())
     same = all(change.setting == SEED or (change.rule is Rule.FREE and change.setting not in decisive) for change in changes)
@@ -79,17 +80,15 @@ def _configurations(config: Any) -> tuple[list[str], set[str]]:
     return typed.values("--config", "-c"), {name.lstrip("-") for name in typed.names}
 
 
-def print_comparison(
-    expected: tuple[str, Expectation] | None, results: Mapping[str, float], test_digest: str | None
-) -> None:
+def print_comparison(expected: tuple[str, Expectation] | None, results: Mapping[str, float], data: ImageDataModule) -> None:
     """Prints whether a test accuracy lies in the band of the recipe, if both are known, and of the same images.
 
     Args:
         expected: What :func:`find_expectation` returned.
         results: Values by name, as in ``test/acc``.
-        test_digest: Of the test images; None if it is not known.
+        data: What was trained and tested on.
     """
     if expected and "test/acc" in results:
         recipe, expectation = expected
-        if (test_digest or "").startswith(expectation.digest or ""):
+        if expectation.digest is None or expectation.digest == digest_of_all(data.digest, data.test_digest or ""):
             print(expectation.judge(results["test/acc"], recipe))

@@ -68,7 +68,7 @@ def carry_out(training: Training) -> None:
             print("fast_dev_run looks at no test images: --test_after_fit is left out")
         training.report(results, training.run.checkpoint if training.run else None)
         if training.trainer.is_global_zero:
-            print_comparison(training.expected, results, getattr(training.datamodule, "test_digest", None))
+            print_comparison(training.expected, results, training.datamodule)
     finally:
         training.unlock()
 

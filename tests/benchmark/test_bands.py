@@ -49,7 +49,7 @@ def test_a_label_stands_beside_the_band():
     assert expectation
     assert expectation.judge(0.9, "a.yaml") == "expected: 89.5 to 90.5 % (JPEG copy) (a.yaml): inside"
     assert "89.5 to 90.5 % (JPEG copy) of a.yaml" in expectation.judge(0.8, "a.yaml")
-    text = "# Expected: test accuracy 90.00 %, band 89.5 to 90.5 % (JPEG copy; test images 16894a48), 9 s; Z80."
+    text = "# Expected: test accuracy 90.00 %, band 89.5 to 90.5 % (JPEG copy; images 16894a48), 9 s; Z80."
     assert Expectation.read(text) == Expectation(Band(89.5, 90.5), "JPEG copy", "16894a48", "Z80")
 
 

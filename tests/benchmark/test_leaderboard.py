@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT, Command
 
-from lit_cnn.benchmark.bands import Expectation
+from lit_cnn.benchmark.bands import Expectation, digest_of_all
 from lit_cnn.benchmark.leaderboard import RESULTS, digest_of_recipe, read_boards
 from lit_cnn.benchmark.leaderboard_page import PAGE, write_texts
 
@@ -66,7 +66,7 @@ def measure(
     for seed, accuracy in enumerate(accuracies):
         run = {"recipe": f"experiments/{recipe}.yaml", "seed": seed, "epochs_given": None, "epochs": 30}
         run |= {"recipe_digest": digest_of_recipe(yaml.safe_load(settings)), "test/acc": accuracy, "test/images": 10_000}
-        run |= {"test/digest": "16894a486b0d74b61308a466080b2feb"}
+        run |= {"data/digest": "0c0c0c0c", "test/digest": "16894a486b0d74b61308a466080b2feb"}
         run |= {"val/acc": 0.97, "seconds": 9.0 + seed, "train/images_per_s": 1234.0, "precision": "32-true"}
         run |= {"parameters": 61706, "threads": 2, "cpu": "AVX2", "processor": "Z80", "device": "cpu"}
         runs.append(run | {"commit": ENVIRONMENT["commit"], "torch": "2.14.1"} | entries)
@@ -145,13 +145,14 @@ def test_the_page_and_the_recipes_are_written(lit_cnn: Command, root: Path):
     assert "| LeNet of others | <https://example.org> | one run | 97.50 % | 98.00 % ± 1.00 (JPEG copy) |\n" in page
     assert "These are not the original images." in page
     text = (root / "experiments" / "other" / "lenet.yaml").read_text()
+    digest = digest_of_all("0c0c0c0c", "16894a486b0d74b61308a466080b2feb")
     spread = "JPEG copy; mean and standard deviation of seeds 0, 1, 2"
-    figures = f"98.00 % ± 1.00 ({spread}), band 95.0 to 100.0 % (JPEG copy; test images 16894a48), 10 s; "
+    figures = f"98.00 % ± 1.00 ({spread}), band 95.0 to 100.0 % (JPEG copy; images {digest}), 10 s; "
     figures += "Z80 (AVX2, 2 threads), 32-true."
     assert f"# Expected: test accuracy {figures}\n" in text
     expectation = Expectation.read(text)
     assert expectation
-    assert (expectation.label, expectation.digest) == ("JPEG copy", "16894a48")
+    assert (expectation.label, expectation.digest) == ("JPEG copy", digest)
     assert (0.96 in expectation.band, 0.94 in expectation.band) == (True, False)
     assert text.replace(f"test accuracy {figures}", "not yet measured.") == RECIPE
     text = (root / "experiments" / "digits" / "lenet.yaml").read_text()
@@ -206,7 +207,11 @@ def test_results_of_code_without_a_commit_are_refused(root: Path, commit: str | 
 
 
 def test_a_recipe_without_a_variant_names_the_default_one(root: Path):
-    for cls, variant in (("LitResNet", "resnet18"), ("mine.Network", "Network")):
+    for cls, variant in (
+        ("LitResNet", "resnet18"),
+        ("lit_cnn.models.LitVGG", "vgg11_bn_small"),
+        ("mine.LitResNet", "mine.LitResNet"),
+    ):
         settings = RECIPE.replace("    variant: lenet_bn\n", "").replace("class_path: LitLeNet", f"class_path: {cls}")
         (root / "experiments" / "digits" / "lenet.yaml").write_text(settings)
         measure(root, "digits/lenet", 0.9, settings=settings)
@@ -224,6 +229,9 @@ def test_results_that_do_not_fit_are_named(root: Path):
     shutil.rmtree(root / RESULTS)
     (root / "experiments" / "references.yaml").write_text("digits: {figures: [{network: LeNet, acuracy: 1}]}")
     with pytest.raises(ValueError, match=r"references\.yaml, digits: .*acuracy"):
+        read_boards(root)
+    (root / "experiments" / "references.yaml").write_text("digits: {label: JPEG copy (quality 75)}")
+    with pytest.raises(ValueError, match=r"references\.yaml: the label 'JPEG copy \(quality 75\)' must have no brackets"):
         read_boards(root)
 
 

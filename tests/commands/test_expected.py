@@ -1,10 +1,13 @@
 """That a run of an unchanged recipe is compared with the recipe's band, and no other run is."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import Command, write_photos
 
+from lit_cnn.benchmark.bands import digest_of_all
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.expected import find_expectation
@@ -108,21 +111,25 @@ def test_a_recipe_without_a_band_is_not_compared(workplace: Path):
 
 
 @pytest.mark.slow
-def test_the_digest_of_test_images_tells_whether_a_folder_holds_those_of_the_recipe(lit_cnn: Command, workplace: Path):
-    for name, number in (("photos", 8), ("others", 9)):
-        for split in ("train", "test"):
-            write_photos(workplace.parent / name / split, ("ant", "bee"), number)
+def test_the_digest_of_the_images_tells_whether_a_folder_holds_those_of_the_recipe(lit_cnn: Command, workplace: Path):
+    for split in ("train", "test"):
+        write_photos(workplace.parent / "photos" / split, ("ant", "bee"), 8)
     data = "data:\n  class_path: ImageFolder\n  init_args:\n    data_dir: photos\n    image_size: 28\n"
     content = RECIPE[: RECIPE.index("data:")] + data + RECIPE[RECIPE.index("trainer:") :]
     write_recipe(workplace, content=content)
     fit = ("fit", "--config", "recipe.yaml", "--test_after_fit")
     done = lit_cnn(*fit)
     assert done.stdout.splitlines()[-1] == "expected: 0.0 to 100.0 % (recipe.yaml): inside", done.stderr
-    digest = find_run("latest").read_results()["test/digest"]
-    text = workplace.read_text(encoding="utf-8").replace(" %, 1 s", f" % (JPEG copy; test images {digest[:8]}), 1 s")
+    run = find_run("latest")
+    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    digest = digest_of_all(data["digest"], run.read_results()["test/digest"])
+    text = workplace.read_text(encoding="utf-8").replace(" %, 1 s", f" % (JPEG copy; images {digest}), 1 s")
     workplace.write_text(text, encoding="utf-8")
     (workplace.parent / "photos").rename(workplace.parent / "photographs")
-    for folder, said in (("photographs", True), ("others", False)):
+    for name, other in (("less_to_train", "train"), ("less_to_test", "test")):
+        shutil.copytree(workplace.parent / "photographs", workplace.parent / name)
+        next((workplace.parent / name / other / "ant").iterdir()).unlink()
+    for folder, said in (("photographs", True), ("less_to_train", False), ("less_to_test", False)):
         done = lit_cnn(*fit, "--data.data_dir", folder)
         assert done.returncode == 0, done.stderr
         assert ("expected: 0.0 to 100.0 % (JPEG copy) (recipe.yaml): inside" in done.stdout) == said
