@@ -78,8 +78,9 @@ def prepare(command: str, *words: str) -> list[str]:
         arguments.put_behind_class(group)
     name_classes(arguments)
     name_preset(arguments)
-    take_arguments_of_weights(arguments)
-    classes = {group: arguments.last(f"--{group}") or _class_in(configurations, group) for group in ("model", "data")}
+    configured = {group: _settings_in(configurations, group) for group in ("model", "data")}
+    classes = {group: arguments.last(f"--{group}") or configured[group][0] for group in configured}
+    take_arguments_of_weights(arguments, classes["model"], configured["model"][1])
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
     expand_run(command, arguments, _find_runs_dir(arguments, configurations))
@@ -126,10 +127,12 @@ def _find_runs_dir(arguments: Arguments, configurations: list[dict[str, Any]]) -
     return str(found)
 
 
-def _class_in(configurations: list[dict[str, Any]], group: str) -> str | None:
-    """The class of the model or the data that the last configuration names; None if it does not say."""
+def _settings_in(configurations: list[dict[str, Any]], group: str) -> tuple[str | None, dict[str, Any]]:
+    """Class and arguments of the model or the data in configurations: what comes last counts."""
     named = [content[group] for content in configurations if isinstance(content.get(group), dict)]
-    return next((str(settings["class_path"]) for settings in reversed(named) if "class_path" in settings), None)
+    classes = [str(settings["class_path"]) for settings in named if "class_path" in settings]
+    arguments = {name: value for settings in named for name, value in (settings.get("init_args") or {}).items()}
+    return next(reversed(classes), None), arguments
 
 
 def _check_complete(command: str, arguments: Arguments) -> None:

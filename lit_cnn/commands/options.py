@@ -184,7 +184,7 @@ def name_preset(arguments: Arguments) -> None:
             arguments.replace(name, {f"{name}.preset": preset})
 
 
-def _options_of(group: str, class_name: str | None) -> frozenset[str] | None:
+def options_of(group: str, class_name: str | None) -> frozenset[str] | None:
     """Arguments below ``--model``, ``--data`` or ``--trainer``; None if the class is unknown or not one of ours: the
     parser decides then."""
     known = options_by_class()
@@ -214,7 +214,7 @@ def check_options(names: Sequence[str], model: str | None, data: str | None) -> 
         path = [part for part in rest.split(".") if part]
         if path and path[0] == "init_args":
             path = path[1:]
-        accepted = _options_of(group, {"model": model, "data": data}.get(group))
+        accepted = options_of(group, {"model": model, "data": data}.get(group))
         if group == "data" and path[:1] == ["augment"] and len(path) > 1:
             _, parts = augmentation_names()
             if path[1] not in parts:
@@ -234,7 +234,7 @@ def _suggestion(name: str, group: str | None = None, class_name: str | None = No
     bases = {"model": "LitClassifier", "data": "ImageFolder", "trainer": "AutoTrainer"}
     own = {one: options_by_class()[bases[one]] for one in bases}
     if group and class_name:
-        own[group] = _options_of(group, class_name) or own[group]
+        own[group] = options_of(group, class_name) or own[group]
     full = [f"{one}.{option}" for one in sorted(own, key=lambda one: one != group) for option in sorted(own[one])]
     full += [option for option in COMMAND_OPTIONS if len(option) > 1] + ["model.variant"]
     leaf = name.lstrip("-").rpartition(".")[2].replace("-", "_")

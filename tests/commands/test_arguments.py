@@ -155,14 +155,35 @@ def test_a_part_of_the_augmentation_stands_beside_the_preset_of_a_recipe(lit_cnn
     assert {name: value for name, value in augment.items() if value is not None} == {"preset": "flip", "cutout": 8}
 
 
-def test_a_network_is_as_the_weights_of_the_package_were_trained(lit_cnn: Command):
+def test_a_network_is_as_the_weights_of_the_package_were_trained(lit_cnn: Command, tmp_path: Path):
     start = ("--model", "lenet_bn", "--model.weights", "FASHION_MNIST")
     model = settings_of(lit_cnn, *start, *DIGITS)["model"]["init_args"]
     assert (model["variant"], model["activation"], model["pooling"]) == ("lenet_bn", "relu", "max")
     assert model["lr"] == settings_of(lit_cnn, "--model", "lenet_bn", *DIGITS)["model"]["init_args"]["lr"]
+    # However the network and the weights are named.
+    (tmp_path / "whole.yaml").write_text(
+        "model: {class_path: lenet_bn, init_args: {weights: FASHION_MNIST}}\ndata: digits\n"
+    )
+    (tmp_path / "network.yaml").write_text("model: lenet_bn\ndata: digits\n")
+    weights = ("--model.weights", "FASHION_MNIST")
+    for words in (
+        ("--model", "LitLeNet", "--model.variant", "lenet_bn", *weights, *DIGITS),
+        ("--model", "lit_cnn.models.LitLeNet", "--model.init_args.variant", "lenet_bn", *weights, *DIGITS),
+        ("--config", "network.yaml", *weights),
+        ("--config", "whole.yaml"),
+    ):
+        assert settings_of(lit_cnn, *words)["model"]["init_args"]["activation"] == "relu", words
+    lenet = settings_of(lit_cnn, "--model", "LitLeNet", "--model.weights", "MNIST", *DIGITS)["model"]["init_args"]
+    assert (lenet["activation"], lenet["pooling"]) == ("relu", "max")
     # What the user chooses stays, wherever it stands, and is refused with a reason.
-    for words in ((*start, "--model.pooling", "avg"), ("--model.pooling", "avg", *start)):
-        assert settings_of(lit_cnn, *words, *DIGITS)["model"]["init_args"]["pooling"] == "avg"
+    (tmp_path / "chosen.yaml").write_text("model: {class_path: lenet_bn, init_args: {pooling: avg}}\ndata: digits\n")
+    for words in (
+        (*start, "--model.pooling", "avg", *DIGITS),
+        ("--model.pooling", "avg", *start, *DIGITS),
+        ("--config", "chosen.yaml", *start),
+        ("--config", "chosen.yaml", *weights),
+    ):
+        assert settings_of(lit_cnn, *words)["model"]["init_args"]["pooling"] == "avg", words
     done = lit_cnn("fit", *start, "--model.pooling", "avg", *DIGITS)
     assert done.returncode != 0
     assert "pooling" in done.stderr
