@@ -120,8 +120,10 @@ def speed_sentence(content: dict[str, Any]) -> str:
     summaries = [result["summary"] for result in content["cases"].values()]
     faster = interval((summary["lit_cnn/plain"] for summary in summaries), " times")
     share = interval((100 * summary["lit_cnn/ceiling"] for summary in summaries), " %")
+    environment = content["environment"]
+    machine = environment.get("gpu") or f"{environment['threads']} threads of an {environment['cpu_name']}"
     return (
-        f"`lit-cnn fit` trains {faster} as fast as the loop that tutorials teach. "
+        f"On {machine}, `lit-cnn fit` trains {faster} as fast as the loop that tutorials teach. "
         f"It reaches {share} of the ceiling, the speed of a loop that only computes."
     )
 
@@ -169,7 +171,7 @@ def label_errors(content: dict[str, Any]) -> str:
     rows = [
         ["of the swapped labels are listed (recall)", share("both", "swapped")],
         ["of the listed labels were swapped (precision)", share("both", "listed")],
-        ["of the first ones, as many as were swapped", share("first", "swapped")],
+        ["of the first n were swapped, n being the number of swapped labels", share("first", "swapped")],
     ]
     return layout([f"{content['images']:,} images, {100 * content['share']:.0f} % of the labels swapped", ""], rows)
 
@@ -192,5 +194,5 @@ def fine_tuning(content: dict[str, Any]) -> str:
         ends = " to ".join(f"{100 * end:+.1f}" for end in (gain.low, gain.high))
         shown = f"{100 * gain.value:+.1f} ({ends})"
         rows.append([f"{model}, `{weights}`", target, number or "all", len(pairs), *means, shown])
-    columns = ["weights", "trained on", "images a class", "seeds", "from random weights", "from these weights"]
+    columns = ["weights", "fine-tuned on", "images a class", "seeds", "from random weights", "from these weights"]
     return layout([*columns, "gain, points (95 %)"], rows, text_columns=2)

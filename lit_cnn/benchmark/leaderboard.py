@@ -195,9 +195,9 @@ class Board:
     def unmeasured(self) -> list[Recipe]:
         return [recipe for recipe in self.recipes if not recipe.is_measured]
 
-    def own(self, reference: Reference) -> Measured | None:
-        """What the recipe reaches that trains the network of a reference."""
-        same = (recipe.measured for recipe in self.recipes if recipe.name == reference.recipe and recipe.is_measured)
+    def own(self, reference: Reference) -> Recipe | None:
+        """The measured recipe that trains the network of a reference, or the nearest one."""
+        same = (recipe for recipe in self.recipes if recipe.name == reference.recipe and recipe.is_measured)
         return next(same, None)
 
 

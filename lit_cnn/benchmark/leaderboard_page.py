@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lit_cnn.analysis.markdown import markdown_table, percent
-from lit_cnn.benchmark.leaderboard import NOT_MEASURED, RESULTS, Board, Measured, Recipe, read_boards
+from lit_cnn.benchmark.leaderboard import NOT_MEASURED, RESULTS, Board, Measured, Recipe, Reference, read_boards
 
 PAGE = "docs/accuracy.md"
 HEAD = """# Accuracy
@@ -20,11 +20,15 @@ HEAD = """# Accuracy
 lit-cnn leaderboard
 lit-cnn leaderboard --dataset fashion_mnist
 make train MODEL=lenet DATA=fashion_mnist
-lit-cnn benchmark --suite recipes --seeds 3 --recipe experiments/fashion_mnist/lenet.yaml \\
-    --output experiments/results/recipes
+lit-cnn benchmark --suite recipes --seeds 3 --recipe experiments/fashion_mnist/lenet.yaml --output lenet.json
 ```
 
-The third command trains a recipe once. The fourth measures one, and resumes a measurement that was stopped.
+The third command trains a recipe once. The fourth measures one. Given again on the same commit and machine, it resumes a
+measurement that was stopped. To measure a row of this page anew, remove its JSON file, and give
+`--output experiments/results/recipes`.
+
+**Which network is best?** The order of the rows does not tell. The recipes are made for minutes on two processors. They
+differ in epochs, image size, augmentation and averaging. [Compare](compare.md) networks with the same settings.
 
 **How to read the tables.** The accuracy is the mean of the seeds ± their standard deviation, in percent and percentage
 points. Training time and speed are medians of the seeds. Settings were chosen on validation images, which are held out of
@@ -35,12 +39,12 @@ The least width is there because three seeds tell little about a spread. Where t
 in eight lies outside by chance after three seeds, and one in fifty after ten (Student's t). Fewer than three seeds have no
 band. A run of the unchanged recipe with `--test_after_fit` tells whether it lies inside.
 
-The same seed gives the same weights on the same machine with the same number of threads (`SEED=`, `THREADS=`). Another
-processor rounds otherwise.
+The same seed gives the same weights on the same machine with the same number of threads (`SEED=`, `THREADS=`). Other
+processors round differently.
 
 **Figures of others** were often chosen on the test set: the best epoch, or the best of several settings, by its test
-accuracy. Such figures are too high. The column "here" has the recipe that trains the same network, or the nearest one.
-`experiments/references.yaml` lists them with their sources.
+accuracy. Such figures are too high. The column "here" has our network and its accuracy. It is the same network or the
+nearest one; epochs and image size differ. `experiments/references.yaml` lists the figures with their sources.
 """
 COLUMNS = ("recipe", "network", "parameters", "test accuracy", "seeds", "expected band", "epochs", "training, s", "images/s")
 OTHERS = ("others", "source", "remark", "test accuracy", "here")
@@ -110,7 +114,8 @@ def summary(boards: Sequence[Board]) -> str:
             parts.append(f"{span} on {board.title} ({len(reached)} of {len(board.recipes)})")
     if not parts:
         return "No recipe is measured with all its epochs."
-    return f"The measured recipes reach these test accuracies, on average over their seeds: {'; '.join(parts)}."
+    reached = "The measured recipes reach these mean test accuracies (in parentheses, how many of the recipes are measured)"
+    return f"{reached}: {'; '.join(parts)}."
 
 
 def measure_command(recipes: Sequence[Recipe], separator: str = " ") -> str:
@@ -144,14 +149,13 @@ def _section(board: Board) -> Iterator[str]:
     if board.references:
         rows = []
         for reference in board.references:
-            own = board.own(reference)
             rows.append(
                 (
                     reference.network,
                     f"<{reference.source}>" if "://" in reference.source else reference.source,
                     reference.remark,
                     f"{reference.accuracy:.2f} %",
-                    describe_accuracy(own, board.label) if own else "",
+                    describe_own(board, reference),
                 )
             )
         yield markdown_table(OTHERS, rows, text_columns=3)
@@ -175,6 +179,12 @@ def _row(board: Board, recipe: Recipe, measured: Measured) -> tuple[object, ...]
 def describe_accuracy(measured: Measured, label: str | None) -> str:
     """Mean and standard deviation of the test accuracy, with what the images are."""
     return percent(measured.mean, measured.sd) + (f" ({label})" if label else "")
+
+
+def describe_own(board: Board, reference: Reference) -> str:
+    """Our network beside a figure of others, with its accuracy; empty if it is not measured."""
+    own = board.own(reference)
+    return f"{own.network}: {describe_accuracy(own.measured, board.label)}" if own and own.measured else ""
 
 
 def _provenance(shown: Sequence[tuple[Recipe, Measured]]) -> str:

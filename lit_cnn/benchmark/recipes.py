@@ -61,7 +61,7 @@ def run_recipe(
         seed: Of everything.
         device: ``cpu`` or ``cuda``.
         data_dir: Where the dataset's files are; None for the recipe's own. Datasets without files ignore it. If the recipe
-            names a folder or an archive, that of the same name in this one.
+            names a folder or an archive, it is that of the same name in this folder, or this itself if there is none.
         epochs: In place of the recipe's.
         runs_dir: Where the folder of the run stays; None for a temporary folder.
     Returns:
@@ -93,7 +93,8 @@ def _data_options(recipe: Path, data_dir: str | None) -> list[str]:
     if not data_dir or getattr(datasets, name).source_without_files is not None:
         return []
     own = data.get("init_args", {}).get("data_dir") if isinstance(data, dict) else None
-    return ["--data.data_dir", str(Path(data_dir, Path(own).name)) if own else data_dir]
+    named = Path(data_dir, Path(own).name) if own else Path(data_dir)
+    return ["--data.data_dir", str(named if named.exists() else data_dir)]
 
 
 def _count(run: Run) -> dict[str, int]:

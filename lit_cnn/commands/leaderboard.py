@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from lit_cnn.benchmark.leaderboard import Board, read_boards
-from lit_cnn.benchmark.leaderboard_page import PAGE, describe_accuracy, describe_unmeasured, measure_command, write_texts
+from lit_cnn.benchmark.leaderboard_page import (
+    PAGE,
+    describe_accuracy,
+    describe_own,
+    describe_unmeasured,
+    measure_command,
+    write_texts,
+)
 from lit_cnn.commands.messages import OneLineParser
 from lit_cnn.commands.output import write_page
 from lit_cnn.commands.tables import print_table
@@ -72,7 +79,6 @@ def print_board(board: Board) -> None:
         print()
         others = []
         for figure in board.references:
-            own = board.own(figure)
-            here = describe_accuracy(own, board.label) if own else ""
+            here = describe_own(board, figure)
             others.append((figure.network, f"{figure.accuracy:.2f} %", here, figure.source, figure.remark))
         print_table(OTHERS, others, right=OTHERS[1:3])

@@ -105,7 +105,7 @@ def test_recipes_are_listed_with_what_they_reached_the_best_first(lit_cnn: Comma
     assert rows[1] == ["lenet", "lenet_bn", "61,706", "98.00 % ± 1.00 (JPEG copy)", "3", "30", "10 s", "1,234"]
     assert rows[2][:4] == ["mlp", "lenet_bn", "203,530", "90.00 % (JPEG copy)"]
     assert ["AlexNet of others", "99.00 %", "a paper"] in rows
-    assert ["LeNet of others", "97.50 %", "98.00 % ± 1.00 (JPEG copy)", "https://example.org", "one run"] in rows
+    assert ["LeNet of others", "97.50 %", "lenet_bn: 98.00 % ± 1.00 (JPEG copy)", "https://example.org", "one run"] in rows
     assert "often chosen on the test set" in done.stdout
 
 
@@ -142,7 +142,7 @@ def test_the_page_and_the_recipes_are_written(lit_cnn: Command, root: Path):
     where = "32-true, commit 5c6a729b5c80, Z80 (AVX2, 2 threads), PyTorch 2.14.1, 2026-11-24"
     assert f"Measured lenet: {where}.\n" in page
     assert "Not yet measured: mlp.\n" in page
-    assert "| LeNet of others | <https://example.org> | one run | 97.50 % | 98.00 % ± 1.00 (JPEG copy) |\n" in page
+    assert "| LeNet of others | <https://example.org> | one run | 97.50 % | lenet_bn: 98.00 % ± 1.00 (JPEG copy) |\n" in page
     assert "These are not the original images." in page
     text = (root / "experiments" / "other" / "lenet.yaml").read_text()
     digest = digest_of_all("0c0c0c0c", "16894a486b0d74b61308a466080b2feb")

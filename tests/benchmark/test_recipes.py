@@ -206,12 +206,18 @@ def test_data_lie_in_the_folder_that_is_given(folder: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("lit_cnn.benchmark.recipes.run_lit_cnn", ask)
     recipe = folder / "other.yaml"
-    for name, own, expected in (
-        ("Digits", "", []),
-        ("MNIST", "", ["shared"]),
-        ("ImageFolder", "    data_dir: data/photos.tar.xz\n", ["shared/photos.tar.xz"]),
+    photos = "    data_dir: data/photos.tar.xz\n"
+    monkeypatch.chdir(folder)
+    Path("shared").mkdir()
+    Path("shared", "photos.tar.xz").touch()
+    for name, own, data_dir, expected in (
+        ("Digits", "", "shared", []),
+        ("MNIST", "", "shared", ["shared"]),
+        ("ImageFolder", photos, "shared", ["shared/photos.tar.xz"]),
+        ("ImageFolder", photos, "shared/photos.tar.xz", ["shared/photos.tar.xz"]),
+        ("ImageFolder", photos, "photos", ["photos"]),
     ):
         recipe.write_text(RECIPE.replace("Digits\n  init_args:\n", f"{name}\n  init_args:\n{own}"))
         with pytest.raises(AskedError) as asked:
-            run_recipe(recipe, 0, "cpu", "shared", None)
+            run_recipe(recipe, 0, "cpu", data_dir, None)
         assert Arguments(asked.value.args[1:]).values("--data.data_dir") == expected

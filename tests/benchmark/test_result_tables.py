@@ -128,7 +128,7 @@ def test_deployment_has_forms_load_and_label_errors(tables: ModuleType, root: Pa
     assert "| 6,000 images, 2 % of the labels swapped |" in photos
     assert "(recall) | 85.0 (80.0 to 90.0) % |" in photos
     assert "(precision) | 85.2 (82.5 to 88.0) % |" in photos
-    assert "as many as were swapped | 65.0 (60.0 to 70.0) % |" in photos
+    assert "the number of swapped labels | 65.0 (60.0 to 70.0) % |" in photos
 
 
 def test_the_gain_of_trained_weights_is_theirs_over_random_ones(tables: ModuleType, root: Path):
