@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lit_cnn.commands.command_line import Arguments
-from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, name_preset, options_by_class
+from lit_cnn.commands.options import COMMON, KEYWORDS, LINKED, check_options, options_by_class, replace_augmentation
 from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
 from lit_cnn.commands.seed_options import check_seeds
@@ -77,7 +77,7 @@ def prepare(command: str, *words: str) -> list[str]:
     for group in ("model", "data"):
         arguments.put_behind_class(group)
     name_classes(arguments)
-    name_preset(arguments)
+    replace_augmentation(arguments)
     configured = {group: _settings_in(configurations, group) for group in ("model", "data")}
     classes = {group: arguments.last(f"--{group}") or configured[group][0] for group in configured}
     take_arguments_of_weights(arguments, classes["model"], configured["model"][1])

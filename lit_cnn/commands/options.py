@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from lit_cnn.commands.command_line import Arguments
 
@@ -169,19 +174,36 @@ def augmentation_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return presets, parts
 
 
-def name_preset(arguments: Arguments) -> None:
-    """Lets ``--data.augment strong`` be a part of the augmentation like others, so that they can stand beside it.
+def replace_augmentation(arguments: Arguments) -> None:
+    """Lets ``--data.augment strong`` replace the whole augmentation of a configuration; parts can be typed beside it.
 
     Raises:
         ValueError: If there is no such preset; names all.
     """
-    presets, _ = augmentation_names()
+    presets, parts = augmentation_names()
+    typed = {name.replace(".init_args.", ".") for name in arguments.names}
     for name in ("--data.augment", "--data.init_args.augment"):
-        preset = arguments.last(name)
-        if preset is not None and preset[:1] != "{":
-            if preset not in presets:
-                raise ValueError(f"{name} must be one of {', '.join(presets)}, got {preset}")
-            arguments.replace(name, {f"{name}.preset": preset})
+        value = arguments.last(name)
+        if value is None:
+            continue
+        whole = _read_mapping(value) or {"preset": value}
+        if (preset := whole.get("preset", presets[0])) not in presets:
+            raise ValueError(f"{name} must be one of {', '.join(presets)}, got {preset}")
+        beside = [
+            option for option in arguments.options if option[0].replace(".init_args.", ".").startswith("--data.augment.")
+        ]
+        arguments.remove(*(option for option, _ in beside))
+        others = {option: "null" for option in ("--data.flip", "--data.crop_padding") if option not in typed}
+        arguments.replace(name, {name: json.dumps(dict.fromkeys(parts) | whole | {"preset": preset}), **others})
+        arguments.options += beside
+
+
+def _read_mapping(text: str) -> dict[str, Any] | None:
+    """Settings such as ``{preset: flip, cutout: 8}``; None if a text is none."""
+    with contextlib.suppress(yaml.YAMLError):
+        content = yaml.safe_load(text)
+        return content if isinstance(content, dict) else None
+    return None
 
 
 def options_of(group: str, class_name: str | None) -> frozenset[str] | None:

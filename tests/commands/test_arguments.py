@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -153,6 +154,40 @@ def test_a_part_of_the_augmentation_stands_beside_the_preset_of_a_recipe(lit_cnn
     assert "augment: flip" in recipe.read_text(encoding="utf-8")
     augment = settings_of(lit_cnn, "--config", recipe, "--data.augment.cutout", "8")["data"]["init_args"]["augment"]
     assert {name: value for name, value in augment.items() if value is not None} == {"preset": "flip", "cutout": 8}
+
+
+def test_a_preset_replaces_all_augmentation_of_a_recipe(lit_cnn: Command):
+    recipe = ROOT / "experiments/fashion_mnist/resnet20.yaml"
+    (settings,) = yaml.safe_load_all(recipe.read_text(encoding="utf-8"))
+    assert settings["data"]["init_args"]["augment"] == {"preset": "flip", "cutout": 8}
+    assert settings["data"]["init_args"]["crop_padding"] == 2
+
+    def augmentation_of(*words: str) -> tuple[dict[str, Any], Any, Any]:
+        data = settings_of(lit_cnn, "--config", recipe, *words)["data"]["init_args"]
+        return (
+            {name: value for name, value in data["augment"].items() if value is not None},
+            data["flip"],
+            data["crop_padding"],
+        )
+
+    assert augmentation_of("--data.augment", "none") == ({"preset": "none"}, None, None)
+    assert augmentation_of("--data.augment={preset: trivial, erasing: 0.1}") == (
+        {"preset": "trivial", "erasing": 0.1},
+        None,
+        None,
+    )
+    # What is typed beside it stays, before it or behind.
+    words = (
+        "--data.augment.rotate",
+        "5",
+        "--data.crop_padding",
+        "1",
+        "--data.augment",
+        "strong",
+        "--data.init_args.flip",
+        "true",
+    )
+    assert augmentation_of(*words) == ({"preset": "strong", "rotate": 5.0}, True, 1)
 
 
 def test_a_network_is_as_the_weights_of_the_package_were_trained(lit_cnn: Command, tmp_path: Path):
