@@ -184,7 +184,12 @@ class ImageFiles(DecodedFiles):
                 f"{checkpoint or 'the checkpoint'} was written by an earlier version, which drew the splits otherwise: "
                 f"which images it was trained on is not known; train again"
             )
-        self._follow_frame(state_dict.get("frame", 1.0))
+        frame = state_dict.get("frame", 1.0)
+        if frame != self.frame and self.trainer is not None and self.trainer.state.fn == "fit":
+            raise ValueError(
+                f"the checkpoint was trained with data.frame={frame:g}, which it needs: set data.frame={frame:g}"
+            )
+        self.see_as(self.image_size, frame)
         trained = trained_reading(self.reading.image_size, self.reading.channels, state_dict)
         self.reading.check_trained(trained, self._reading.value_range is None)
         if self.reading != trained:  # another dataset is tested, whose own range is another
@@ -196,19 +201,20 @@ class ImageFiles(DecodedFiles):
     def _set_frame(self, frame: float) -> None:
         self.frame, self.native_size = frame, side_of(self.image_size, frame)
 
-    def _follow_frame(self, trained: float) -> None:
-        """Stores images as those that a checkpoint was trained on, if the user has chosen nothing else."""
-        if trained == self.frame:
-            return
-        fits = self.trainer is not None and self.trainer.state.fn == "fit"
-        if fits or self.hparams["frame"] is not None:
+    def see_as(self, image_size: int, frame: float) -> None:
+        if frame != self.frame and self.hparams["frame"] is not None:
             raise ValueError(
-                f"the checkpoint was trained with data.frame={trained:g}, which it needs: set data.frame={trained:g}"
+                f"the checkpoint was trained with data.frame={frame:g}, which it needs: set data.frame={frame:g}"
             )
-        self._set_frame(trained)
+        if (image_size, frame) == (self.image_size, self.frame):
+            return
+        super().see_as(image_size, frame)
+        self._set_frame(frame)
         self._reading = replace(self._reading, image_size=self.native_size)
+        was_set_up = bool(self.splits)
         self._forget_pixels()
-        super().setup(self.trainer.state.fn if self.trainer is not None else "fit")
+        if was_set_up:
+            super().setup(self.trainer.state.fn if self.trainer is not None else "fit")
 
     def set_up_for_run(self, manifest: Path) -> None:
         """Follows the run of a checkpoint, which Lightning restores after it has set up the data."""

@@ -22,6 +22,7 @@ from lit_cnn.data.preprocess import Preprocessing, measure
 from lit_cnn.data.splits import (
     Split,
     Subset,
+    check_same_classes,
     check_same_division,
     digest_of_images,
     on_device,
@@ -138,6 +139,10 @@ class ImageDataModule(pl.LightningDataModule, ABC):
                 self._set_up_training_splits()
                 mean, std = self.mean, self.std = measure(self.splits["train"])
         return Preprocessing(self.image_size, tuple(mean), tuple(std), resize_size_of(self.image_size, self.frame))
+
+    def see_as(self, image_size: int, frame: float) -> None:
+        """Shows images at the size, and within the frame, that a network was trained with."""
+        self.image_size, self.frame = image_size, frame
 
     def normalise_with(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> None:
         """Sets the mean and standard deviation that images are normalised with; None for those of this dataset.
@@ -287,12 +292,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         Raises:
             ValueError: If the classes differ, or the checkpoint would be evaluated on images that it was trained on.
         """
-        saved_names = tuple(state_dict["class_names"])
-        if saved_names != tuple(self.class_names):
-            raise ValueError(
-                f"the checkpoint was trained on the classes {', '.join(saved_names)}, "
-                f"but {self.name} has {', '.join(self.class_names)}"
-            )
+        check_same_classes(self.name, self.class_names, state_dict["class_names"])
         testing = self.trainer is not None and self.trainer.state.fn == "test"
         if not self.is_other_data:
             check_same_division(self._split_arguments(), state_dict["split"], testing)

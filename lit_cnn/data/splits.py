@@ -120,6 +120,13 @@ def check_division(val_fraction: float, num_folds: int | None, fold: int | None)
         raise ValueError(f"fold must be at most {num_folds - 1}, because the {num_folds} folds count from 0; got {fold}")
 
 
+def check_same_classes(name: str, class_names: Iterable[str], trained: Iterable[str]) -> None:
+    """Raises a ValueError if a dataset has other classes than a training had."""
+    own, trained = tuple(class_names), tuple(trained)
+    if own != trained:
+        raise ValueError(f"the checkpoint was trained on the classes {', '.join(trained)}, but {name} has {', '.join(own)}")
+
+
 def check_same_division(arguments: Mapping[str, Any], trained: Mapping[str, Any], testing: bool) -> None:
     """Checks that images are divided as in a training.
 

@@ -131,8 +131,7 @@ class LitClassifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         has_recorder = any(isinstance(callback, LookRecorder) for callback in self.trainer.callbacks)
-        share = self.hparams["unfreeze_at"]
-        unfreezing = [] if share is None else [Unfreezing(share, self.frozen_parameters)]
+        unfreezing = [] if (share := self.hparams["unfreeze_at"]) is None else [Unfreezing(share, self.frozen_parameters)]
         return [ExactResume(), FiniteLoss(), LateAverage(), *unfreezing, *([] if has_recorder else [LookRecorder()])]
 
     def _apply(self, fn: Any, recurse: bool = True) -> LitClassifier:
@@ -256,8 +255,7 @@ class LitClassifier(pl.LightningModule):
         self.num_tested.reset()
 
     def _log_evaluation(self, split: str) -> None:
-        scores = self.metrics[split].compute()
-        loss = float(scores[f"{split}/loss"])
+        loss = float((scores := self.metrics[split].compute())[f"{split}/loss"])
         if self.trainer.state.fn == "fit" and not math.isfinite(loss):
             raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: {ADVICE}")
         # compute() has combined all processes; sync_dist averages equal values, and avoids a warning of Lightning.
@@ -275,13 +273,15 @@ class LitClassifier(pl.LightningModule):
         Raises:
             ValueError: If channels, classes or image size do not fit; names what would.
         """
-        compare_with_data(self, self.trainer.datamodule, stage)
+        data = self.trainer.datamodule
+        compare_with_data(self, data, stage)
         if stage == "fit":
             set_class_weights(self)
         # The one place that decides it for a new training; a checkpoint brings its own, see ImageDataModule.
-        data = self.trainer.datamodule
         if hasattr(data, "normalise_with"):
             data.normalise_with(self.normalisation)
+        if self.origin is not None and stage != "fit" and self.trainer.ckpt_path is None:
+            self.origin.check(data, stage)  # before the loaders take the images
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # The initial weights are not needed to load this checkpoint.

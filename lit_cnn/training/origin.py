@@ -70,7 +70,7 @@ class Origin:
         return digest != saved if saved and digest else name_of(data) != self.dataset
 
     def check(self, data: Any, stage: str, with_digest: bool | None = None) -> None:
-        """Refuses data that do not go with the network, and prepares other data like those that it was trained on.
+        """Refuses data that do not go with the network, and shows it others as those that it was trained on.
 
         Args:
             data: A data module; None if it is not known.
@@ -82,14 +82,18 @@ class Origin:
         """
         if with_digest is None:
             with_digest = stage in ("fit", "validate")
-        if data is None or not self.is_of_other(data, with_digest):
+        if data is None:
+            return
+        if not self.is_of_other(data, with_digest):
+            if stage != "fit" and self.data and hasattr(data, "see_as"):
+                data.see_as(data.image_size, self.data.get("frame", 1.0))
             return
         if stage == "fit":
             self._refuse_training(data)
         if stage != "predict":
             self._check_classes(data)
         if {"image_size", "mean", "std"} <= self.data.keys() and hasattr(data, "normalise_with"):
-            data.image_size, data.frame = self.data["image_size"], self.data.get("frame", 1.0)
+            data.see_as(self.data["image_size"], self.data.get("frame", 1.0))
             data.normalise_with((tuple(self.data["mean"]), tuple(self.data["std"])))
 
     def _refuse_training(self, data: Any) -> NoReturn:

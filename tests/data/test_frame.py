@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from pytorch_lightning import Trainer
 from torch import Tensor
 
 from lit_cnn import LitLeNet, load_run
-from lit_cnn.data import ImageFolder
+from lit_cnn.data import ImageFolder, ImageTable
 from lit_cnn.data.augment import Augment
 from lit_cnn.data.reading import Reading, read_image
+from lit_cnn.runs.folder import Run
 from lit_cnn.runs.format import CHECKPOINT_KEY
 
 SIDE, STORED, START = 28, 35, 4  # a frame of 1.25 around images of 28 pixels
@@ -232,6 +234,37 @@ def test_other_photographs_are_tested_in_the_frame_of_the_checkpoint(train, mark
         trainer().test(LitLeNet(3, 3), data, train(), weights_only=True, verbose=False)
     assert data.splits["test"].fetch(torch.tensor([0])).shape[-1] == data.native_size == STORED
     assert data.preprocessing.resize_size == STORED
+
+
+def test_a_network_in_memory_is_tested_in_its_frame(train, photos: Path, tmp_path: Path, trainer):
+    """So are images of a table, which Lightning does not give the state of a folder."""
+    trained, table = load_run(train(), device="cpu"), tmp_path / "photos.csv"
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(photos.rglob("*.*"))]
+    table.write_text("\n".join(["path,label", *rows]) + "\n")
+    for data in (folder(photos), ImageTable(table=str(table), image_size=SIDE, cache_dir=None, flip=False)):
+        with contextlib.nullcontext() if data.name == "photos" else pytest.warns(UserWarning, match="cross-dataset"):
+            trainer().test(trained.classifier, datamodule=data, verbose=False)
+        pixels = data.splits["test"].fetch(torch.tensor([0]))[0]
+        assert torch.equal(pixels, trained.reading.read(Path(data.splits["test"].name(0))))
+        assert pixels.shape[-1] == data.native_size == STORED
+        assert data.preprocessing.resize_size == STORED
+
+
+@pytest.mark.slow
+def test_the_command_tests_other_photographs_in_the_frame_of_the_run(lit_cnn: Command, photos: Path, tmp_path: Path):
+    options = ["--data.image_size", "28", "--trainer.accelerator", "cpu"]
+    network = ["--model", "lenet", "--data", str(photos), *options]
+    assert (
+        lit_cnn("fit", *network, "--data.augment", "standard", "--trainer.max_epochs", "1", "--name", "framed").returncode
+        == 0
+    )
+    run = tmp_path / "runs" / "photos" / "lenet" / "framed"
+    best = run / "checkpoints" / "best.ckpt"
+    kept = lit_cnn("test", "--run", run)
+    found = lit_cnn("test", "--ckpt_path", best, *network)
+    assert kept.returncode == found.returncode == 0, found.stderr
+    first, second = Run(run).ledger.entries()
+    assert first["test/loss"] == second["test/loss"]
 
 
 def test_datasets_that_are_no_files_have_no_frame(lit_cnn: Command):
