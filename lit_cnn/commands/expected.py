@@ -36,7 +36,7 @@ def find_expectation(cli: CLI) -> tuple[str, Expectation] | None:
     """The recipe of a training, as it was typed, and what it expects.
 
     Args:
-        cli: With the settings of ``fit``, before the precision is chosen.
+        cli: With the settings of ``fit``. If a trial has chosen the precision, it differs from the recipe's.
     Returns:
         None if there is no recipe, if it has no band, or if the training differs from it in what decides the accuracy.
     """

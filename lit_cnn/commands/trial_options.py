@@ -1,4 +1,4 @@
-"""The options whose answers are measured before a training: ``--lr auto`` and ``--time_limit``, and what excludes them."""
+"""Where ``--lr auto`` and ``--time_limit``, whose answers are measured before a training, and ``--tta`` make no sense."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import tempfile
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from lit_cnn.errors import TrainingError
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.finders import FINDER_NAMES
+from lit_cnn.training.callbacks.interrupts import Interrupts
 from lit_cnn.training.callbacks.looks import LookRecorder
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.callbacks.speed_trial import SpeedTrial, validations_per_epoch
@@ -65,7 +67,7 @@ def try_out(cli: CLI, name: str, callbacks: list[Callback], **settings: Any) -> 
     """
     if cli.config.trainer.fast_dev_run:
         raise ValueError(f"fast_dev_run trains a few batches, too few for {name}: leave one of them out")
-    trainer = cli.make_trainer(callbacks, with_own=False, **(_WITHOUT | settings))
+    trainer = cli.make_trainer([*callbacks, Interrupts(last=None)], with_own=False, **(_WITHOUT | settings))
     if trainer.world_size > 1:
         other = "set --trainer.devices 1, or give a number"
         raise ValueError(f"{name} tries one process, and this training has {trainer.world_size}: {other}")
@@ -131,11 +133,16 @@ def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:
         run = Run(folder)
         saves = cli.config_init.trainer.enable_checkpointing is not False
         recorder = Recorder(run)
-        savers = [Best(run), Last(run)] if saves else []
+        last = Last(run)
+        savers = [Best(run, cli.config.monitor), last] if saves else []
         callbacks = [*make_average(cli.config), recorder, LookRecorder(run), *savers, trial]
         # Not endless: schedules need a length. It is never reached.
         settings = {"max_epochs": 10**6, "default_root_dir": folder, "enable_checkpointing": saves}
-        try_out(cli, "--time_limit", callbacks, **settings)
+        trainer = try_out(cli, "--time_limit", callbacks, **settings)
+        if saves and not trial.has_whole_epoch:
+            began = time.perf_counter()
+            last.save(trainer)
+            trial.saving_seconds = 2 * (time.perf_counter() - began)  # the best one too, which is smaller
     return trial, recorder.images / recorder.seconds
 
 
@@ -171,9 +178,9 @@ def check_time_limit(cli: CLI) -> None:
     Raises:
         ValueError: If the settings give the training another end, or parts of it take longer than those that are measured.
     """
-    for name, none in (("max_steps", -1), ("max_time", None)):
+    for name, none in (("max_steps", -1), ("max_time", None), ("min_epochs", None), ("min_steps", None)):
         if cli.config.trainer[name] != none:
-            raise ValueError(f"trainer.{name} stands in the configuration and ends the training too: leave out --time_limit")
+            raise ValueError(f"trainer.{name} stands in the configuration and sets the length too: leave out --time_limit")
     if cli.model.hparams["unfreeze_at"] is not None:
         raise ValueError(
             "--time_limit measures the frozen network, and unfreeze_at makes later epochs slower: "

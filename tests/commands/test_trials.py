@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.trial_options import read_time_limit
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.callbacks.averaging import EMA
+from lit_cnn.training.callbacks.checkpointing import Last
 from lit_cnn.training.callbacks.speed_trial import SpeedTrial
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.range_test import RangeTest, suggest_rate
@@ -99,6 +103,36 @@ def test_a_trial_averages_the_weights_as_the_training_does(monkeypatch: pytest.M
     assert set(decays) == {0.9}
     assert len(decays) >= trial.batches > 0
     assert speed > 0
+
+
+def test_the_checkpoints_of_a_long_epoch_take_time_too(monkeypatch: pytest.MonkeyPatch):
+    save = Last.save
+
+    def slowly(self: Last, *arguments: Any) -> None:
+        time.sleep(0.2)
+        save(self, *arguments)
+
+    monkeypatch.setattr(Last, "save", slowly)
+    for short, least in (([], 0.4), (SHORT, 0.0)):
+        cli = CLI("fit", prepare("fit", *OPTIONS, *short, "--ema", "0.9", "--time_limit", "1s")[1:])
+        trial, _ = trials.measure_speed(cli, 0.01)
+        assert trial.has_whole_epoch == bool(short)
+        assert (trial.saving_seconds >= least) if least else (trial.saving_seconds == 0)
+        assert trial.epoch_seconds(0) == trial.training_seconds + trial.saving_seconds
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_trial(monkeypatch: pytest.MonkeyPatch, number: int):
+    training_step = LitClassifier.training_step
+
+    def interrupts(self: LitClassifier, *arguments: Any) -> torch.Tensor:
+        os.kill(os.getpid(), number)
+        return training_step(self, *arguments)
+
+    monkeypatch.setattr(LitClassifier, "training_step", interrupts)
+    with pytest.raises(SystemExit) as ended:
+        trials.try_range(CLI("fit", prepare("fit", *OPTIONS)[1:]), "find-lr")
+    assert ended.value.code == 128 + number
 
 
 def test_a_range_test_leaves_frozen_what_is_trained_later():

@@ -30,6 +30,8 @@ class SpeedTrial(Callback):
         self.num_epoch_batches = 0
         self.batches = 0  # that were timed
         self.seconds = 0.0
+        self.has_whole_epoch = False  # whether an epoch ended while batches were timed
+        self.saving_seconds = 0.0  # of the checkpoints of an epoch, if none was saved while batches were timed
         self._began: float | None = None
         self._seen = 0
         self._validations: list[float] = []
@@ -48,7 +50,7 @@ class SpeedTrial(Callback):
         Args:
             validations: Number of validations in an epoch, see :func:`validations_per_epoch`.
         """
-        return self.training_seconds + validations * self.validation_seconds
+        return self.training_seconds + validations * self.validation_seconds + self.saving_seconds
 
     @property
     def training_seconds(self) -> float:
@@ -68,6 +70,9 @@ class SpeedTrial(Callback):
             self.seconds = self._now(trainer) - self._began - self._validating
             self.num_epoch_batches = int(trainer.num_training_batches)
             trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.has_whole_epoch |= self._began is not None and not trainer.should_stop
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validation_began = self._now(trainer)
@@ -100,4 +105,5 @@ def validations_per_epoch(
         if every_n_epochs is None:
             return num_batches / interval
         return max(1, num_batches // interval) / every_n_epochs
-    return max(1, int(1 / (1.0 if interval is None else interval))) / (every_n_epochs or 1)
+    share = 1.0 if interval is None else interval
+    return max(1, num_batches // max(1, int(num_batches * share))) / (every_n_epochs or 1)

@@ -22,6 +22,8 @@ from lit_cnn.training.callbacks.speed_trial import validations_per_epoch
         (50, None, 2.0),
         (400, None, 0.25),
         (timedelta(seconds=5), 1, 4.0),
+        (0.015, 1, 100.0),  # each batch
+        (0.07, 1, 14.0),
     ],
 )
 def test_validations_are_counted_as_the_trainer_makes_them(
