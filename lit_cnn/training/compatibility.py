@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import BatchSizeFinder
+from pytorch_lightning.callbacks import BatchSizeFinder, WeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
@@ -49,6 +49,12 @@ def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any
         raise ValueError(
             f"training cannot be resumed from {path}: it holds only weights; resume from last.ckpt (--ckpt_path last), "
             f"or start a new run from its weights (--model.weights RUN)"
+        )
+    averages = any(isinstance(callback, WeightAveraging) for callback in classifier.trainer.callbacks) if fitting else True
+    if "current_model_state" in checkpoint and not averages:
+        raise ValueError(
+            f"the training of {path} averages its weights and cannot be resumed without: give --ema as it had it "
+            f"(in Python, the callback EMA), or start a new run from its weights (--model.weights {path})"
         )
     if fitting and path is not None and not is_search_file(path):
         _compare_settings(classifier, path, checkpoint)

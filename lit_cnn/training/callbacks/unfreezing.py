@@ -46,10 +46,20 @@ class Unfreezing(Callback):
         done, length = self._progress()
         if length is None:
             raise ValueError("unfreeze_at needs the number of batches, which is unknown: set --trainer.max_steps")
-        if (length - 1) / length < self.share and not trainer.fast_dev_run:
-            raise ValueError(f"unfreeze_at={self.share} is after the last of {length} steps: lower it, or train for longer")
+        if (last := self._last_step(trainer, length) / length) < self.share and not trainer.fast_dev_run:
+            raise ValueError(
+                f"unfreeze_at={self.share} is later than the last step, which begins at {last:.3g} of the training: "
+                f"lower it, or train for longer"
+            )
         if done / length >= self.share:
             self._unfreeze(trainer, pl_module)
+
+    def _last_step(self, trainer: pl.Trainer, length: int) -> int:
+        """Where the last optimiser step begins: the number of batches, or of steps, before it."""
+        if length == trainer.max_steps:
+            return length - 1
+        batches, of_step = int(trainer.num_training_batches), trainer.accumulate_grad_batches
+        return length - batches + (batches - 1) // of_step * of_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         # Not while gradients accumulate: a step has those of all its batches.

@@ -187,6 +187,13 @@ def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str
     check(tmp_path, trainer, MOMENTS[moment], averaging=averaging)
 
 
+def test_without_the_average_that_it_began_with_it_is_refused(tmp_path: Path, trainer: MakeTrainer):
+    Fit(tmp_path, trainer, averaging=0.8).run()
+    last = Run(tmp_path).last
+    with pytest.raises(ValueError, match=r"averages its weights and cannot be resumed without: give --ema"):
+        trainer(max_epochs=9).fit(WithDropout(), datamodule=FakeImages(num_images=88, val_fraction=0.25), ckpt_path=last)
+
+
 def test_with_averaged_weights_of_accumulated_steps(tmp_path: Path, trainer: MakeTrainer):
     check(tmp_path, trainer, MOMENTS["amid an epoch"], settings={"accumulate_grad_batches": 2}, averaging=0.9)
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from conftest import Command, network_with_all_states
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import BatchSizeFinder, Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import BatchSizeFinder, Callback
 
 from lit_cnn.data import FakeImages
+from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.classifier import LitClassifier
 
 MakeTrainer = Callable[..., Trainer]
@@ -115,11 +116,23 @@ def test_a_second_training_begins_frozen_too(trainer: MakeTrainer):
 
 
 def test_averaged_weights_follow(trainer: MakeTrainer):
-    average = EMAWeightAveraging(decay=0.5)
-    start = Small(unfreeze_at=0.5)
-    before = start.network[0].weight.detach().clone()
-    classifier = fit(trainer, average, classifier=start)
-    assert not torch.equal(classifier.network[0].weight, before)
+    class Weights(Callback):
+        def __init__(self) -> None:
+            self.of_steps: list[torch.Tensor] = []
+
+        def on_train_batch_end(self, trainer, pl_module, *rest):
+            self.of_steps.append(pl_module.network[0].weight.detach().clone())
+
+    every = Weights()
+    averaged = fit(trainer, EMA(0.5), every).network[0].weight
+    expected = every.of_steps[0]
+    for update, weight in enumerate(every.of_steps):
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * weight
+    torch.testing.assert_close(averaged, expected)
+    assert torch.equal(every.of_steps[0], every.of_steps[5])
+    assert not torch.equal(averaged, every.of_steps[5])
+    assert not torch.equal(averaged, every.of_steps[-1])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +152,9 @@ def test_other_shares_are_refused(arguments: dict[str, Any], message: str):
 @pytest.mark.parametrize(
     ("share", "settings", "message"),
     [
-        (0.95, {}, r"unfreeze_at=0\.95 is after the last of 12 steps: lower it, or train for longer"),
+        (0.95, {}, r"unfreeze_at=0\.95 is later than the last step, which begins at 0\.917 of the training: lower it"),
+        (0.9, {"accumulate_grad_batches": 4}, r"unfreeze_at=0\.9 is later than the last step, which begins at 0\.833"),
+        (0.8, {"max_steps": 4}, r"unfreeze_at=0\.8 is later than the last step, which begins at 0\.75"),
         (0.5, {"max_epochs": -1}, r"unfreeze_at needs an end: set --trainer\.max_epochs"),
         (0.5, {"callbacks": [BatchSizeFinder()]}, "BatchSizeFinder measures the frozen network, which unfreeze_at ends"),
     ],
