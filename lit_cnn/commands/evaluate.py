@@ -52,14 +52,16 @@ def main(arguments: list[str]) -> int:
         raise ValueError(f"{command} needs a trained network: --run FOLDER, or --ckpt_path FILE")
     cli.run = find_tested_run(cli, checkpoint)
     # The Trainer compares them too, but not before it has loaded weights, which do not fit other classes.
-    Origin.of(peek(checkpoint), checkpoint).check(cli.datamodule, command, with_digest=False)
-    difference = Origin.of(peek(checkpoint)).describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
+    origin = Origin.of(peek(checkpoint), checkpoint)
+    origin.check(cli.datamodule, command, with_digest=False)
+    difference = origin.describe_evaluation(cli.datamodule, cli.run.path if cli.run else checkpoint)
     cli.model.tta = cli.config.tta
-    warn_of_unseen(cli.config.tta, cli.datamodule.augmentation.flip)
+    warn_of_unseen(cli.config.tta, origin.data.get("flip"))
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):
-        # The dashboard of a run shows its own data.
-        settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" and not difference else False
+        # The dashboard of a run shows the usual test: its own images, all of them, once each.
+        is_usual = not difference and cli.config.tta is None and cli.config.trainer.limit_test_batches in (None, 1.0)
+        settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" and is_usual else False
     cli.trainer = cli.make_trainer([LookRecorder(cli.run, cli.config.runs_dir), Interrupts(last=None)], **settings)
     ignore_evaluation_warnings()
     evaluate = getattr(cli.trainer, command)

@@ -94,12 +94,8 @@ def draw(path: Path, cli: CLI, stored: Batch, seen: Batch, number: int) -> None:
     """Writes the picture."""
     from PIL import Image
 
-    from lit_cnn.training.figures import draw_batch, name_targets
+    from lit_cnn.training.figures import draw_seen
 
-    data = cli.datamodule
-    titles = name_targets(seen.labels[:number], None if seen.targets is None else seen.targets[:number], data.class_names)
-    shown = data.preprocessing.to_display(seen.images[:number]).float()
-    centre = data.image_size if data.frame > 1 else None
-    picture = draw_batch(stored.images[:number], shown, titles, centre)
+    picture = draw_seen(cli.datamodule, stored.images, seen, number)
     with open_binary_output(path) as file:
         Image.fromarray(picture).save(file, format="png")

@@ -21,6 +21,9 @@ from lit_cnn.training.lettering import lettering
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from lit_cnn.data.loader import Batch
+    from lit_cnn.data.module import ImageDataModule
+
 # Up to so many classes, a confusion matrix shows its counts, or the names of the classes.
 MAX_COUNTED = 20
 MAX_NAMED = 100
@@ -125,6 +128,20 @@ def _isolate(name: str) -> str:
     """A name after which the text continues from left to right, whatever its script is."""
     is_reversed = any(unicodedata.bidirectional(character) in ("R", "AL") for character in name)
     return f"{name}\N{LEFT-TO-RIGHT MARK}" if is_reversed else name
+
+
+def draw_seen(data: ImageDataModule, stored: Tensor, batch: Batch, number: int) -> np.ndarray:
+    """The first images of a training batch as they are stored and as the network sees them, see :func:`draw_batch`.
+
+    Args:
+        data: They are of this dataset.
+        stored: uint8 images (N, C, H, W).
+        batch: The same after augmentation and preprocessing.
+        number: So many are drawn.
+    """
+    titles = name_targets(batch.labels[:number], None if batch.targets is None else batch.targets[:number], data.class_names)
+    centre = data.image_size if data.frame > 1 else None
+    return draw_batch(stored[:number], data.preprocessing.to_display(batch.images[:number]).float(), titles, centre)
 
 
 def draw_batch(stored: Tensor, seen: Tensor, titles: Sequence[str], centre: int | None = None) -> np.ndarray:

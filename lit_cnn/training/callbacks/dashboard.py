@@ -21,7 +21,7 @@ from lit_cnn.data.loader import Batch
 from lit_cnn.network.base import evaluating
 from lit_cnn.system.text import printable
 from lit_cnn.training.class_scores import names_of_classes
-from lit_cnn.training.figures import draw_batch, draw_confusion, draw_filters, draw_worst, name_targets
+from lit_cnn.training.figures import draw_confusion, draw_filters, draw_seen, draw_worst
 from lit_cnn.training.metrics import is_log_step
 from lit_cnn.training.run_logger import RunLogger
 
@@ -112,6 +112,10 @@ class Dashboard(Callback):
     ) -> None:
         if self._confusion is None:
             return
+        if batch_idx == dataloader_idx == 0:  # at the end of the epoch, averaged weights have been put away
+            with _drawing(trainer) as writer:
+                if writer is not None:
+                    self._draw_network(writer, pl_module.network, trainer.global_step)
         logits, labels = outputs.detach(), batch[1]
         self._confusion.update(logits, labels)
         if isinstance(batch, Batch):
@@ -137,9 +141,6 @@ class Dashboard(Callback):
             if writer is not None and worst is not None:
                 pictures = draw_worst(worst, trainer.datamodule.splits["val"], names)
                 writer.add_image("pictures/highest_loss", pictures, step, dataformats="HWC")
-        with _drawing(trainer) as writer:
-            if writer is not None:
-                self._draw_network(writer, pl_module.network, step)
 
     def _draw_network(self, writer: SummaryWriter, network: nn.Module, step: int) -> None:
         filters = draw_filters(network)
@@ -171,12 +172,7 @@ def _drawing(trainer: pl.Trainer) -> Iterator[SummaryWriter | None]:
 
 
 def _draw_augmented(data: Any, batch: Batch, number: int = 8) -> np.ndarray:
-    """The first images of a batch as they are stored and as the network sees them."""
-    stored = data.splits["train"].fetch(batch.positions[:number].cpu())
-    targets = None if batch.targets is None else batch.targets[:number]
-    titles = name_targets(batch.labels[:number], targets, data.class_names)
-    centre = data.image_size if data.frame > 1 else None
-    return draw_batch(stored, data.preprocessing.to_display(batch.images[:number]).float(), titles, centre)
+    return draw_seen(data, data.splits["train"].fetch(batch.positions[:number].cpu()), batch, number)
 
 
 def _add_graph(writer: SummaryWriter, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
