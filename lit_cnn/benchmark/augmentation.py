@@ -15,6 +15,7 @@ from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.process import run_arm
 from lit_cnn.benchmark.stopwatch import await_device
 from lit_cnn.data.augment import Augment, Augmentation, Preset, shuffled
+from lit_cnn.data.frame import choose_frame, side_of
 
 BATCH_SIZE = 128
 # Channels, height and width: MNIST, CIFAR-10, small photographs.
@@ -68,13 +69,15 @@ def measure_augmentation(device: str, seconds: float, repeats: int, report: Repo
             rounds = operations.setdefault(f"{channels}×{size}×{size}", {})
             for name, parts in OPERATIONS.items():
                 if channels == 3 or name not in COLOURS:
-                    speed = BATCH_SIZE / seconds_per_batch(Augmentation(**parts), images)
+                    speed = BATCH_SIZE / seconds_per_batch(Augmentation(**parts), images, size)
                     rounds.setdefault(name, []).append(speed)
             report(f"round {number + 1} of {repeats}: operations at {channels}×{size}×{size}")
-        images = _images(3, STEP_SIZE, device)
         for name, shares in presets.items():
             augmentation = Augmentation.of(Augment.of(name), None, None, "area", True, STEP_SIZE)
-            shares.append(seconds_per_batch(augmentation, images) / (BATCH_SIZE / speeds[-1]))
+            # As a folder of photographs is stored.
+            side = side_of(STEP_SIZE, choose_frame(None, STEP_SIZE, augmentation.min_area < 1))
+            seconds_of_it = seconds_per_batch(augmentation, _images(3, side, device), STEP_SIZE)
+            shares.append(seconds_of_it / (BATCH_SIZE / speeds[-1]))
     return {"operations": operations, "presets": presets, "step_images_per_s": speeds, "step": step.ceiling}
 
 
@@ -83,14 +86,17 @@ def _images(channels: int, size: int, device: str) -> Tensor:
     return torch.randint(0, 256, (BATCH_SIZE, channels, size, size), dtype=torch.uint8, generator=generator).to(device)
 
 
-def seconds_per_batch(augmentation: Augmentation, images: Tensor, num_batches: int = 15) -> float:
+def seconds_per_batch(augmentation: Augmentation, images: Tensor, image_size: int, num_batches: int = 15) -> float:
     """Median time that an augmentation takes for a batch, without the normalisation between its two parts.
 
-    Shape:
-        Images (N, C, H, W) uint8.
+    Args:
+        augmentation: What is measured.
+        images: uint8 (N, C, H, W), as they are stored: larger than the network sees them if they have a frame.
+        image_size: Height and width that the network sees, in pixels.
+        num_batches: That are timed.
     """
-    count, size = len(images), images.shape[-1]
-    normalised = images.float().to(memory_format=torch.channels_last)
+    count, is_framed = len(images), images.shape[-1] > image_size
+    normalised = images[..., :image_size, :image_size].float().contiguous(memory_format=torch.channels_last)
     labels = torch.arange(count, device=images.device) % 10
     times = []
     for epoch in range(3 + num_batches):
@@ -99,7 +105,7 @@ def seconds_per_batch(augmentation: Augmentation, images: Tensor, num_batches: i
         draws = (draws if more is None else torch.cat([draws, more], 1)).to(images.device)
         await_device()
         began = time.perf_counter()
-        augmentation.transform(images, draws, size)
+        augmentation.transform(images, draws, image_size, is_framed)
         augmentation.finish(normalised, labels, draws, 10)
         await_device()
         times.append(time.perf_counter() - began)

@@ -16,6 +16,7 @@ from lit_cnn.analysis.provenance import DIRTY, Report, measured_commit, processo
 from lit_cnn.benchmark.leaderboard import digest_of_recipe
 from lit_cnn.benchmark.process import run_lit_cnn
 from lit_cnn.data.manifest import FILE_NAME as MANIFEST
+from lit_cnn.data.names import find_dataset
 from lit_cnn.inference.loading import load_run
 from lit_cnn.network.counting import count_multiply_adds, count_parameters
 from lit_cnn.runs.folder import Run
@@ -88,13 +89,31 @@ def run_recipe(
 
 def _data_options(recipe: Path, data_dir: str | None) -> list[str]:
     """The option that finds the files of a recipe's data in a folder."""
-    data = yaml.safe_load(recipe.read_text(encoding="utf-8"))["data"]
-    name = (data["class_path"] if isinstance(data, dict) else data).rpartition(".")[2]
-    if not data_dir or getattr(datasets, name).source_without_files is not None:
+    data = _read(recipe)["data"]
+    name, arguments = (data["class_path"], data.get("init_args") or {}) if isinstance(data, dict) else (data, {})
+    found = find_dataset(name.rpartition(".")[2])
+    if not data_dir or getattr(datasets, found.class_name).source_without_files is not None:
         return []
-    own = data.get("init_args", {}).get("data_dir") if isinstance(data, dict) else None
+    own = arguments.get("data_dir") or found.data_dir
     named = Path(data_dir, Path(own).name) if own else Path(data_dir)
     return ["--data.data_dir", str(named if named.exists() else data_dir)]
+
+
+def _read(recipe: Path) -> dict[str, Any]:
+    """The settings of a recipe.
+
+    Raises:
+        ValueError: If they name no model or no data.
+    """
+    try:
+        settings = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{recipe} is not a YAML file ({error})") from error
+    for group in ("model", "data"):
+        given = settings.get(group) if isinstance(settings, dict) else None
+        if not isinstance(given.get("class_path") if isinstance(given, dict) else given, str):
+            raise ValueError(f"{recipe} is no recipe: {group} names no class")
+    return settings
 
 
 def _count(run: Run) -> dict[str, int]:
@@ -148,7 +167,7 @@ def measure_recipes(
     source = {**versions, "processor": processor_name(), "device": device}
     plan = _plan(recipes, output)
     earlier = {file: _earlier(file, source) for _, file in plan}
-    digests = {recipe: digest_of_recipe(yaml.safe_load(recipe.read_text(encoding="utf-8"))) for recipe in recipes}
+    digests = {recipe: digest_of_recipe(_read(recipe)) for recipe in recipes}
     for recipe, file in plan:
         _check_digest(earlier[file]["runs"], recipe, digests[recipe], file)
     for recipe, file in plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lit_cnn.data.image_files import ImageFiles
@@ -67,6 +68,8 @@ class ImageTable(ImageFiles):
         for column in row.keys() - {"path"}:  # a name of a file may have any bytes
             if any("\udc80" <= character <= "\udcff" for character in row[column]):
                 raise ValueError(f"{place}: the {column} is not in UTF-8; save the table as a CSV file in UTF-8")
+        if Path(path).is_absolute():
+            raise ValueError(f"{place}: {path} is absolute; paths are relative to {self.data_dir} (--data.data_dir)")
         if not (self.data_dir / path).is_file():
             raise ValueError(
                 f"{place}: there is no file {self.data_dir / path}; paths are relative to {self.data_dir} (--data.data_dir)"

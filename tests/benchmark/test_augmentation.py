@@ -6,7 +6,6 @@ from conftest import Command
 
 from lit_cnn.benchmark import augmentation
 from lit_cnn.benchmark.augmentation import OPERATIONS
-from lit_cnn.data.augment import Augmentation
 
 
 def test_the_suite_gives_the_speed_of_each_operation_and_the_share_of_each_preset(
@@ -34,8 +33,3 @@ def test_the_suite_gives_the_speed_of_each_operation_and_the_share_of_each_prese
     assert measured["presets"].keys() == {"flip", "standard", "trivial", "randaugment", "strong"}
     for name in (*OPERATIONS, *measured["presets"]):
         assert name in done.stdout
-
-
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_each_operation_is_one_that_changes_something(name: str):
-    assert Augmentation(**OPERATIONS[name]) != Augmentation()

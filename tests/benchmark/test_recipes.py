@@ -216,6 +216,7 @@ def test_data_lie_in_the_folder_that_is_given(folder: Path, monkeypatch: pytest.
         ("ImageFolder", photos, "shared", ["shared/photos.tar.xz"]),
         ("ImageFolder", photos, "shared/photos.tar.xz", ["shared/photos.tar.xz"]),
         ("ImageFolder", photos, "photos", ["photos"]),
+        ("mnist", "", "shared", ["shared"]),
     ):
         recipe.write_text(RECIPE.replace("Digits\n  init_args:\n", f"{name}\n  init_args:\n{own}"))
         with pytest.raises(AskedError) as asked:

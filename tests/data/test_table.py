@@ -65,6 +65,7 @@ def change(rows: list[tuple[str, ...]], line: int, *cells: str) -> list[tuple[st
     ("line", "told"),
     [
         (("nowhere.jpg", "ANT"), r"line 4: there is no file .*photos/nowhere\.jpg; paths are relative to .*photos"),
+        (("/photos/ant/0.png", "ANT"), r"line 4: /photos/ant/0\.png is absolute; paths are relative to .*photos"),
         (("ant/0.png", ""), "line 4: no label"),
         (("", "ANT"), "line 4: no path"),
         (("ant/0.png", "BEE"), r"line 4: ant/0\.png is in line 2 already"),
