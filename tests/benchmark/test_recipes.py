@@ -142,6 +142,23 @@ def test_folders_that_do_not_fit_are_refused_before_any_training(lit_cnn: Comman
     assert not trained
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("model: [", "is not a YAML file"),
+        ("", "is no recipe: model names no class"),
+        ("model: lenet\n", "is no recipe: data names no class"),
+        ("model: lenet\ndata: {init_args: {}}\n", "is no recipe: data names no class"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(lit_cnn: Command, folder: Path, trained: list, text: str, told: str):
+    (folder / FIRST).write_text(text)
+    done = lit_cnn(*BENCHMARK, "--recipe", FIRST, "--data_dir", "data")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert f"{FIRST} {told}" in done.stderr
+    assert not trained
+
+
 @pytest.mark.usefixtures("trained")
 def test_runs_of_a_recipe_with_other_settings_are_not_mixed_in(lit_cnn: Command, folder: Path):
     measure = (*BENCHMARK, "--recipe", FIRST, "--output", "accuracy.json")

@@ -222,6 +222,23 @@ def test_two_processes_test_with_test_time_augmentation_as_one(tmp_path: Path):
         assert two[score] == pytest.approx(one[score], rel=1e-5)
 
 
+def test_unusual_tests_are_not_shown_as_the_test_of_the_run(lit_cnn: Command):
+    run = fit(lit_cnn, "--data.flip", "true")
+
+    def shown() -> set[Path]:
+        return set(run.path.glob("events.out*"))
+
+    before = shown()
+    named = ("test", "--ckpt_path", run.best, "--model", "lenet", "--data", "digits", "--data.image_size", "28")
+    done = lit_cnn(*named, "--tta", "flip")
+    assert done.returncode == 0
+    assert "mirror" not in done.stderr  # which training saw
+    assert lit_cnn("test", "--run", run.path, "--trainer.limit_test_batches", "1").returncode == 0
+    assert shown() == before
+    assert lit_cnn("test", "--run", run.path).returncode == 0
+    assert len(shown()) == len(before) + 1
+
+
 def test_validation_with_test_time_augmentation_warns_of_unseen_mirror_images(lit_cnn: Command):
     run = fit(lit_cnn)
     predictions = run.predictions["val"].read_bytes()

@@ -3,14 +3,17 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_cnn.data import FakeImages
 from lit_cnn.models import LitLeNet, LitResNet
+from lit_cnn.training.callbacks.averaging import EMA
 from lit_cnn.training.callbacks.dashboard import Dashboard
 from lit_cnn.training.callbacks.record import Recorder
 from lit_cnn.training.run_logger import RunLogger
@@ -54,6 +57,29 @@ def test_every_tab_has_something_to_show(events: EventAccumulator):
     assert {"weights/features.0.weight", "weights/features.3.weight"} <= set(tags["histograms"])
     assert tags["graph"]
     assert "_hparams_/session_start_info" in events.summary_metadata
+
+
+@pytest.mark.parametrize("averaging", [EMA, EMAWeightAveraging])
+def test_weights_are_drawn_as_they_are_validated(tmp_path: Path, trainer: Callable[..., Trainer], averaging: Any):
+    class Weights(Callback):
+        def __init__(self) -> None:
+            self.validated: list[float] = []
+            self.trained: list[float] = []
+
+        def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, *rest):
+            if batch_idx == 0:
+                self.validated.append(float(pl_module.network.features[0].weight.detach().sum()))
+
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.trained.append(float(pl_module.network.features[0].weight.detach().sum()))
+
+    weights = Weights()
+    callbacks = [averaging(decay=0.5), weights, Recorder(None), Dashboard()]
+    trainer(max_epochs=2, logger=RunLogger(tmp_path), callbacks=callbacks).fit(LitLeNet(lr=0.1), datamodule=images())
+    events = EventAccumulator(str(tmp_path), size_guidance={"histograms": 0}).Reload()
+    drawn = [event.histogram_value.sum for event in events.Histograms("weights/features.0.weight")]
+    assert drawn == pytest.approx(weights.validated, rel=1e-5)
+    assert drawn != pytest.approx(weights.trained, rel=1e-5)
 
 
 def test_pictures_are_drawn_a_few_times_the_first_and_last_epoch_among_them(events: EventAccumulator):
