@@ -56,7 +56,9 @@ def augmentation(content: dict[str, Any]) -> str:
     rows = [(name, *(f"{speed:,.0f}" if speed else "" for speed in speeds)) for name, speeds in medians(measured)]
     step = f"ResNet-18 in {measured['step']}, {range_of(measured['step_images_per_s'])} images/s"
     shares = [(name, f"{100 * statistics.median(values):.1f} %") for name, values in measured["presets"].items()]
-    presets = layout(["preset, photographs of 96 × 96, cropped from 120 × 120", f"share of a training step of {step}"], shares)
+    presets = layout(
+        ["preset, photographs of 96 × 96, cropped from 120 × 120", f"share of a training step of {step}"], shares
+    )
     return f"{layout(['images/s', *shapes], rows)}\n\n{presets}"
 
 
