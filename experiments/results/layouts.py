@@ -15,6 +15,11 @@ RESULTS = "experiments/results"
 ARMS = {"plain": "plain loop", "lightning": "LightningModule", "lit_cnn": "lit-cnn", "ceiling": "ceiling"}
 
 
+def machine(environment: dict[str, Any]) -> str:
+    processor = f"{environment['cpu_name'] or 'unnamed processor'} ({environment['cpu']}, {environment['threads']} threads)"
+    return ", ".join(filter(None, (processor, environment.get("gpu"))))
+
+
 def range_of(values: list[float], digits: int = 0) -> str:
     """Median, and in parentheses the lowest and the highest."""
     low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), statistics.median(values), max(values)))
@@ -122,10 +127,8 @@ def speed_sentence(content: dict[str, Any]) -> str:
     summaries = [result["summary"] for result in content["cases"].values()]
     faster = interval((summary["lit_cnn/plain"] for summary in summaries), " times")
     share = interval((100 * summary["lit_cnn/ceiling"] for summary in summaries), " %")
-    environment = content["environment"]
-    machine = environment.get("gpu") or f"{environment['threads']} threads of an {environment['cpu_name']}"
     return (
-        f"On {machine}, `lit-cnn fit` trains {faster} as fast as the loop that tutorials teach. "
+        f"`lit-cnn fit` trains {faster} as fast as the loop that tutorials teach, on {machine(content['environment'])}. "
         f"It reaches {share} of the ceiling, the speed of a loop that only computes."
     )
 

@@ -68,12 +68,7 @@ TABLES = {
 
 def environment_line(environment: dict[str, Any]) -> str:
     version, date = environment["torch"], environment["time"].partition("T")[0]
-    return f"Commit {environment['commit'][:12]}, {machine(environment)}, PyTorch {version}, {date}."
-
-
-def machine(environment: dict[str, Any]) -> str:
-    processor = f"{environment['cpu_name'] or 'unnamed processor'} ({environment['cpu']}, {environment['threads']} threads)"
-    return ", ".join(filter(None, (processor, environment.get("gpu"))))
+    return f"Commit {environment['commit'][:12]}, {layouts.machine(environment)}, PyTorch {version}, {date}."
 
 
 def commands_of(content: dict[str, Any]) -> str:

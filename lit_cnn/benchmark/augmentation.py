@@ -76,8 +76,8 @@ def measure_augmentation(device: str, seconds: float, repeats: int, report: Repo
             augmentation = Augmentation.of(Augment.of(name), None, None, "area", True, STEP_SIZE)
             # As a folder of photographs is stored.
             side = side_of(STEP_SIZE, choose_frame(None, STEP_SIZE, augmentation.min_area < 1))
-            seconds_of_it = seconds_per_batch(augmentation, _images(3, side, device), STEP_SIZE)
-            shares.append(seconds_of_it / (BATCH_SIZE / speeds[-1]))
+            took = seconds_per_batch(augmentation, _images(3, side, device), STEP_SIZE)
+            shares.append(took / (BATCH_SIZE / speeds[-1]))
     return {"operations": operations, "presets": presets, "step_images_per_s": speeds, "step": step.ceiling}
 
 

@@ -91,7 +91,7 @@ def _data_options(recipe: Path, data_dir: str | None) -> list[str]:
     """The option that finds the files of a recipe's data in a folder."""
     data = _read(recipe)["data"]
     name, arguments = (data["class_path"], data.get("init_args") or {}) if isinstance(data, dict) else (data, {})
-    found = find_dataset(name.rpartition(".")[2])
+    found = find_dataset(name.rpartition(".")[2] if name.startswith("lit_cnn.") else name)
     if not data_dir or getattr(datasets, found.class_name).source_without_files is not None:
         return []
     own = arguments.get("data_dir") or found.data_dir

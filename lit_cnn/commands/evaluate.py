@@ -60,8 +60,9 @@ def main(arguments: list[str]) -> int:
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):
         # The dashboard of a run shows the usual test: its own images, all of them, once each.
-        is_limited = str(cli.config.trainer.limit_test_batches) not in ("None", "1.0")  # 1 is one batch
-        is_usual = not (difference or cli.config.tta or is_limited)
+        limit = cli.config.trainer.limit_test_batches
+        is_whole = limit is None or (isinstance(limit, float) and limit == 1)  # a whole number counts batches
+        is_usual = is_whole and not (difference or cli.config.tta)
         settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" and is_usual else False
     cli.trainer = cli.make_trainer([LookRecorder(cli.run, cli.config.runs_dir), Interrupts(last=None)], **settings)
     ignore_evaluation_warnings()

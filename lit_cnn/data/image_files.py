@@ -184,12 +184,7 @@ class ImageFiles(DecodedFiles):
                 f"{checkpoint or 'the checkpoint'} was written by an earlier version, which drew the splits otherwise: "
                 f"which images it was trained on is not known; train again"
             )
-        frame = state_dict.get("frame", 1.0)
-        if frame != self.frame and self.trainer is not None and self.trainer.state.fn == "fit":
-            raise ValueError(
-                f"the checkpoint was trained with data.frame={frame:g}, which it needs: set data.frame={frame:g}"
-            )
-        self.see_as(self.image_size, frame)
+        self.see_as(self.image_size, state_dict.get("frame", 1.0))
         trained = trained_reading(self.reading.image_size, self.reading.channels, state_dict)
         self.reading.check_trained(trained, self._reading.value_range is None)
         if self.reading != trained:  # another dataset is tested, whose own range is another
@@ -202,12 +197,13 @@ class ImageFiles(DecodedFiles):
         self.frame, self.native_size = frame, side_of(self.image_size, frame)
 
     def see_as(self, image_size: int, frame: float) -> None:
-        if frame != self.frame and self.hparams["frame"] is not None:
+        if (image_size, frame) == (self.image_size, self.frame):
+            return
+        fits = self.trainer is not None and self.trainer.state.fn == "fit"
+        if frame != self.frame and (fits or self.hparams["frame"] is not None):
             raise ValueError(
                 f"the checkpoint was trained with data.frame={frame:g}, which it needs: set data.frame={frame:g}"
             )
-        if (image_size, frame) == (self.image_size, self.frame):
-            return
         super().see_as(image_size, frame)
         self._set_frame(frame)
         self._reading = replace(self._reading, image_size=self.native_size)

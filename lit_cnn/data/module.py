@@ -143,6 +143,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
     def see_as(self, image_size: int, frame: float) -> None:
         """Shows images at the size, and within the frame, that a network was trained with."""
         self.image_size, self.frame = image_size, frame
+        self.__dict__.pop("preprocessing", None)
 
     def normalise_with(self, normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None) -> None:
         """Sets the mean and standard deviation that images are normalised with; None for those of this dataset.

@@ -97,7 +97,6 @@ class LitClassifier(pl.LightningModule):
         self.save_hyperparameters(ignore=["network"], logger=False)
         check_arguments(self.hparams)
         self._make_optimizer = optimizer_factory(optimizer, lr, weight_decay, optimizer_args)
-
         # The checkpoint that the weights were read from, until they are trained.
         self.origin: Origin | None = None
         self.pretrained: Weights | None = None
@@ -255,7 +254,8 @@ class LitClassifier(pl.LightningModule):
         self.num_tested.reset()
 
     def _log_evaluation(self, split: str) -> None:
-        loss = float((scores := self.metrics[split].compute())[f"{split}/loss"])
+        scores = self.metrics[split].compute()
+        loss = float(scores[f"{split}/loss"])
         if self.trainer.state.fn == "fit" and not math.isfinite(loss):
             raise TrainingError(f"the validation loss is {loss} after epoch {self.current_epoch}: {ADVICE}")
         # compute() has combined all processes; sync_dist averages equal values, and avoids a warning of Lightning.

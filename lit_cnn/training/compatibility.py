@@ -50,8 +50,8 @@ def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any
             f"training cannot be resumed from {path}: it holds only weights; resume from last.ckpt (--ckpt_path last), "
             f"or start a new run from its weights (--model.weights RUN)"
         )
-    averages = any(isinstance(callback, WeightAveraging) for callback in classifier.trainer.callbacks) if fitting else True
-    if "current_model_state" in checkpoint and not averages:
+    is_average = "current_model_state" in checkpoint
+    if fitting and is_average and not any(isinstance(one, WeightAveraging) for one in classifier.trainer.callbacks):
         raise ValueError(
             f"the training of {path} averages its weights and cannot be resumed without: give --ema as it had it "
             f"(in Python, the callback EMA), or start a new run from its weights (--model.weights {path})"

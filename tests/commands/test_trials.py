@@ -231,6 +231,7 @@ def test_an_evaluation_takes_neither(option: list[str]):
         (["--lr", "auto", "--trainer.devices", "2"], "--lr auto tries one process, and this training has 2"),
         (["--lr", "auto", "--trainer.callbacks", "LearningRateFinder"], "LearningRateFinder would change what --lr auto"),
         (["--config", "steps.yaml", "--time_limit", "5s"], "trainer.max_steps stands in the configuration"),
+        (["--trainer.min_epochs", "9", "--time_limit", "5s"], "trainer.min_epochs stands in the configuration"),
         (
             ["--model.freeze", "backbone", "--model.unfreeze_at", "0.5", "--time_limit", "5s", "--lr", "auto"],
             "--time_limit measures the frozen network, and unfreeze_at makes later epochs slower: give --trainer.max_epochs",

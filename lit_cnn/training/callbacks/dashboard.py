@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # Metrics that the HParams tab shows beside the hyper-parameters.
 SCORES = ("test/acc", "val/acc", "val/loss", "train/images_per_s")
 NOTHING = Augmentation()  # changes no image
+NUM_AUGMENTED = 8  # images that are drawn before and after augmentation
 
 
 class Dashboard(Callback):
@@ -76,7 +77,10 @@ class Dashboard(Callback):
                 images = preprocessing.to_display(batch[0][:64]).float()
                 writer.add_image("pictures/training_batch", make_grid(images, nrow=8))
                 if isinstance(batch, Batch) and getattr(trainer.datamodule, "augmentation", NOTHING) != NOTHING:
-                    writer.add_image("data/augmented", _draw_augmented(trainer.datamodule, batch), dataformats="HWC")
+                    data = trainer.datamodule
+                    stored = data.splits["train"].fetch(batch.positions[:NUM_AUGMENTED].cpu())
+                    picture = draw_seen(data, stored, batch, NUM_AUGMENTED)
+                    writer.add_image("data/augmented", picture, dataformats="HWC")
 
     # Every log_every_n_steps
 
@@ -169,10 +173,6 @@ def _drawing(trainer: pl.Trainer) -> Iterator[SummaryWriter | None]:
         return
     with logger.tolerating():
         yield logger.writer
-
-
-def _draw_augmented(data: Any, batch: Batch, number: int = 8) -> np.ndarray:
-    return draw_seen(data, data.splits["train"].fetch(batch.positions[:number].cpu()), batch, number)
 
 
 def _add_graph(writer: SummaryWriter, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
