@@ -7,6 +7,7 @@ from typing import Any
 from pytorch_lightning.cli import LightningArgumentParser
 
 from lit_cnn.commands.cli import CLI
+from lit_cnn.commands.lengths import leaves_batches_out
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.commands.tta import warn_of_unseen
 from lit_cnn.runs.checkpoint_file import peek
@@ -60,9 +61,8 @@ def main(arguments: list[str]) -> int:
     settings = {"enable_progress_bar": False, "enable_checkpointing": False}
     if cli.config_init.trainer.logger in (None, True):
         # The dashboard of a run shows the usual test: its own images, all of them, once each.
-        limit = cli.config.trainer.limit_test_batches
-        is_whole = limit is None or (isinstance(limit, float) and limit == 1)  # a whole number counts batches
-        is_usual = is_whole and not (difference or cli.config.tta)
+        is_limited = leaves_batches_out(cli.config.trainer.limit_test_batches)
+        is_usual = not (difference or cli.config.tta or is_limited)
         settings["logger"] = RunLogger(cli.run.path) if cli.run and command == "test" and is_usual else False
     cli.trainer = cli.make_trainer([LookRecorder(cli.run, cli.config.runs_dir), Interrupts(last=None)], **settings)
     ignore_evaluation_warnings()

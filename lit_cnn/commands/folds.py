@@ -11,6 +11,7 @@ from lit_cnn.analysis.label_errors import known_images
 from lit_cnn.analysis.run_images import data_of_fold, read_config
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.fit import Training, carry_out
+from lit_cnn.commands.lengths import leaves_batches_out
 from lit_cnn.commands.resuming import RUN_FOLDER
 from lit_cnn.commands.study import as_command, telling_how_to_resume
 from lit_cnn.data.manifest import FILE_NAME
@@ -114,7 +115,7 @@ def check_recipe(run: Run) -> None:
         )
     trainer = config.get("trainer") or {}
     limit, overfit = trainer.get("limit_val_batches"), trainer.get("overfit_batches")
-    if limit is not None and not (isinstance(limit, float) and limit == 1):  # the number 1 is one batch
+    if leaves_batches_out(limit):
         raise ValueError(f"{run.path} has trainer.limit_val_batches={limit}: folds need answers for all validation images")
     if overfit:
         raise ValueError(f"{run.path} has trainer.overfit_batches={overfit}: folds need trainings on all images")
