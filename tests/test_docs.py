@@ -57,6 +57,8 @@ NOT_RUN = {
 }
 # Commands that take long, train, or need optional packages.
 LOOKED_UP = {"benchmark", "bench-export", "export", "label-errors", "serve"}
+# Words of commands that need an optional package, and the package.
+OPTIONAL = {"label-errors": "cleanlab", "occlusion": "captum", "ig": "captum"}
 CLASSES = ("cat", "dog")
 SMALL = ["--image_size", "32", "--batch_size", "8"]
 SETTINGS_OF_A_COMMAND = {
@@ -226,9 +228,16 @@ def check(lit_cnn: Command, command: str, *arguments: str) -> None:
         options = lit_cnn(command, *arguments[: command == "claims"], "--help").stdout
         assert all(word in options for word in arguments if word.startswith("--")), said
         return
+    skip_without_packages(command, *arguments)
     asks_help = "--help" in arguments or "--model.help" in arguments
     done = lit_cnn(command, *arguments, *([] if asks_help else SETTINGS_OF_A_COMMAND.get(command, [])))
     assert done.returncode == 0, f"{said}: {done.stderr}"
+
+
+def skip_without_packages(*words: str) -> None:
+    for word in words:
+        if word in OPTIONAL:
+            pytest.importorskip(OPTIONAL[word])
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -240,6 +249,7 @@ def test_every_command_named_in_a_sentence_exists(page: str):
 
 @pytest.mark.slow
 def test_the_steps_to_train_on_own_photos_work_in_order(workplace: Path, lit_cnn: Command):
+    skip_without_packages("label-errors")
     shutil.rmtree("runs")
     on_cpu = ["--trainer.accelerator", "cpu"]
     for words in commands("docs/own-photos.md"):
