@@ -13,21 +13,21 @@ from lit_cnn.benchmark.case import Case
 from lit_cnn.benchmark.process import run_arm
 
 
-def measure_speed(case: Case, repeats: int, report: Report) -> dict[str, Any]:
+def measure_speed(case: Case, repeats: int, report: Report, workers: int | None = None) -> dict[str, Any]:
     """Measures all arms of a case, round after round, so that a busy machine slows all of them.
 
-    Trials come first. They give the loops by hand their fastest number of workers, and the ceiling its fastest precision
-    and memory format.
+    Trials come first. They give the loops by hand their fastest number of workers, unless ``workers`` says it, and the
+    ceiling its fastest precision and memory format.
     """
     trial = replace(case, seconds=min(case.seconds, 4.0))
     processors = os.cpu_count() or 1
     counts = sorted({0, 1, 2, processors} | {2**power for power in range(processors.bit_length())})
-    workers: dict[int, float] = {}
-    for count in counts:
+    speeds: dict[int, float] = {}
+    for count in counts if workers is None else []:
         if count <= processors:
-            workers[count] = run_arm("plain", trial, count)["images_per_s"]
-            report(f"{case.model}, trial: plain with {count} workers, {workers[count]:,.0f} images/s")
-    best = max(workers, key=workers.__getitem__)
+            speeds[count] = run_arm("plain", trial, count)["images_per_s"]
+            report(f"{case.model}, trial: plain with {count} workers, {speeds[count]:,.0f} images/s")
+    best = max(speeds, key=speeds.__getitem__) if workers is None else workers
     ceilings = run_arm("trials", trial)
     for choice, speed in ceilings.items():
         report(f"{case.model}, trial: ceiling in {choice}, {speed:,.0f} images/s")
@@ -37,7 +37,7 @@ def measure_speed(case: Case, repeats: int, report: Report) -> dict[str, Any]:
         for arm, rounds in measured.items():
             rounds.append(run_arm(arm, case, best if arm in ("plain", "lightning") else 0))
             report(f"{case.model}, round {number + 1} of {repeats}: {arm}, {rounds[-1]['images_per_s']:,.0f} images/s")
-    trials = {"plain_images_per_s_by_workers": workers, "workers": best, "ceiling_images_per_s": ceilings}
+    trials = {"plain_images_per_s_by_workers": speeds, "workers": best, "ceiling_images_per_s": ceilings}
     return {"case": asdict(case), **trials, "arms": measured}
 
 

@@ -74,6 +74,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="use torch.compile in lit_cnn and ceiling, in one of its modes (without a value: %(const)s)",
     )
     cases.add_argument("--seconds", type=float, default=8.0, help="length of each measurement (default: %(default)s)")
+    cases.add_argument("--workers", type=int, help="of plain and lightning, for speed (default: the fastest, by trial)")
     recipes = parser.add_argument_group("recipes")
     recipes.add_argument(
         "--recipe", nargs="+", action="extend", help="YAML files; repeatable (default: all of experiments/digits)"
@@ -86,6 +87,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         count = getattr(options, name)
         if count is not None and count < 1:
             parser.error(f"{name} must be a whole number of at least 1, got {count}")
+    if options.workers is not None and options.workers < 0:
+        parser.error(f"workers must be a whole number of at least 0, got {options.workers}")
     if options.seconds <= 0:
         parser.error(f"seconds must be above 0, got {options.seconds}")
     if options.model and options.case:
@@ -145,7 +148,7 @@ def _speed(options: argparse.Namespace) -> None:
 
     results: dict[str, Any] = {}
     for name, case in _cases(options):
-        result = measure_speed(case, options.repeats, _report)
+        result = measure_speed(case, options.repeats, _report, options.workers)
         if CASES.get(name) and CASES[name].data == MADE_JPEGS:
             result["case"]["data"] = MADE_JPEGS  # not the temporary folder
         result["summary"] = summarise(result)

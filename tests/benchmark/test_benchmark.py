@@ -136,6 +136,7 @@ def test_ratios_are_medians_of_rounds():
         (["--model", "resnet19"], "unknown variant 'resnet19'"),
         (["--model", "lenet", "--case", "lenet"], "--model is a case of its own: leave out --case"),
         (["--seconds", "0"], "seconds must be above 0, got 0.0"),
+        (["--workers", "-1"], "workers must be a whole number of at least 0, got -1"),
         (["--repeats", "0"], "repeats must be a whole number of at least 1, got 0"),
         (["--case", "folder", "--phase", "eval"], "the evaluation of a folder is not measured"),
         (["--model", "lenet", "--data", "nowhere"], "data must be fashion_mnist, synthetic or a folder, got 'nowhere'"),
@@ -190,6 +191,11 @@ def test_the_fastest_ceiling_and_number_of_workers_are_measured(lit_cnn: Command
         ("ceiling", 0),
     ] * 2
     assert {case.ceiling for _, case, _ in asked[5:]} == {"float32, contiguous"}
+
+
+def test_given_workers_need_no_trial(lit_cnn: Command, asked: list):
+    assert lit_cnn("benchmark", "--case", "lenet", "--repeats", "1", "--workers", "3").returncode == 0
+    assert [(arm, workers) for arm, _, workers in asked[:3]] == [("trials", 0), ("plain", 3), ("lightning", 3)]
 
 
 def test_without_fashion_mnist_a_stand_in_of_its_shape_is_measured_and_named(lit_cnn: Command, tmp_path: Path, asked: list):
