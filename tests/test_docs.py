@@ -202,9 +202,12 @@ def test_a_command_of_a_page_is_found():
 
 
 UNIQUE_COMMANDS = list(dict.fromkeys(tuple(words) for page in PAGES for words in commands(page)))
+# `make test` runs the commands of the README; the slow tests run those of the other pages too.
+OF_README = [tuple(words) for words in commands("README.md")]
+OF_PAGES = [pytest.param(words, marks=[] if words in OF_README else pytest.mark.slow) for words in UNIQUE_COMMANDS]
 
 
-@pytest.mark.parametrize("words", UNIQUE_COMMANDS, ids=shlex.join)
+@pytest.mark.parametrize("words", OF_PAGES, ids=shlex.join)
 def test_every_command_works(words: tuple[str, ...], workplace: Path, lit_cnn: Command):
     assert words[0] in {"make", "lit-cnn", "python", *SCRIPT_WORDS}
     if words[0] == "python":  # measures for minutes
