@@ -20,14 +20,10 @@ def measure_speed(case: Case, repeats: int, report: Report, workers: int | None 
     ceiling its fastest precision and memory format.
     """
     trial = replace(case, seconds=min(case.seconds, 4.0))
-    processors = os.cpu_count() or 1
-    counts = sorted({0, 1, 2, processors} | {2**power for power in range(processors.bit_length())})
     speeds: dict[int, float] = {}
-    for count in counts if workers is None else []:
-        if count <= processors:
-            speeds[count] = run_arm("plain", trial, count)["images_per_s"]
-            report(f"{case.model}, trial: plain with {count} workers, {speeds[count]:,.0f} images/s")
-    best = max(speeds, key=speeds.__getitem__) if workers is None else workers
+    if workers is None:
+        speeds = _try_workers(trial, report)
+        workers = max(speeds, key=speeds.__getitem__)
     ceilings = run_arm("trials", trial)
     for choice, speed in ceilings.items():
         report(f"{case.model}, trial: ceiling in {choice}, {speed:,.0f} images/s")
@@ -35,10 +31,21 @@ def measure_speed(case: Case, repeats: int, report: Report, workers: int | None 
     measured: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
     for number in range(repeats):
         for arm, rounds in measured.items():
-            rounds.append(run_arm(arm, case, best if arm in ("plain", "lightning") else 0))
+            rounds.append(run_arm(arm, case, workers if arm in ("plain", "lightning") else 0))
             report(f"{case.model}, round {number + 1} of {repeats}: {arm}, {rounds[-1]['images_per_s']:,.0f} images/s")
-    trials = {"plain_images_per_s_by_workers": speeds, "workers": best, "ceiling_images_per_s": ceilings}
+    trials = {"plain_images_per_s_by_workers": speeds, "workers": workers, "ceiling_images_per_s": ceilings}
     return {"case": asdict(case), **trials, "arms": measured}
+
+
+def _try_workers(trial: Case, report: Report) -> dict[int, float]:
+    """Images per second of the plain loop by its number of workers."""
+    processors = os.cpu_count() or 1
+    speeds: dict[int, float] = {}
+    for count in sorted({0, 1, 2, processors} | {2**power for power in range(processors.bit_length())}):
+        if count <= processors:
+            speeds[count] = run_arm("plain", trial, count)["images_per_s"]
+            report(f"{trial.model}, trial: plain with {count} workers, {speeds[count]:,.0f} images/s")
+    return speeds
 
 
 def summarise(result: dict[str, Any]) -> dict[str, Any]:

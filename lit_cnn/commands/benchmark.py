@@ -89,6 +89,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             parser.error(f"{name} must be a whole number of at least 1, got {count}")
     if options.workers is not None and options.workers < 0:
         parser.error(f"workers must be a whole number of at least 0, got {options.workers}")
+    if options.workers is not None and options.suite != "speed":
+        parser.error("--workers is for the suite speed")
     if options.seconds <= 0:
         parser.error(f"seconds must be above 0, got {options.seconds}")
     if options.model and options.case:

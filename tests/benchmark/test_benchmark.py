@@ -137,6 +137,7 @@ def test_ratios_are_medians_of_rounds():
         (["--model", "lenet", "--case", "lenet"], "--model is a case of its own: leave out --case"),
         (["--seconds", "0"], "seconds must be above 0, got 0.0"),
         (["--workers", "-1"], "workers must be a whole number of at least 0, got -1"),
+        (["--suite", "optimisations", "--workers", "2"], "--workers is for the suite speed"),
         (["--repeats", "0"], "repeats must be a whole number of at least 1, got 0"),
         (["--case", "folder", "--phase", "eval"], "the evaluation of a folder is not measured"),
         (["--model", "lenet", "--data", "nowhere"], "data must be fashion_mnist, synthetic or a folder, got 'nowhere'"),
