@@ -154,7 +154,7 @@ def _ahead(
     def plan() -> None:
         rest = iter(items)
         try:
-            while free.acquire() and (batch := list(islice(rest, batch_size))):
+            while free.acquire() and not ended.is_set() and (batch := list(islice(rest, batch_size))):
                 with lock:  # no work is given to workers that were sent home
                     if ended.is_set():
                         return

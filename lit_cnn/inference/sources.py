@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -82,9 +83,15 @@ def piped_files(descriptor: int) -> FileSource:
     """The files whose paths come from a pipe, one a line. Names keep the bytes that they have on the disk.
 
     Args:
-        descriptor: Number of the open file.
+        descriptor: Number of the open file. It may be closed, and given to another file, while the paths are read.
     """
-    return FileSource(lambda: (ListedFile(Path(os.fsdecode(line))) for line in read_lines(descriptor)), None)
+    pipe = io.FileIO(os.dup(descriptor))  # closed when the paths are read
+
+    def files() -> Iterator[ListedFile]:
+        with pipe:
+            yield from (ListedFile(Path(os.fsdecode(line))) for line in read_lines(pipe.fileno()))
+
+    return FileSource(files, None)
 
 
 def read_lines(descriptor: int) -> Iterator[bytes]:

@@ -48,6 +48,18 @@ def test_few_images_of_an_endless_list_are_read_ahead():
     batches.close()
 
 
+def test_nothing_is_taken_after_the_end():
+    images = Numbers(iter(int, 1))
+    batches = read_batches(images, 1, num_workers=1)
+    next(batches)
+    deadline = time.monotonic() + 10
+    while images.taken < 2 and time.monotonic() < deadline:  # one is read, and one waits
+        time.sleep(0.001)
+    batches.close()
+    time.sleep(0.05)
+    assert images.taken == 2
+
+
 def test_a_batch_does_not_wait_for_the_next_line_of_a_pipe():
     line = threading.Event()
 

@@ -87,6 +87,18 @@ def test_paths_from_a_pipe_keep_their_bytes():
     os.close(reading)
 
 
+def test_another_file_with_the_same_number_is_not_read(tmp_path: Path):
+    (tmp_path / "first.txt").write_text("first.png\n", encoding="utf-8")
+    (tmp_path / "second.txt").write_text("second.png\n", encoding="utf-8")
+    first = os.open(tmp_path / "first.txt", os.O_RDONLY)
+    files = piped_files(first)
+    second = os.open(tmp_path / "second.txt", os.O_RDONLY)
+    os.dup2(second, first)  # the number of the first file is given to the second
+    assert list(files) == [ListedFile(Path("first.png"))]
+    os.close(first)
+    os.close(second)
+
+
 def test_a_line_is_read_whole_however_it_comes():
     reading, writing = os.pipe()
     lines = read_lines(reading)
