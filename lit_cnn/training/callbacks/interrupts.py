@@ -138,7 +138,8 @@ class Interrupts(Callback):
         if not _averages_weights(trainer):
             self._stop_validation(trainer)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    # Not in on_validation_end, where EarlyStopping counts this validation: a resumed training repeats it.
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if _averages_weights(trainer):
             self._stop_validation(trainer)
 

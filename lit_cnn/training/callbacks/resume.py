@@ -9,6 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, GradientAccumulationScheduler
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -110,8 +111,8 @@ class ExactResume(Callback):
 def was_stopped_early(trainer: pl.Trainer) -> str | None:
     """Name of the callback that has ended a training before its length; None if none has."""
     stopping = [callback for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]
-    # The epoch is 0 if the training ended within the first one.
-    return next((type(one).__name__ for one in stopping if one.stopped_epoch or 0 < one.wait_count >= one.patience), None)
+    going_on = EarlyStoppingReason.NOT_STOPPED
+    return next((type(one).__name__ for one in stopping if one.stopped_epoch or one.stopping_reason is not going_on), None)
 
 
 def _seed(seed: int, device: torch.device) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import network_with_all_states
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, GradientAccumulationScheduler
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, GradientAccumulationScheduler
 
 from lit_cnn.data import FakeImages
 from lit_cnn.errors import Interrupted
@@ -83,6 +83,7 @@ class Fit:
     averaging: bool | float = False  # a decay: by this package
     starts: int | None = None  # step from which weights are averaged
     scheduling: dict[int, int] | None = None  # of the accumulation of gradients, by epoch
+    stopping: dict[str, Any] | None = None  # arguments of EarlyStopping
     schedule: str = "one_cycle"
     model: dict[str, Any] = field(default_factory=dict)
 
@@ -98,7 +99,8 @@ class Fit:
             averaging = [EMA(self.averaging)]
         accumulation = [GradientAccumulationScheduler(dict(self.scheduling))] if self.scheduling else []
         own = [history, Best(run), last, Interrupts(last, every_steps=self.save_every_steps)]
-        callbacks = [*averaging, *accumulation, *own]
+        stopping = [EarlyStopping(**self.stopping, check_on_train_epoch_end=False)] if self.stopping else []
+        callbacks = [*averaging, *stopping, *accumulation, *own]
         settings = {"max_epochs": EPOCHS, "enable_checkpointing": True} | self.settings
         fitted = self.trainer(**settings, callbacks=[*callbacks, *([stop] if stop else [])])
         images = {"num_images": 88, "val_fraction": 0.25, "batch_size": 11, "crop_padding": 2, "flip": True} | self.data
@@ -109,6 +111,7 @@ class Fit:
         names = ["state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"]
         names += ["current_model_state", "averaging_state"] if self.averaging else []
         kept = {key: state[key] for key in names}
+        kept["stopping"] = [callback.state_dict() for callback in stopping]
         return kept | {"batches": fitted.fit_loop.epoch_loop._batches_that_stepped}, history
 
     def stopped_and_resumed(self, stop: Stop) -> tuple[dict[str, Any], History]:
@@ -185,6 +188,22 @@ def test_however_it_trains(tmp_path: Path, trainer: MakeTrainer, settings: dict[
 @pytest.mark.parametrize("moment", ["amid an epoch", "the last batch", "amid validation", "the end of an epoch"])
 def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str, averaging: bool | float):
     check(tmp_path, trainer, MOMENTS[moment], averaging=averaging)
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+@pytest.mark.parametrize("mode", ["min", "max"])  # the loss falls: of "max", no epoch but the first is better
+@pytest.mark.parametrize("averaging", [False, 0.9], ids=["trained", "averaged"])
+def test_a_validation_is_counted_once(tmp_path: Path, trainer: MakeTrainer, averaging: bool | float, mode: str, patience: int):
+    stopping = {"monitor": "val/loss", "mode": mode, "patience": patience}
+    check(tmp_path, trainer, MOMENTS["amid validation"], averaging=averaging, stopping=stopping)
+
+
+def test_a_training_that_reached_its_aim_at_once_stays_as_it_is(tmp_path: Path, trainer: MakeTrainer):
+    fit = Fit(tmp_path, trainer, stopping={"monitor": "val/loss", "stopping_threshold": 1e9})
+    whole, history = fit.run()
+    resumed, rest = fit.run(resume=True)
+    assert (len(history.epochs), len(rest.epochs)) == (1, 0)
+    assert same(resumed, whole)
 
 
 def test_without_the_average_that_it_began_with_it_is_refused(tmp_path: Path, trainer: MakeTrainer):
