@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.lengths import check_lengths, read_duration
+from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.selection import make_average
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.commands.trial_options import read_time_limit
@@ -71,6 +72,8 @@ def try_out(cli: CLI, name: str, callbacks: list[Callback], **settings: Any) -> 
     if trainer.world_size > 1:
         other = "set --trainer.devices 1, or give a number"
         raise ValueError(f"{name} tries one process, and this training has {trainer.world_size}: {other}")
+    if left_out := _own_callbacks(cli):
+        warn(f"{name} measures without your callbacks: {', '.join(left_out)}")
     network = copy.deepcopy(cli.model)
     network.hparams["unfreeze_at"] = None
     with isolate_rng():
@@ -204,8 +207,7 @@ def answer_options(cli: CLI) -> list[str]:
     """
     lines: list[str] = []
     config, trainer = cli.config, cli.config.trainer
-    own = [one.class_path.rpartition(".")[2] for one in as_list(trainer.callbacks)]
-    finder = next((name for name in own if name in FINDER_NAMES), None)
+    finder = next((name for name in _own_callbacks(cli) if name in FINDER_NAMES), None)
     if finder and (config.lr or config.time_limit):
         option = "--lr auto" if config.lr else "--time_limit"
         raise ValueError(f"{finder} would change what {option} has measured: leave one of them out")
@@ -221,3 +223,8 @@ def answer_options(cli: CLI) -> list[str]:
         check_lengths(configuration.describe(config)["trainer"], "fit")
         lines.append(line)
     return lines
+
+
+def _own_callbacks(cli: CLI) -> list[str]:
+    """Names of the callbacks that the user gives."""
+    return [one.class_path.rpartition(".")[2] for one in as_list(cli.config.trainer.callbacks)]

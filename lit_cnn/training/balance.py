@@ -17,7 +17,7 @@ ClassWeights = list[float] | Literal["balanced"] | None
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """Weights by which each class has the same share of the loss: images / (classes · images of the class).
+    """Weights in inverse proportion to the images of the classes: images / (classes · images of the class).
 
     They are those of scikit-learn's ``compute_class_weight("balanced")``; their mean over the images is 1.
 

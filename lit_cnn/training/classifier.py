@@ -57,7 +57,7 @@ class LitClassifier(pl.LightningModule):
         schedule: Learning rate over the steps, see :func:`lit_cnn.training.schedule.rate_factor`.
         warmup_ratio: Share of the steps in which the learning rate first rises linearly.
         label_smoothing: Share of the training target that is spread over all classes.
-        class_weights: Weight of each class in the training loss; ``balanced``: the same share for each class, see
+        class_weights: Weight of each class in the training loss; ``balanced``: more for rare classes, see
             :func:`lit_cnn.training.balance.balanced_weights`.
         weights: Initial weights of the network, see :func:`lit_cnn.weights.sources.find_weights`; random if not given.
         freeze: What is not trained: ``none``, ``backbone`` (all but the last layer), or the named part of the network and

@@ -20,6 +20,7 @@ from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 from lit_cnn.runs.identity import Rule, rule_of
 from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
+from lit_cnn.training.seen_images import warn_of_seen_images
 
 # Arguments that checkpoints of earlier versions do not have, with the values that are as before.
 _NEWER_ARGUMENTS = {
@@ -172,6 +173,8 @@ def compare_with_data(classifier: pl.LightningModule, data: Any, stage: str) -> 
         )
     if stage == "fit":
         _compare_batch(classifier, data)
+        if classifier.pretrained and data is not None:
+            warn_of_seen_images(classifier.pretrained, data)
 
 
 def _compare_batch(classifier: pl.LightningModule, data: Any) -> None:

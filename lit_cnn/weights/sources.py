@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Weights:
         class_names: Name of each output.
         made_by: Class path and arguments of the LightningModule that was trained.
         remarks: Changes made to fit the weights into a network.
+        file: The file that they were read from; None for torchvision's.
+        data: What a checkpoint holds of the data that it was trained on.
     """
 
     source: str
@@ -49,6 +52,8 @@ class Weights:
     class_names: tuple[str, ...] | None = None
     made_by: tuple[str, dict[str, Any]] | None = None
     remarks: tuple[str, ...] = ()
+    file: Path | None = None
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def arguments_of(self, cls: type) -> dict[str, Any]:
         """The arguments of the LightningModule that was trained, if it is of this class; else none."""
@@ -122,7 +127,8 @@ def _read(path: Path) -> Weights:
         raise ValueError(f"{path} contains no named tensors")
     made_by = (metadata["class_path"], content["hyper_parameters"]) if metadata else None
     known = {key: tuple(data[key]) for key in ("mean", "std", "class_names") if key in data}
-    return Weights(str(path), state_dict, image_size=data.get("image_size"), made_by=made_by, **known)
+    size = data.get("image_size")
+    return Weights(str(path), state_dict, image_size=size, made_by=made_by, file=path, data=data, **known)
 
 
 def _without_prefixes(name: str) -> str:

@@ -74,6 +74,13 @@ def test_what_is_found_stands_in_the_configuration(lit_cnn: Command, monkeypatch
     assert torch.load(run.last, weights_only=True)["hyper_parameters"]["lr"] == 0.031
 
 
+def test_callbacks_that_a_trial_leaves_out_are_named(lit_cnn: Command):
+    callback = ["--trainer.callbacks", "GradientAccumulationScheduler", "--trainer.callbacks.scheduling", "{0: 2}"]
+    done = lit_cnn("find-lr", *OPTIONS, *callback, "--output", "curve.png")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "lit-cnn: warning: find-lr measures without your callbacks: GradientAccumulationScheduler\n"
+
+
 @pytest.mark.slow
 def test_the_rate_that_is_found_trains_as_the_rate_that_is_given(lit_cnn: Command, tmp_path: Path):
     done = lit_cnn("find-lr", *OPTIONS, "--output", "curve.png")

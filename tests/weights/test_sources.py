@@ -310,6 +310,17 @@ def test_what_the_training_started_from_is_not_needed_to_load_its_checkpoint(tmp
     assert saved["lit_cnn"]["started_from"] == str(tmp_path / "start.pt")
 
 
+def test_a_resumed_training_knows_what_it_started_from(tmp_path: Path, trainer):
+    torch.save(build("lenet").state_dict(), tmp_path / "start.pt")
+    data = FakeImages(num_images=64)
+    for epochs, weights, checkpoint in ((1, tmp_path / "start.pt", None), (2, None, tmp_path / "end.ckpt")):
+        fitted = trainer(max_epochs=epochs)
+        fitted.fit(LitLeNet(weights=weights, schedule="constant"), datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        fitted.save_checkpoint(tmp_path / "end.ckpt")
+    saved = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    assert (saved["epoch"], saved["lit_cnn"]["started_from"]) == (2, str(tmp_path / "start.pt"))
+
+
 def test_a_fresh_network_after_a_pretrained_one_sees_images_normalised_as_their_own(hub: Path, trainer):
     download(hub, "resnet18")
     data = FakeImages(num_images=64, num_classes=3, channels=3, image_size=32)

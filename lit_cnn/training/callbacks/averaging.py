@@ -66,8 +66,14 @@ class EMA(WeightAveraging):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(trainer, pl_module, checkpoint)
+        began = checkpoint.get("callbacks", {}).get(self.state_key, {}).get("decay", self.decay)
+        if trainer.state.fn == "fit" and began != self.decay:
+            raise ValueError(f"the training began with EMA({began:g}) and cannot be resumed with EMA({self.decay:g})")
         if self._average_model is not None:
             self.num_updates = int(self._average_model.n_averaged)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "decay": self.decay}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert self._average_model is not None

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 from torchmetrics import Metric
 
+from lit_cnn.runs.format import CHECKPOINT_KEY
 from lit_cnn.training.schedule import planned_length
 from lit_cnn.training.trainer_settings import compare_trainer, trainer_settings
 
@@ -85,6 +86,8 @@ class ExactResume(Callback):
             )
         self.seed, self._sums = saved["seed"], saved["sums"]
         if trainer.state.fn == "fit":
+            # What the training started from: a resumed network is made without.
+            pl_module.hparams["weights"] = checkpoint.get(CHECKPOINT_KEY, {}).get("started_from")
             compare_trainer(saved.get("trainer", {}), self._trainer_settings, trainer.ckpt_path)
             self._resumes = True
             if trainer.max_steps != -1:

@@ -193,7 +193,9 @@ def test_with_averaged_weights(tmp_path: Path, trainer: MakeTrainer, moment: str
 @pytest.mark.parametrize("patience", [1, 2])
 @pytest.mark.parametrize("mode", ["min", "max"])  # the loss falls: of "max", no epoch but the first is better
 @pytest.mark.parametrize("averaging", [False, 0.9], ids=["trained", "averaged"])
-def test_a_validation_is_counted_once(tmp_path: Path, trainer: MakeTrainer, averaging: bool | float, mode: str, patience: int):
+def test_a_validation_is_counted_once(
+    tmp_path: Path, trainer: MakeTrainer, averaging: bool | float, mode: str, patience: int
+):
     stopping = {"monitor": "val/loss", "mode": mode, "patience": patience}
     check(tmp_path, trainer, MOMENTS["amid validation"], averaging=averaging, stopping=stopping)
 
@@ -211,6 +213,12 @@ def test_without_the_average_that_it_began_with_it_is_refused(tmp_path: Path, tr
     last = Run(tmp_path).last
     with pytest.raises(ValueError, match=r"averages its weights and cannot be resumed without: give --ema"):
         trainer(max_epochs=9).fit(WithDropout(), datamodule=FakeImages(num_images=88, val_fraction=0.25), ckpt_path=last)
+
+
+def test_with_another_decay_than_it_began_with_it_is_refused(tmp_path: Path, trainer: MakeTrainer):
+    Fit(tmp_path, trainer, averaging=0.8).run()
+    with pytest.raises(ValueError, match=r"began with EMA\(0\.8\) and cannot be resumed with EMA\(0\.9\)"):
+        Fit(tmp_path, trainer, averaging=0.9).run(resume=True)
 
 
 def test_with_averaged_weights_of_accumulated_steps(tmp_path: Path, trainer: MakeTrainer):
