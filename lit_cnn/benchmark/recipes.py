@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from lit_cnn import data as datasets
 from lit_cnn.analysis.provenance import DIRTY, Report, measured_commit, processor_name, save
@@ -161,13 +163,46 @@ def measure_recipes(
         epochs in place of the recipe's.
     Raises:
         ValueError: If an output holds runs of another commit, processor, device or version of torch, or of the recipe with
-            other settings.
+            other settings or images, or another process measures into it.
     """
-    versions = {"commit": measured_commit(), "torch": torch.__version__}
-    source = {**versions, "processor": processor_name(), "device": device}
     plan = _plan(recipes, output)
+    with ExitStack() as held:
+        for file in {file for _, file in plan if file}:
+            held.enter_context(_alone_in(Path(file)))
+        return _measure(plan, num_seeds, report, device, data_dir, epochs, runs_dir)
+
+
+@contextmanager
+def _alone_in(file: Path) -> Iterator[None]:
+    """Keeps other measurements out of a file of results."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    path = file.with_suffix(".lock")
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)  # while it is held
+    except Timeout:
+        raise ValueError(
+            f"another process measures into {file}: wait until it has ended, or name another --output"
+        ) from None
+
+
+def _measure(
+    plan: list[tuple[Path, str | None]],
+    num_seeds: int,
+    report: Report,
+    device: str,
+    data_dir: str | None,
+    epochs: int | None,
+    runs_dir: str | None,
+) -> list[dict[str, Any]]:
+    versions = {"commit": measured_commit(), "torch": torch.__version__}
+    gpu = torch.cuda.get_device_name() if device == "cuda" else None
+    source = {**versions, "processor": processor_name(), "device": device, "gpu": gpu}
     earlier = {file: _earlier(file, source) for _, file in plan}
-    digests = {recipe: digest_of_recipe(_read(recipe)) for recipe in recipes}
+    digests = {recipe: digest_of_recipe(_read(recipe)) for recipe, _ in plan}
     for recipe, file in plan:
         _check_digest(earlier[file]["runs"], recipe, digests[recipe], file)
     for recipe, file in plan:
@@ -179,9 +214,8 @@ def measure_recipes(
                 report(f"{label}: already in {file}")
                 continue
             results = run_recipe(recipe, seed, device, data_dir, epochs, runs_dir)
+            _check_images(runs, recipe, results, file)
             runs.append({**settings, "recipe_digest": digests[recipe], **results, **source})
-            if file:
-                Path(file).parent.mkdir(parents=True, exist_ok=True)
             save(file, earlier_commands=commands, runs=runs)
             report(f"{label}: test accuracy {runs[-1]['test/acc']:.2%}, {runs[-1]['seconds']:,.0f} s")
     return [run for content in earlier.values() for run in content["runs"]]
@@ -194,6 +228,16 @@ def _check_digest(runs: list[dict[str, Any]], recipe: Path, digest: str, file: s
         raise ValueError(f"{file} holds runs of {recipe.as_posix()} before its settings changed: remove the file")
 
 
+def _check_images(runs: list[dict[str, Any]], recipe: Path, results: dict[str, Any], file: str | None) -> None:
+    """Raises a ValueError if runs of a recipe had other images."""
+    own = [run for run in runs if run["recipe"] == recipe.as_posix()]
+    for name in ("data/digest", "test/digest"):
+        if any(run.get(name, results.get(name)) != results.get(name) for run in own):
+            raise ValueError(
+                f"{file or 'this measurement'} holds runs of {recipe.as_posix()} on other images: name another --output"
+            )
+
+
 def _earlier(output: str | None, source: dict[str, Any]) -> dict[str, Any]:
     """The runs that the output holds, and the commands that measured them."""
     if not output or not Path(output).is_file():
@@ -203,7 +247,7 @@ def _earlier(output: str | None, source: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{output} holds no runs of recipes: name another --output")
     for run in content["runs"]:
         for name, value in source.items():
-            if run[name] != value:
+            if run.get(name, value) != value:
                 raise ValueError(f"{output} holds runs of {name} {run[name]}, this is {value}: name another --output")
     if (source["commit"] or "").endswith(DIRTY):
         raise ValueError(f"{output} cannot be resumed, for the code has uncommitted changes: name another --output")

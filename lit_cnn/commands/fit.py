@@ -146,8 +146,8 @@ class Training(CLI):
         return Run.create(self.config.runs_dir, self.datamodule.name, variant_of(self.model), self.config.name)
 
     def _discard_folder(self) -> None:
-        """Leaves no trace of a run that never began."""
-        if self.made_folder and self.run:
+        """Leaves no trace of a run that never began. A folder in which another process trains is its own."""
+        if self.made_folder and self.lock and self.run:
             self.unlock()
             self.run.discard_unless_begun()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command
+from filelock import FileLock
 
 from lit_cnn.benchmark.recipes import run_recipe
 from lit_cnn.commands.command_line import Arguments
@@ -109,6 +110,31 @@ def test_runs_of_another_commit_or_processor_are_not_mixed_in(
     assert len(trained) == 2
     assert (folder / "accuracy.json").read_text() == before
     assert lit_cnn(*BENCHMARK, "--seeds", "2", "--output", "new.json").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["data/digest", "test/digest"])
+@pytest.mark.usefixtures("trained")
+def test_runs_on_other_images_are_not_mixed_in(lit_cnn: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    measure = (*BENCHMARK, "--recipe", FIRST, "--output", "accuracy.json")
+    monkeypatch.setitem(SCORES, name, "of one folder")
+    assert lit_cnn(*measure, "--seeds", "2").returncode == 0
+    before = (folder / "accuracy.json").read_text()
+    monkeypatch.setitem(SCORES, name, "of another")
+    done = lit_cnn(*measure, "--seeds", "3")
+    assert done.returncode == 2
+    assert f"accuracy.json holds runs of {FIRST} on other images: name another --output" in done.stderr
+    assert (folder / "accuracy.json").read_text() == before
+
+
+def test_two_measurements_do_not_write_into_one_file(lit_cnn: Command, folder: Path, trained: list):
+    measure = (*BENCHMARK, "--recipe", FIRST, "--seeds", "1", "--output", "accuracy.json")
+    with FileLock(folder / "accuracy.lock"):
+        done = lit_cnn(*measure)
+    assert done.returncode == 2
+    assert "another process measures into accuracy.json" in done.stderr
+    assert not trained
+    assert lit_cnn(*measure).returncode == 0
+    assert [path.name for path in folder.glob("accuracy*")] == ["accuracy.json"]
 
 
 def test_in_a_folder_each_recipe_has_a_file_of_its_own(lit_cnn: Command, folder: Path, trained: list):

@@ -22,6 +22,7 @@ from lit_cnn.commands.seed_options import read_seeds
 from lit_cnn.data import digits
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.lock import RunLock, is_locked
 from lit_cnn.runs.search import find_run, list_runs
 from lit_cnn.system.processors import OTHER_PROGRAMS
 from lit_cnn.training.callbacks.record import Recorder
@@ -278,6 +279,17 @@ def test_a_study_that_never_began_leaves_nothing(lit_cnn: Command, tmp_path: Pat
     assert done.returncode != 0
     assert "stopped; resume with: lit-cnn fit" in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_seed_that_another_process_has_begun_is_left_to_it(lit_cnn: Command, tmp_path: Path):
+    folder = tmp_path / "runs" / "digits" / "lenet" / "study" / "seed-0"
+    folder.mkdir(parents=True)
+    lock = RunLock(folder)
+    done = lit_cnn(*ONE_EPOCH, "--seeds", "1", "--name", "study")
+    assert done.returncode == 2
+    assert "seed-0 is being trained by process" in done.stderr
+    assert is_locked(folder)
+    lock.release()
 
 
 @pytest.mark.slow
