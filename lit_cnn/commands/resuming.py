@@ -18,6 +18,7 @@ from lit_cnn.system.text import printable
 RUN_FOLDER = "LIT_CNN_RUN_FOLDER"
 # Processes that Lightning starts for the other devices find here the number of the first process.
 LAUNCHER = "LIT_CNN_LAUNCHER"
+WEIGHTS = "--model.weights"
 
 # Options of a restarted job that are no part of the run.
 OPTIONS_OF_A_RESTARTED_JOB = ("--test_after_fit", "--save_every_minutes", "--save_every_steps", "--compile", "--diagnose")
@@ -37,6 +38,7 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
     Raises:
         ValueError: If the folder is not a run or has no such checkpoint.
     """
+    _name_latest_weights(arguments, runs_dir)
     folder, checkpoint = arguments.last("--run"), arguments.last("--ckpt_path")
     named = checkpoint in ("last", "best")
     if folder is None and named:
@@ -64,6 +66,23 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
     if command == "fit":
         _keep_first_monitor(arguments, run)
     arguments.put_first(config=run.config, ckpt_path=checkpoint, run=run.path)
+
+
+def _name_latest_weights(arguments: Arguments, runs_dir: str) -> None:
+    """Puts the folder of the latest run in the place of ``--model.weights latest``.
+
+    The processes for other devices and the further seeds of a study read the command again, when another run is the latest.
+    """
+    if arguments.last(WEIGHTS) != "latest":
+        return
+    folder = str(find_run("latest", runs_dir).path)
+    arguments.replace(WEIGHTS, {WEIGHTS: folder})
+    typed = sys.argv
+    for place, word in enumerate(typed):
+        if word == f"{WEIGHTS}=latest":
+            typed[place] = f"{WEIGHTS}={folder}"
+        elif word == "latest" and typed[place - 1] == WEIGHTS:
+            typed[place] = folder
 
 
 def _keep_first_monitor(arguments: Arguments, run: Run) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import Command, run_process, write_photos
 from PIL import Image
 from pytorch_lightning import Trainer
@@ -279,6 +280,18 @@ def test_a_study_that_never_began_leaves_nothing(lit_cnn: Command, tmp_path: Pat
     assert done.returncode != 0
     assert "stopped; resume with: lit-cnn fit" in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_all_seeds_start_from_the_run_that_was_the_latest(lit_cnn: Command, tmp_path: Path):
+    runs = tmp_path / "elsewhere"
+    assert lit_cnn(*ONE_EPOCH, "--runs_dir", runs, "--name", "first").returncode == 0
+    words = ["--runs_dir", runs, "--seeds", "2", "--name", "study", "--data.split_seed", "0"]
+    done = lit_cnn(*ONE_EPOCH, *words, "--model.weights", "latest")
+    assert done.returncode == 0, done.stderr
+    study = runs / "digits" / "lenet" / "study"
+    configurations = [yaml.safe_load((study / f"seed-{seed}" / "config.yaml").read_text()) for seed in (0, 1)]
+    started_from = [config["model"]["init_args"]["weights"] for config in configurations]
+    assert started_from == 2 * [str(runs / "digits" / "lenet" / "first")]
 
 
 def test_a_seed_that_another_process_has_begun_is_left_to_it(lit_cnn: Command, tmp_path: Path):
