@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
     try:
         dataset = dataset_of(options)
         of_files = {name: getattr(options, name) for name in OF_FILES if getattr(options, name) is not None}
-        if of_files and not dataset.arguments:
+        if of_files and dataset.class_name not in ("ImageFolder", "ImageTable"):
             raise ValueError(f"--{next(iter(of_files))} is for folders and tables of images, not for {options.data}")
         if options.lr is not None and not options.overfit:
             raise ValueError("--lr is the learning rate of --overfit: add --overfit, or leave --lr out")

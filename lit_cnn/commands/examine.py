@@ -93,6 +93,8 @@ def examine(
         yield Finding("error", "data", str(error))
         return
     yield from _check_splits(data)
+    if isinstance(data, ImageFiles):
+        yield from (Finding("warning", "groups", leak) for leak in data.manifest.leaks(of_groups=True))
     classifier = models.lightning_module_of(variant)(num_classes, channels, variant=variant)
     takes_size = partial(takes, classifier.network, channels)
     if not takes_size(size):

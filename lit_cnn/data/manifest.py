@@ -83,10 +83,15 @@ class Manifest:
             counts.setdefault(entry.split, [0] * len(label))[label[entry.class_name]] += 1
         return {split: counts[split] for split in SPLITS if split in counts}
 
-    def leaks(self) -> list[str]:
-        """Says which images and which groups are in several splits; only splits that are chosen by hand can have them."""
+    def leaks(self, of_groups: bool = False) -> list[str]:
+        """Says which images and which groups are in several splits; only splits that are chosen by hand can have them.
+
+        Args:
+            of_groups: Says it of groups alone.
+        """
         messages = []
-        for what, joined, key in (("image", " = ", "digest"), ("group", " and ", "group")):
+        of_images = [] if of_groups else [("image", " = ", "digest")]
+        for what, joined, key in (*of_images, ("group", " and ", "group")):
             found: dict[str, dict[Split, str]] = defaultdict(dict)
             for entry in self.entries:
                 if (value := getattr(entry, key)) is not None:

@@ -102,6 +102,15 @@ def test_duplicates_within_and_across_splits_and_classes(tmp_path: Path, lit_cnn
     assert len(found["duplicates"]["details"]["files"]) == 3
 
 
+def test_groups_across_splits(tmp_path: Path, lit_cnn: Command):
+    for split in ("train", "val", "test"):
+        write_photos(tmp_path / split, ("ant", "bee"), 8)
+    told = findings(lit_cnn, tmp_path, "--group_by", "([0-9])")["groups"]
+    assert told["level"] == "warning"
+    assert told["text"].startswith("8 groups in more than one split (")
+    assert "groups" not in findings(lit_cnn, tmp_path, "--group_by", "(.*)")
+
+
 def test_near_duplicates_are_reported_with_their_splits_and_classes(tmp_path: Path, lit_cnn: Command):
     photos = iter(
         Image.fromarray(photo[top : top + 213, left : left + 213])
@@ -218,6 +227,11 @@ def test_what_is_no_data(lit_cnn: Command, tmp_path: Path):
         ("fake_images", ("--data_dir", "photos"), "FakeImages reads no files"),
         ("photos", ("--data_dir", "photos"), "--data photos is a folder or an archive already: remove --data_dir photos"),
         ("ImageFolder", (), "ImageFolder needs a folder: --data photos/"),
+        (
+            "mnist",
+            ("--data_dir", "photos", "--resize", "pad"),
+            "--resize is for folders and tables of images, not for mnist",
+        ),
     ],
 )
 def test_a_folder_too_many_or_too_few(photos: Path, lit_cnn: Command, data: str, options: tuple[str, ...], message: str):
