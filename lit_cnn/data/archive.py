@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from uuid import uuid4
 
 from lit_cnn.data.system_files import is_hidden, is_system
@@ -120,6 +120,17 @@ class _Limited:
         return content
 
 
+class _Member(tarfile.TarInfo):
+    """A file in a tar. At a missing or damaged header, tarfile ends as if the archive did; this is an error."""
+
+    @classmethod
+    def fromtarfile(cls, opened: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(opened)
+        except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError, tarfile.InvalidHeaderError) as error:
+            raise tarfile.ReadError(f"it is damaged or was not copied to its end: {error}") from error
+
+
 def _opener(archive: Path) -> Callable[..., BinaryIO]:
     """The function that opens a tar, chosen by its first bytes: its name may be wrong."""
     with archive.open("rb") as file:
@@ -148,10 +159,12 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
         return
     with _opener(archive)(archive, "rb") as file:
         limited = _Limited(file, archive)
-        with tarfile.open(fileobj=limited, mode="r|") as opened:
+        with tarfile.open(fileobj=limited, mode="r|", tarinfo=_Member) as opened:
             for member in opened:
                 if not (member.isreg() or member.isdir()):
                     raise ValueError(f"the archive {archive} is refused: {member.name!r} is a link or a device")
                 limited.left = member.size + MAX_HEADER_BYTES
                 if member.isreg():
                     yield member.name, member.size, opened.extractfile(member)
+        while file.read(CHUNK_BYTES):
+            pass  # a checksum of a compressed file is compared at its end

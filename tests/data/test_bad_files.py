@@ -210,6 +210,45 @@ def test_a_broken_archive_is_named(tmp_path: Path):
         unpack(whole, tmp_path / "target")
 
 
+def three_files() -> bytes:
+    """A plain tar of three files of 500 bytes. Each takes two blocks of 512 bytes: a header, and the content."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in "abc":
+            info = tarfile.TarInfo(f"photos/{name}.jpg")
+            info.size = 500
+            archive.addfile(info, io.BytesIO(os.urandom(500)))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[: 4 * 512],
+        lambda whole: whole[: 4 * 512 + 100],
+        lambda whole: whole[: 6 * 512],
+        lambda whole: whole[: 2 * 512] + b"?" + whole[2 * 512 + 1 :],
+    ],
+    ids=["cut before a header", "cut in a header", "cut before the end", "damaged header"],
+)
+def test_a_tar_with_a_missing_or_damaged_header_is_refused(tmp_path: Path, suffix: str, damage: Callable[[bytes], bytes]):
+    content = damage(three_files())
+    archive = tmp_path / f"a.{suffix}"
+    archive.write_bytes(gzip.compress(content) if suffix == "tar.gz" else content)
+    with pytest.raises(ValueError, match=r"a\.tar.*damaged or was not copied to its end"):
+        unpack(archive, tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_a_checksum_at_the_end_of_a_compressed_tar_is_compared(tmp_path: Path):
+    whole = gzip.compress(three_files())
+    (tmp_path / "a.tar.gz").write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
+    with pytest.raises(ValueError, match=r"a\.tar\.gz cannot be unpacked \(CRC check failed"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
 # Fuzzing
 
 
