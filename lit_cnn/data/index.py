@@ -20,7 +20,7 @@ from lit_cnn.data.opening import header_of
 from lit_cnn.data.reading import DECODING, Reading, values_in
 
 # Version of the index file. Older ones are made anew.
-VERSION = 2
+VERSION = 3
 # A file that changed so shortly before the index was written may change again without a new time: its time is too coarse.
 COARSE_NS = 20_000_000
 # Size to which a file is decoded to see whether it can be decoded at all.

@@ -63,6 +63,14 @@ def test_grey_and_colour_are_told_apart(tmp_path: Path, photos: Path):
     assert ImageFolder(str(photos), channels=1).channels == 1
 
 
+def test_a_tga_counts_when_grey_and_colour_are_told_apart(tmp_path: Path):
+    write_photos(tmp_path, ("a", "b"), 3, grey=True)
+    for name in ("a", "b"):
+        for number in range(5):
+            Image.new("RGB", (8, 8), (200, number, 0)).save(tmp_path / name / f"{number}.TGA")
+    assert ImageFolder(str(tmp_path), cache_dir=None).channels == 3
+
+
 def test_mean_and_std_are_those_of_the_training_images(photos: Path):
     data = ImageFolder(str(photos), image_size=16)
     data.setup("fit")
