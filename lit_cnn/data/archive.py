@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
 from uuid import uuid4
@@ -145,6 +146,14 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    """The name of a file in a zip. That of macOS writes UTF-8 without its mark, which zipfile reads as code page 437."""
+    if not info.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            return info.filename.encode("cp437").decode("utf-8")
+    return info.filename
+
+
 def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
     """Name, size and content of each file. Refuses anything but files and folders."""
     if archive.name.lower().endswith(".zip"):
@@ -155,7 +164,7 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
                     raise ValueError(f"the archive {archive} is refused: {info.filename!r} is a link or a device")
                 if not info.is_dir():
                     with opened.open(info) as content:
-                        yield info.filename, info.file_size, content
+                        yield _name_in_zip(info), info.file_size, content
         return
     with _opener(archive)(archive, "rb") as file:
         limited = _Limited(file, archive)

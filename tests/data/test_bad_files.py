@@ -157,6 +157,30 @@ def test_a_zip_that_leads_out_is_refused(tmp_path: Path, name: str):
     assert list((tmp_path / "target").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("stored", "flagged", "name"),
+    [
+        ("Vögel/ß.jpg".encode(), False, "Vögel/ß.jpg"),  # as macOS writes it
+        ("Vögel/ß.jpg".encode(), True, "Vögel/ß.jpg"),
+        ("Vögel/ß.jpg".encode("cp437"), False, "Vögel/ß.jpg"),  # as Windows does
+        (b"birds/1.jpg", False, "birds/1.jpg"),
+    ],
+)
+def test_names_in_a_zip_are_read_with_and_without_the_mark_of_utf8(tmp_path: Path, stored: bytes, flagged: bool, name: str):
+    placeholder = "x" * len(stored)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(placeholder, b"content")
+        archive.writestr("beside.jpg", b"content")
+    content = (tmp_path / "a.zip").read_bytes().replace(placeholder.encode(), stored)
+    if flagged:  # in the headers of the file and of the list at the end
+        for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            start = content.index(mark) + offset
+            content = content[:start] + (0x800).to_bytes(2, "little") + content[start + 2 :]
+    (tmp_path / "a.zip").write_bytes(content)
+    folder = unpack(tmp_path / "a.zip", tmp_path / "target")
+    assert (folder / name).read_bytes() == b"content"
+
+
 def test_a_zip_with_a_link_is_refused(tmp_path: Path):
     info = zipfile.ZipInfo("link")
     info.external_attr = 0o120777 << 16
