@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import gzip
 import hashlib
@@ -9,10 +10,12 @@ import lzma
 import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Self
 from uuid import uuid4
@@ -39,6 +42,14 @@ def own_name(path: Path) -> str:
     name = path.resolve().name if path.is_dir() else path.name
     ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "") if path.is_file() else ""
     return name[: len(name) - len(ending)] or "images"
+
+
+@cache
+def temporary_folder() -> Path:
+    """A folder of this process alone, removed when it ends. Nobody else can put files into it."""
+    folder = tempfile.mkdtemp(prefix="lit_cnn_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def unpack(archive: Path, below: Path) -> Path:

@@ -62,7 +62,8 @@ class ImageFiles(DecodedFiles):
         augment: Random changes of training images: a preset, or :class:`lit_cnn.data.augment.Augment` with its parts.
         memory_gb: Memory that decoded images may take if there is no room in ``cache_dir``, in 10⁹ bytes for each process.
         cache_dir: Folder for decoded images, for unpacked archives, and for what is known of each file. None to save
-            nothing: every start reads and decodes all files again.
+            nothing: every start reads and decodes all files again, and each process unpacks an archive into a temporary
+            folder of its own, which is removed when it ends.
         on_bad_image: What to do with a file that cannot be decoded: ``error`` names it and ends, ``skip`` leaves it out and
             warns. ``skip`` decodes every new file a second time.
         num_workers: Threads that prepare batches in advance; one for each processor if not given.
