@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import gzip
 import hashlib
@@ -9,11 +10,14 @@ import lzma
 import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from uuid import uuid4
 
 from lit_cnn.data.system_files import is_hidden, is_system
@@ -38,6 +42,14 @@ def own_name(path: Path) -> str:
     name = path.resolve().name if path.is_dir() else path.name
     ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "") if path.is_file() else ""
     return name[: len(name) - len(ending)] or "images"
+
+
+@cache
+def temporary_folder() -> Path:
+    """A folder of this process alone, removed when it ends. Nobody else can put files into it."""
+    folder = tempfile.mkdtemp(prefix="lit_cnn_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def unpack(archive: Path, below: Path) -> Path:
@@ -120,6 +132,17 @@ class _Limited:
         return content
 
 
+class _Member(tarfile.TarInfo):
+    """A file in a tar. At a missing or damaged header, tarfile ends as if the archive did; this is an error."""
+
+    @classmethod
+    def fromtarfile(cls, opened: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(opened)
+        except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError, tarfile.InvalidHeaderError) as error:
+            raise tarfile.ReadError(f"it is damaged or was not copied to its end: {error}") from error
+
+
 def _opener(archive: Path) -> Callable[..., BinaryIO]:
     """The function that opens a tar, chosen by its first bytes: its name may be wrong."""
     with archive.open("rb") as file:
@@ -134,6 +157,14 @@ def _inside(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    """The name of a file in a zip. That of macOS writes UTF-8 without its mark, which zipfile reads as code page 437."""
+    if not info.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            return info.filename.encode("cp437").decode("utf-8")
+    return info.filename
+
+
 def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
     """Name, size and content of each file. Refuses anything but files and folders."""
     if archive.name.lower().endswith(".zip"):
@@ -144,14 +175,16 @@ def _members(archive: Path) -> Iterator[tuple[str, int, BinaryIO]]:
                     raise ValueError(f"the archive {archive} is refused: {info.filename!r} is a link or a device")
                 if not info.is_dir():
                     with opened.open(info) as content:
-                        yield info.filename, info.file_size, content
+                        yield _name_in_zip(info), info.file_size, content
         return
     with _opener(archive)(archive, "rb") as file:
         limited = _Limited(file, archive)
-        with tarfile.open(fileobj=limited, mode="r|") as opened:
+        with tarfile.open(fileobj=limited, mode="r|", tarinfo=_Member) as opened:
             for member in opened:
                 if not (member.isreg() or member.isdir()):
                     raise ValueError(f"the archive {archive} is refused: {member.name!r} is a link or a device")
                 limited.left = member.size + MAX_HEADER_BYTES
                 if member.isreg():
                     yield member.name, member.size, opened.extractfile(member)
+        while file.read(CHUNK_BYTES):
+            pass  # a checksum of a compressed file is compared at its end

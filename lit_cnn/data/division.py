@@ -33,10 +33,15 @@ def join_units(digests: Sequence[str], groups: Sequence[str | None]) -> list[str
     names = [digest if group is None else f"group {group}" for digest, group in zip(digests, groups, strict=True)]
     first: dict[str, str] = {}  # of each digest, the name of its first image
     for digest, name in zip(digests, names, strict=True):
-        ends = sorted((root(name), root(first.setdefault(digest, name))))
-        # The smaller name becomes the root, so that it does not depend on the order of the images.
+        ends = sorted((root(name), root(first.setdefault(digest, name))), key=_groups_first)
+        # The first name becomes the root, so that it does not depend on the order of the images.
         parent[ends[1]] = ends[0]
     return [root(name) for name in names]
+
+
+def _groups_first(name: str) -> tuple[bool, str]:
+    """Sorts groups before digests: a copy without a group must not rename the unit of a group, which would move it."""
+    return not name.startswith("group "), name
 
 
 def divide(

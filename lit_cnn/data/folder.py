@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
-from lit_cnn.data.archive import is_archive, own_name, unpack
+from lit_cnn.data.archive import is_archive, own_name, temporary_folder, unpack
 from lit_cnn.data.files import FileImages
 from lit_cnn.data.image_files import ImageFiles
 from lit_cnn.data.layout import Layout
@@ -42,7 +40,7 @@ class ImageFolder(ImageFiles):
         super().__init__(data_dir, **kwargs)
         self.name = own_name(self.data_dir)
         if is_archive(self.data_dir):
-            self.data_dir = unpack(self.data_dir, self.cache_dir or Path(tempfile.gettempdir()))
+            self.data_dir = unpack(self.data_dir, self.cache_dir or temporary_folder())
 
     def _list(self) -> Listing:
         layout = self._layout = Layout.of(self.data_dir)

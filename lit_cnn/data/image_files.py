@@ -62,7 +62,8 @@ class ImageFiles(DecodedFiles):
         augment: Random changes of training images: a preset, or :class:`lit_cnn.data.augment.Augment` with its parts.
         memory_gb: Memory that decoded images may take if there is no room in ``cache_dir``, in 10⁹ bytes for each process.
         cache_dir: Folder for decoded images, for unpacked archives, and for what is known of each file. None to save
-            nothing: every start reads and decodes all files again.
+            nothing: every start reads and decodes all files again, and each process unpacks an archive into a temporary
+            folder of its own, which is removed when it ends.
         on_bad_image: What to do with a file that cannot be decoded: ``error`` names it and ends, ``skip`` leaves it out and
             warns. ``skip`` decodes every new file a second time.
         num_workers: Threads that prepare batches in advance; one for each processor if not given.
@@ -107,6 +108,7 @@ class ImageFiles(DecodedFiles):
         self.on_bad_image = on_bad_image
         self._channels = channels
         self._reading = Reading(self.native_size, channels or 3, resize, background, value_range)
+        self._trained: Reading | None = None  # of a checkpoint that was loaded
         self._stays_with: Path | None = run_manifest.get()
         self._given: Manifest | None = None  # by the user
         if manifest is not None:
@@ -186,9 +188,10 @@ class ImageFiles(DecodedFiles):
             )
         self.see_as(self.image_size, state_dict.get("frame", 1.0))
         trained = trained_reading(self.reading.image_size, self.reading.channels, state_dict)
-        self.reading.check_trained(trained, self._reading.value_range is None)
-        if self.reading != trained:  # another dataset is tested, whose own range is another
-            self._reading = trained
+        self._reading.check_trained(trained, self._reading.value_range is None)
+        is_new = self.reading != trained
+        self._trained = trained
+        if is_new:  # another dataset is tested, whose own range is another
             self._forget_pixels()
             super().setup(self.trainer.state.fn if self.trainer is not None else "fit")
         super().load_state_dict(state_dict)
@@ -259,7 +262,9 @@ class ImageFiles(DecodedFiles):
 
     @property
     def reading(self) -> Reading:
-        """How a file becomes pixels."""
+        """How a file becomes pixels. Once a checkpoint is loaded, as in its training, also if that had no range."""
+        if self._trained is not None:
+            return replace(self._trained, image_size=self.native_size, channels=self.channels)
         value_range = self._reading.value_range or self.manifest.value_range
         return replace(self._reading, channels=self.channels, value_range=value_range)
 

@@ -20,7 +20,7 @@ from lit_cnn.data.opening import header_of
 from lit_cnn.data.reading import DECODING, Reading, values_in
 
 # Version of the index file. Older ones are made anew.
-VERSION = 2
+VERSION = 3
 # A file that changed so shortly before the index was written may change again without a new time: its time is too coarse.
 COARSE_NS = 20_000_000
 # Size to which a file is decoded to see whether it can be decoded at all.
@@ -81,7 +81,7 @@ class FileIndex:
             stamps = dict(zip(paths, map(self._stamp, paths), strict=True))
             current = {path: known[path] for path in paths if path in known and known[path].stamp == stamps[path]}
             missing = [path for path in paths if path not in current]
-            undecoded = [path for path in paths if decode and (path in missing or current[path].problem is None)]
+            undecoded = [path for path in paths if decode and (path not in current or current[path].problem is None)]
             with ThreadPoolExecutor(os.cpu_count()) as workers:
                 current |= zip(missing, workers.map(self._examine, missing, [stamps[p] for p in missing]), strict=True)
                 problems = workers.map(self._problem, undecoded)

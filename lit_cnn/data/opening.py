@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -54,9 +55,9 @@ class Header:
     is_deep: bool
 
     @classmethod
-    def read(cls, file: Path | IO[bytes]) -> Header:
-        """The header of a file, with Pillow's own errors."""
-        with open_image(file) as image:
+    def read(cls, file: Path | IO[bytes], name: str = "") -> Header:
+        """The header of a file, with Pillow's own errors; ``name`` as in :func:`open_image`."""
+        with open_image(file, name) as image:
             return cls(is_grey_mode(image.mode), is_deep(image.mode) or low_bytes_tiles(image) is not None)
 
 
@@ -64,7 +65,7 @@ def header_of(path: Path, content: IO[bytes] | None = None) -> Header:
     """What the header of an image file says, see :func:`is_grey`."""
     try:
         with recorded_warnings():
-            return despite_metadata(Header.read, content or path)
+            return despite_metadata(partial(Header.read, name=path.name), content or path)
     except Exception as error:  # see despite_metadata
         raise ValueError(f"{path} is not a readable image ({reason(error)})") from error
 
@@ -89,10 +90,14 @@ def despite_metadata(read: Callable[[Path | IO[bytes]], Result], file: Path | IO
 
 
 @contextmanager
-def open_image(file: Path | IO[bytes]) -> Iterator[ImageFile]:
+def open_image(file: Path | IO[bytes], name: str = "") -> Iterator[ImageFile]:
     """Opens an image without Pillow's own limit of size, which counts a JPEG before it is scaled down.
 
     ``Image.open`` has no other way to leave it out than a setting for the whole process.
+
+    Args:
+        file: The file.
+        name: Its name, by which a TGA is known; not needed for a path.
 
     Raises:
         ValueError: If no format that is read fits, with what the fitting one says.
@@ -101,7 +106,7 @@ def open_image(file: Path | IO[bytes]) -> Iterator[ImageFile]:
         prefix = stream.read(16)
         if not prefix:
             raise ValueError("the file is empty")
-        name = str(file) if isinstance(file, Path) else ""
+        name = str(file) if isinstance(file, Path) else name
         problem: Exception | None = None
         for image_format in FORMATS:
             factory, accept = Image.OPEN[image_format]

@@ -157,6 +157,30 @@ def test_a_zip_that_leads_out_is_refused(tmp_path: Path, name: str):
     assert list((tmp_path / "target").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("stored", "flagged", "name"),
+    [
+        ("Vögel/ß.jpg".encode(), False, "Vögel/ß.jpg"),  # as macOS writes it
+        ("Vögel/ß.jpg".encode(), True, "Vögel/ß.jpg"),
+        ("Vögel/ß.jpg".encode("cp437"), False, "Vögel/ß.jpg"),  # as Windows does
+        (b"birds/1.jpg", False, "birds/1.jpg"),
+    ],
+)
+def test_names_in_a_zip_are_read_with_and_without_the_mark_of_utf8(tmp_path: Path, stored: bytes, flagged: bool, name: str):
+    placeholder = "x" * len(stored)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(placeholder, b"content")
+        archive.writestr("beside.jpg", b"content")
+    content = (tmp_path / "a.zip").read_bytes().replace(placeholder.encode(), stored)
+    if flagged:  # in the headers of the file and of the list at the end
+        for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            start = content.index(mark) + offset
+            content = content[:start] + (0x800).to_bytes(2, "little") + content[start + 2 :]
+    (tmp_path / "a.zip").write_bytes(content)
+    folder = unpack(tmp_path / "a.zip", tmp_path / "target")
+    assert (folder / name).read_bytes() == b"content"
+
+
 def test_a_zip_with_a_link_is_refused(tmp_path: Path):
     info = zipfile.ZipInfo("link")
     info.external_attr = 0o120777 << 16
@@ -208,6 +232,45 @@ def test_a_broken_archive_is_named(tmp_path: Path):
     whole.write_bytes(whole.read_bytes()[:50_000])
     with pytest.raises(ValueError, match=r"a\.tar\.gz"):
         unpack(whole, tmp_path / "target")
+
+
+def three_files() -> bytes:
+    """A plain tar of three files of 500 bytes. Each takes two blocks of 512 bytes: a header, and the content."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name in "abc":
+            info = tarfile.TarInfo(f"photos/{name}.jpg")
+            info.size = 500
+            archive.addfile(info, io.BytesIO(os.urandom(500)))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[: 4 * 512],
+        lambda whole: whole[: 4 * 512 + 100],
+        lambda whole: whole[: 6 * 512],
+        lambda whole: whole[: 2 * 512] + b"?" + whole[2 * 512 + 1 :],
+    ],
+    ids=["cut before a header", "cut in a header", "cut before the end", "damaged header"],
+)
+def test_a_tar_with_a_missing_or_damaged_header_is_refused(tmp_path: Path, suffix: str, damage: Callable[[bytes], bytes]):
+    content = damage(three_files())
+    archive = tmp_path / f"a.{suffix}"
+    archive.write_bytes(gzip.compress(content) if suffix == "tar.gz" else content)
+    with pytest.raises(ValueError, match=r"a\.tar.*damaged or was not copied to its end"):
+        unpack(archive, tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+def test_a_checksum_at_the_end_of_a_compressed_tar_is_compared(tmp_path: Path):
+    whole = gzip.compress(three_files())
+    (tmp_path / "a.tar.gz").write_bytes(whole[:-8] + bytes([whole[-8] ^ 1]) + whole[-7:])
+    with pytest.raises(ValueError, match=r"a\.tar\.gz cannot be unpacked \(CRC check failed"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
 
 
 # Fuzzing

@@ -148,6 +148,15 @@ def test_a_group_is_never_divided_and_adding_a_group_moves_no_other():
     assert some == list(itertools.compress(splits, keep))
 
 
+def test_a_copy_without_a_group_does_not_move_the_group():
+    digests, labels = images_of(2, 200)
+    groups: list[str | None] = [f"patient {number // 4}" for number in range(400)]
+    splits = DRAWING.draw([None] * 400, join_units(digests, groups), labels)
+    for position in range(0, 400, 4):
+        units = join_units([*digests, digests[position]], [*groups, None])
+        assert DRAWING.draw([None] * 401, units, [*labels, labels[position]]) == [*splits, splits[position]]
+
+
 def test_groups_of_several_classes_reach_every_split():
     for seed in range(30):
         random = np.random.default_rng(seed)

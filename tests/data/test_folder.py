@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ from conftest import write_photos
 from PIL import Image
 
 from lit_cnn.data import ImageFolder
+from lit_cnn.data.archive import unpack
 from lit_cnn.data.files import FileImages
 from lit_cnn.data.reading import read_image
 
@@ -61,6 +65,14 @@ def test_grey_and_colour_are_told_apart(tmp_path: Path, photos: Path):
     assert ImageFolder(str(tmp_path / "grey")).channels == 1
     assert ImageFolder(str(photos)).channels == 3
     assert ImageFolder(str(photos), channels=1).channels == 1
+
+
+def test_a_tga_counts_when_grey_and_colour_are_told_apart(tmp_path: Path):
+    write_photos(tmp_path, ("a", "b"), 3, grey=True)
+    for name in ("a", "b"):
+        for number in range(5):
+            Image.new("RGB", (8, 8), (200, number, 0)).save(tmp_path / name / f"{number}.TGA")
+    assert ImageFolder(str(tmp_path), cache_dir=None).channels == 3
 
 
 def test_mean_and_std_are_those_of_the_training_images(photos: Path):
@@ -175,6 +187,27 @@ def test_a_folder_gives_the_dataset_its_name(photos: Path, monkeypatch: pytest.M
     cache = str(photos.with_name("cache"))
     names = [ImageFolder(place, cache_dir=cache).name for place in (photos, f"{photos}/", ".", archive)]
     assert names == ["photos", "photos", "photos", "Holiday 2026"]
+
+
+def test_without_a_cache_an_archive_is_unpacked_into_a_private_folder_that_goes(photos: Path, tmp_path: Path):
+    archive = shutil.make_archive(str(photos.with_name("holiday")), "gztar", photos)
+    shared = tmp_path / "shared"
+    foreign = unpack(Path(archive), shared)  # as another user may have left it
+    shutil.rmtree(foreign / "bee")
+    program = """
+import sys
+from lit_cnn.data import ImageFolder
+first, again = (ImageFolder(sys.argv[1], cache_dir=None) for _ in range(2))
+print(first.data_dir.parent, *first.class_names)
+print(oct(first.data_dir.parent.stat().st_mode & 0o777), first.data_dir == again.data_dir)
+"""
+    command = [sys.executable, "-c", program, archive]
+    environment = os.environ | {"TMPDIR": str(shared)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    place, *lines = done.stdout.split(maxsplit=1)
+    assert Path(place).parent == shared
+    assert lines == ["ant bee cat\n0o700 True\n"]
+    assert list(shared.iterdir()) == [foreign]
 
 
 @pytest.mark.parametrize(

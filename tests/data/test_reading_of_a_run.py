@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Command
+from conftest import Command, write_photos
 from PIL import Image
 from pytorch_lightning import Trainer
 
@@ -35,15 +35,19 @@ def folder_of(path: Path, **arguments: object) -> ImageFolder:
     return ImageFolder(str(path), **{"image_size": 28, "cache_dir": None} | arguments)
 
 
+def train(engine: Trainer, data: ImageFolder, run: Path) -> Path:
+    """The checkpoint of a training."""
+    engine.fit(LitLeNet(2, 1), datamodule=data)
+    engine.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    data.write_manifest(run / "data.json")
+    return run / "checkpoints" / "last.ckpt"
+
+
 @pytest.fixture
 def trained(tmp_path: Path, trainer: Callable[..., Trainer]) -> Path:
     """A checkpoint of a training on images of 12 bits, padded with black."""
     data = folder_of(write_deep(tmp_path / "deep", 4095), resize="pad", background="black")
-    engine = trainer(max_epochs=1)
-    engine.fit(LitLeNet(2, 1), datamodule=data)
-    engine.save_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")
-    data.write_manifest(tmp_path / "run" / "data.json")
-    return tmp_path / "run" / "checkpoints" / "last.ckpt"
+    return train(trainer(max_epochs=1), data, tmp_path / "run")
 
 
 def test_the_range_is_that_of_the_training_images(tmp_path: Path):
@@ -82,6 +86,31 @@ def test_another_dataset_is_read_with_the_range_of_the_checkpoint(trained: Path,
     images = other.splits["test"]
     first = images.fetch(torch.tensor([0]))[0]
     assert torch.equal(first, Reading(28, 1, "pad", "black", (0, 4095)).read(Path(images.name(0))))
+
+
+def test_another_dataset_is_read_without_a_range_if_the_checkpoint_has_none(tmp_path: Path, trainer):
+    write_photos(tmp_path / "flat", ("dark", "light"), 10, grey=True)
+    flat = train(trainer(max_epochs=1), folder_of(tmp_path / "flat"), tmp_path / "run")
+    other = folder_of(write_deep(tmp_path / "other", 4095))
+    Image.fromarray(np.full((30, 30), 60_000, np.uint16)).save(tmp_path / "other" / "dark" / "bright.png")
+    assert other.reading.value_range == (0, 65535)
+    with pytest.warns(UserWarning, match="cross-dataset evaluation"):
+        trainer().test(LitLeNet(2, 1), datamodule=other, ckpt_path=flat, weights_only=True, verbose=False)
+    run = load_run(flat)
+    assert other.reading == run.reading == Reading(28, 1)
+    images = other.splits["test"]
+    for number in range(len(images.labels)):
+        assert torch.equal(images.fetch(torch.tensor([number]))[0], run.reading.read(Path(images.name(number))))
+
+
+def test_the_next_checkpoint_brings_its_own_range(trained: Path, tmp_path: Path, trainer):
+    brighter = folder_of(write_deep(tmp_path / "brighter", 16383, start=3), resize="pad", background="black")
+    last = train(trainer(max_epochs=1), brighter, tmp_path / "next")
+    other = folder_of(write_deep(tmp_path / "other", 65535, start=7), resize="pad", background="black")
+    for checkpoint, top in ((trained, 4095), (last, 16383)):
+        with pytest.warns(UserWarning, match="cross-dataset evaluation"):
+            trainer().test(LitLeNet(2, 1), datamodule=other, ckpt_path=checkpoint, weights_only=True, verbose=False)
+        assert other.reading.value_range == (0, top)
 
 
 @pytest.mark.parametrize(
