@@ -17,6 +17,7 @@ from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import describe_training, is_locked
 from lit_cnn.runs.monitor import best_row, monitor_of
 from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.runs.results import other_checkpoint
 
 # Ten times as quick, where it is installed.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -87,10 +88,11 @@ class ArmRun:
         return monitor_of(self.settings)
 
     def _check_checkpoint(self, split: str) -> None:
-        measured, usual = self.results.get(f"{split}/checkpoint"), self.run.checkpoint
-        if split == "test" and measured and usual and self.path / measured != usual:
+        if split == "test" and (other := other_checkpoint(self.run, self.results)):
+            assert self.run.checkpoint is not None
             raise ValueError(
-                f"the test scores of {self.path} are of {measured}, not of {usual.relative_to(self.path).as_posix()}: "
+                f"the test scores of {self.path} are of {other}, not of "
+                f"{self.run.checkpoint.relative_to(self.path).as_posix()}: "
                 f"test that one with {self.run.evaluation_command('test')}"
             )
 

@@ -19,6 +19,7 @@ from lit_cnn.data.splits import Split
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks
 from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.runs.results import other_checkpoint
 from lit_cnn.system.json_files import read_object
 from lit_cnn.system.text import printable, shorten
 
@@ -70,6 +71,7 @@ RESULTS: dict[str, Callable[[Any], bool]] = {
     "train/images_per_s": _is_amount,
     "test/images": _is_number_of_images,
     "test/digest": _is_text_or_none,
+    "test/checkpoint": _is_text_or_none,
 }
 DATA: dict[str, Callable[[Any], bool]] = {
     "digest": _is_text,
@@ -129,8 +131,13 @@ class RunFacts:
 
     @property
     def is_tested(self) -> bool:
-        """Whether its test images were looked at, and it was not trained further since."""
-        return "test/acc" in self.results
+        """Whether its best checkpoint was tested, which is the one that a report shows."""
+        return "test/acc" in self.results and self.other_checkpoint is None
+
+    @property
+    def other_checkpoint(self) -> str | None:
+        """The checkpoint that the test scores are of, if it is not the best one."""
+        return other_checkpoint(self.run, self.results)
 
     @property
     def diverged(self) -> str | None:

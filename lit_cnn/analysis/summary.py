@@ -43,19 +43,30 @@ def describe_training(facts: RunFacts) -> str:
 
 def describe_accuracy(facts: RunFacts) -> str:
     """How many images are recognised, of the test images if the run was tested."""
-    accuracy = accuracy_of(facts, "test") or accuracy_of(facts, "val")
-    if accuracy is None:
-        return "It was neither validated nor tested."
-    if facts.is_tested:
+    if accuracy := accuracy_of(facts, "test"):
         return f"It recognises {with_interval(accuracy)} of {facts.num_images['test']:,} test images."
-    return (
-        f"It recognises {with_interval(accuracy)} of the validation images, on which its checkpoint was chosen. "
-        f"It was not tested: lit-cnn test --run {facts.run.path}."
-    )
+    accuracy, test = accuracy_of(facts, "val"), _describe_missing_test(facts)
+    if accuracy:
+        return (
+            f"It recognises {with_interval(accuracy)} of the validation images, on which its checkpoint was chosen. {test}"
+        )
+    return f"It was not validated. {test}" if facts.other_checkpoint else "It was neither validated nor tested."
+
+
+def _describe_missing_test(facts: RunFacts) -> str:
+    command = facts.run.evaluation_command("test")
+    if facts.other_checkpoint is None:
+        return f"It was not tested: {command}."
+    checkpoint = facts.run.checkpoint
+    assert checkpoint is not None
+    usual = checkpoint.relative_to(facts.run.path).as_posix()
+    return f"The test scores are of {facts.other_checkpoint}: {command} tests {usual}."
 
 
 def accuracy_of(facts: RunFacts, split: str) -> Interval | None:
-    """The accuracy in ``results.json`` with Wilson's interval; None if it is not known."""
+    """The accuracy of the best checkpoint in ``results.json`` with Wilson's interval; None if it is not known."""
+    if split == "test" and not facts.is_tested:
+        return None
     accuracy, images = facts.results.get(f"{split}/acc"), facts.num_images.get(split)
     return share_of(round(accuracy * images), images) if accuracy is not None and images else None
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_runs import write_predictions, write_run
+from html_pages import check_page
 
 from lit_cnn.analysis.facts import RunFacts, scored_images
 from lit_cnn.analysis.report import write_report
@@ -31,6 +32,24 @@ def test_the_facts_are_those_of_the_files(run: Run):
     assert facts.is_finished
     assert facts.diverged is None
     assert facts.num_images == {"train": 100, "val": 40, "test": 40}
+
+
+def test_test_scores_of_another_checkpoint_than_the_files_are_not_shown(run: Run):
+    run.checkpoints.mkdir()
+    for path in (run.best, run.last):
+        path.touch()
+    run.add_results({"test/acc": 0.123, "test/checkpoint": "checkpoints/last.ckpt"})
+    facts = RunFacts.read(run)
+    assert not facts.is_tested
+    assert scored_images(facts).split == "val"
+    words = " ".join(check_page(write_report(run)).text.split())
+    assert "12.3" not in words.split("Ledger")[0]
+    assert "of the validation images, on which its checkpoint was chosen" in words
+    assert (
+        f"The test scores are of checkpoints/last.ckpt: lit-cnn test --run {run.path} tests checkpoints/best.ckpt." in words
+    )
+    run.add_results({"test/checkpoint": "checkpoints/best.ckpt"})
+    assert scored_images(RunFacts.read(run)).split == "test"
 
 
 @pytest.mark.parametrize(
