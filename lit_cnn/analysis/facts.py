@@ -19,7 +19,7 @@ from lit_cnn.data.splits import Split
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks
 from lit_cnn.runs.predictions import RunPredictions
-from lit_cnn.runs.results import other_checkpoint
+from lit_cnn.runs.results import is_complete, other_checkpoint
 from lit_cnn.system.json_files import read_object
 from lit_cnn.system.text import printable, shorten
 
@@ -147,9 +147,7 @@ class RunFacts:
     @property
     def is_finished(self) -> bool:
         """Whether its training came to its end: results are written then, also after a resumed training."""
-        seconds = _number(self.results.get("seconds"))
-        last = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0
-        return seconds is not None and seconds >= last - 0.01  # which is rounded
+        return is_complete(self.results, self.rows)
 
     @property
     def max_epochs(self) -> int | None:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lit_cnn.runs.folder import Run
+
+
+def is_complete(results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether results are of a training that came to its end, and was not resumed and stopped since.
+
+    Args:
+        results: Content of ``results.json``.
+        rows: Rows of ``metrics.csv``.
+
+    Raises:
+        ValueError: If a number of seconds is none.
+        TypeError: Likewise.
+    """
+    seconds, last = results.get("seconds"), rows[-1].get("seconds") if rows else None
+    return seconds is not None and float(seconds) >= float(last or 0) - 0.01  # which is rounded
 
 
 def other_checkpoint(run: Run, results: Mapping[str, Any]) -> str | None:

@@ -75,6 +75,17 @@ def test_a_training_that_its_settings_ended_is_finished(tmp_path: Path, settings
     assert read_arm(write_run(tmp_path / "a", epochs=1, settings=settings).path).runs
 
 
+@pytest.mark.parametrize("settings", [{"early_stopping": 3}, {"trainer.max_time": "00:00:10:00"}])
+def test_a_finished_run_that_was_resumed_and_stopped_is_unfinished(tmp_path: Path, settings: dict[str, Any]):
+    run = write_run(tmp_path / "a", settings={"trainer.max_epochs": 9, **settings})
+    rows = [{**row, "seconds": 1.5 * (number + 1)} for number, row in enumerate(run.read_metrics())]
+    run.write_metrics(rows)
+    assert read_arm(run.path).runs
+    run.write_metrics([*rows, {**rows[-1], "epoch": 2, "step": 30, "seconds": 4.5}])
+    expected = f"{run.path} is unfinished: its training did not come to its end; lit-cnn resume {run.path} completes it"
+    assert refusal(run.path) == expected
+
+
 def test_a_run_that_is_being_trained_is_refused(tmp_path: Path):
     run = write_run(tmp_path / "a")
     lock = RunLock(run.path)
