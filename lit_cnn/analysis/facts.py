@@ -19,7 +19,7 @@ from lit_cnn.data.splits import Split
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks
 from lit_cnn.runs.predictions import RunPredictions
-from lit_cnn.runs.results import is_complete, other_checkpoint
+from lit_cnn.runs.results import is_complete, leaves_batches_out, other_checkpoint
 from lit_cnn.system.json_files import read_object
 from lit_cnn.system.text import printable, shorten
 
@@ -69,7 +69,7 @@ RESULTS: dict[str, Callable[[Any], bool]] = {
     "test/acc": _is_share,
     "seconds": _is_amount,
     "train/images_per_s": _is_amount,
-    "test/images": _is_number_of_images,
+    **{f"{split}/images": _is_number_of_images for split in ("val", "test")},
     "test/digest": _is_text_or_none,
     "test/checkpoint": _is_text_or_none,
 }
@@ -175,6 +175,13 @@ class RunFacts:
         if self.is_tested and "test/images" in self.results:
             counts.setdefault("test", round(self.results["test/images"]))
         return counts
+
+    def num_scored(self, split: Split) -> int | None:
+        """Number of images that the accuracy of a split is of; None if it is not known."""
+        if f"{split}/images" in self.results:
+            return round(self.results[f"{split}/images"])
+        is_partial = split == "val" and leaves_batches_out(self._settings("trainer").get("limit_val_batches"))
+        return None if is_partial else self.num_images.get(split)
 
     @cached_property
     def looks(self) -> Looks:

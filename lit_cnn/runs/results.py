@@ -1,4 +1,4 @@
-"""What the results of a run are of: of its whole training or less, of its best checkpoint or another."""
+"""What the results of a run are of: its whole training or less, its best checkpoint or another, all images or some."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lit_cnn.runs.folder import Run
+
+
+def leaves_batches_out(limit: int | float | None) -> bool:
+    """Whether a limit of the Trainer, such as ``limit_val_batches``, leaves batches out: 1.0 does not, 1 is one batch."""
+    return limit is not None and not (isinstance(limit, float) and limit == 1)
 
 
 def is_complete(results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:

@@ -53,6 +53,23 @@ def test_test_scores_of_another_checkpoint_than_the_files_are_not_shown(run: Run
 
 
 @pytest.mark.parametrize(
+    ("limit", "results", "words"),
+    [
+        (None, {}, "80.0 % (95 % interval 65.2 to 89.5 %) of the validation images"),
+        (1.0, {}, "80.0 % (95 % interval 65.2 to 89.5 %) of the validation images"),
+        (0.25, {"val/images": 10}, "80.0 % (95 % interval 49.0 to 94.3 %) of 10 validation images"),
+        (1, {}, "80.0 % of an unknown number of validation images"),  # a run of an earlier version
+    ],
+)
+def test_the_interval_of_the_validation_is_over_the_images_that_it_saw(
+    tmp_path: Path, limit: float | None, results: dict[str, Any], words: str
+):
+    run = write_run(tmp_path / "a", accuracy=0.8, settings={"trainer.limit_val_batches": limit}, results=results)
+    run.results.write_text(json.dumps({k: v for k, v in run.read_results().items() if not k.startswith("test/")}))
+    assert f"It recognises {words}, on which its checkpoint was chosen." in write_report(run)
+
+
+@pytest.mark.parametrize(
     ("file", "name", "value"),
     [
         ("results.json", "val/acc", "x"),
@@ -64,6 +81,7 @@ def test_test_scores_of_another_checkpoint_than_the_files_are_not_shown(run: Run
         ("results.json", "train/images_per_s", []),
         ("results.json", "test/images", {}),
         ("results.json", "test/images", -1),
+        ("results.json", "val/images", 1.5),
         ("results.json", "test/digest", {"a": 1}),
         ("data.json", "counts", None),
         ("data.json", "counts", [100, 40]),

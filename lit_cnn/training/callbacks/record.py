@@ -148,6 +148,8 @@ class Recorder(Callback):
                 data = data_of(trainer)
                 results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
                 results |= {"val/data": name_of(data), "val/digest": getattr(data, "digest", None)}
+                if best.class_counts is not None:
+                    results["val/images"] = sum(best.class_counts[-1])
             without = ("val/",) if "val/acc" in results or not self.run.best.is_file() else ()
             if self.trained:  # what was evaluated meanwhile, by another process, was trained less
                 _remove_evaluations(self.run)
