@@ -40,6 +40,12 @@ def test_runs_of_other_settings_are_no_arm(tmp_path: Path):
     assert message.endswith(f"compare {tmp_path}/lenet/fast, {tmp_path}/lenet/slow")
 
 
+def test_trainings_of_five_minutes_and_of_an_hour_are_no_arm(tmp_path: Path):
+    for seed, time in enumerate(["00:00:05:00", "00:01:00:00"]):
+        write_run(tmp_path / "lenet" / str(seed), seed, settings={"trainer.max_time": time})
+    assert "lenet is no arm: its runs differ in trainer.max_time; compare " in refusal(tmp_path / "lenet")
+
+
 def test_settings_that_cannot_change_the_training_make_no_other_arm(tmp_path: Path):
     write_run(tmp_path / "a", 0)
     write_run(tmp_path / "b", 1, settings={"threads": 4, "trainer.log_every_n_steps": 3, "data.num_workers": 2})
