@@ -17,6 +17,7 @@ from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import describe_training, is_locked
 from lit_cnn.runs.monitor import best_row, monitor_of
 from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.runs.results import is_complete, other_checkpoint
 
 # Ten times as quick, where it is installed.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -87,10 +88,11 @@ class ArmRun:
         return monitor_of(self.settings)
 
     def _check_checkpoint(self, split: str) -> None:
-        measured, usual = self.results.get(f"{split}/checkpoint"), self.run.checkpoint
-        if split == "test" and measured and usual and self.path / measured != usual:
+        if split == "test" and (other := other_checkpoint(self.run, self.results)):
+            assert self.run.checkpoint is not None
             raise ValueError(
-                f"the test scores of {self.path} are of {measured}, not of {usual.relative_to(self.path).as_posix()}: "
+                f"the test scores of {self.path} are of {other}, not of "
+                f"{self.run.checkpoint.relative_to(self.path).as_posix()}: "
                 f"test that one with {self.run.evaluation_command('test')}"
             )
 
@@ -136,7 +138,7 @@ def read_run(run: Run) -> ArmRun:
     if diverged := results.get(DIVERGED):
         raise ValueError(f"{run.path} diverged ({diverged}): an arm with such a run has no mean; lower its rate")
     rows = _read_metrics(run)
-    missing = _unfinished(settings, rows) if run.results.is_file() else "it has no results.json"
+    missing = _unfinished(settings, results, rows) if run.results.is_file() else "it has no results.json"
     if missing:
         raise ValueError(f"{run.path} is unfinished: {missing}; lit-cnn resume {run.path} completes it")
     data = _read_json(run.path / "data.json", _TYPES_OF_DATA)
@@ -174,7 +176,7 @@ def _read_metrics(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _unfinished(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+def _unfinished(settings: Mapping[str, Any], results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
     """How far a training went that something else than its settings ended: ``it has 3 of 10 epochs``; else empty."""
     trainer = settings.get("trainer") or {}
     max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps")
@@ -182,5 +184,5 @@ def _unfinished(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
     ends_itself = trainer.get("max_time") or stops_early
     reached = max_steps not in (None, -1) and rows and int(rows[-1]["step"]) >= max_steps
     if ends_itself or reached or max_epochs in (None, -1) or len(rows) >= max_epochs:
-        return ""
+        return "" if is_complete(results, rows) else "its training did not come to its end"
     return f"it has {len(rows)} of {max_epochs} epochs"

@@ -19,6 +19,7 @@ from lit_cnn.data.splits import Split
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks
 from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.runs.results import is_complete, leaves_batches_out, other_checkpoint
 from lit_cnn.system.json_files import read_object
 from lit_cnn.system.text import printable, shorten
 
@@ -68,8 +69,9 @@ RESULTS: dict[str, Callable[[Any], bool]] = {
     "test/acc": _is_share,
     "seconds": _is_amount,
     "train/images_per_s": _is_amount,
-    "test/images": _is_number_of_images,
+    **{f"{split}/images": _is_number_of_images for split in ("val", "test")},
     "test/digest": _is_text_or_none,
+    "test/checkpoint": _is_text_or_none,
 }
 DATA: dict[str, Callable[[Any], bool]] = {
     "digest": _is_text,
@@ -129,8 +131,13 @@ class RunFacts:
 
     @property
     def is_tested(self) -> bool:
-        """Whether its test images were looked at, and it was not trained further since."""
-        return "test/acc" in self.results
+        """Whether its best checkpoint was tested, which is the one that a report shows."""
+        return "test/acc" in self.results and self.other_checkpoint is None
+
+    @property
+    def other_checkpoint(self) -> str | None:
+        """The checkpoint that the test scores are of, if it is not the best one."""
+        return other_checkpoint(self.run, self.results)
 
     @property
     def diverged(self) -> str | None:
@@ -140,9 +147,7 @@ class RunFacts:
     @property
     def is_finished(self) -> bool:
         """Whether its training came to its end: results are written then, also after a resumed training."""
-        seconds = _number(self.results.get("seconds"))
-        last = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0
-        return seconds is not None and seconds >= last - 0.01  # which is rounded
+        return is_complete(self.results, self.rows)
 
     @property
     def max_epochs(self) -> int | None:
@@ -170,6 +175,13 @@ class RunFacts:
         if self.is_tested and "test/images" in self.results:
             counts.setdefault("test", round(self.results["test/images"]))
         return counts
+
+    def num_scored(self, split: Split) -> int | None:
+        """Number of images that the accuracy of a split is of; None if it is not known."""
+        if f"{split}/images" in self.results:
+            return round(self.results[f"{split}/images"])
+        is_partial = split == "val" and leaves_batches_out(self._settings("trainer").get("limit_val_batches"))
+        return None if is_partial else self.num_images.get(split)
 
     @cached_property
     def looks(self) -> Looks:

@@ -11,6 +11,7 @@ from lit_cnn.analysis.facts import NOUNS, RunFacts, Scored
 from lit_cnn.analysis.page import percent, short
 from lit_cnn.analysis.statistics import Interval
 from lit_cnn.data.manifest import count
+from lit_cnn.data.splits import Split
 from lit_cnn.inference.calibration import Reliability
 
 # A validation loss that has risen by this factor since its minimum, while the training loss fell, is over-fitting.
@@ -43,20 +44,37 @@ def describe_training(facts: RunFacts) -> str:
 
 def describe_accuracy(facts: RunFacts) -> str:
     """How many images are recognised, of the test images if the run was tested."""
-    accuracy = accuracy_of(facts, "test") or accuracy_of(facts, "val")
+    if accuracy := accuracy_of(facts, "test"):
+        return f"It recognises {with_interval(accuracy)} of {facts.num_scored('test'):,} test images."
+    test = _describe_missing_test(facts)
+    if "val/acc" in facts.results:
+        return f"It recognises {_describe_validation(facts)}, on which its checkpoint was chosen. {test}"
+    return f"It was not validated. {test}" if facts.other_checkpoint else "It was neither validated nor tested."
+
+
+def _describe_validation(facts: RunFacts) -> str:
+    accuracy, images = accuracy_of(facts, "val"), facts.num_scored("val")
     if accuracy is None:
-        return "It was neither validated nor tested."
-    if facts.is_tested:
-        return f"It recognises {with_interval(accuracy)} of {facts.num_images['test']:,} test images."
-    return (
-        f"It recognises {with_interval(accuracy)} of the validation images, on which its checkpoint was chosen. "
-        f"It was not tested: lit-cnn test --run {facts.run.path}."
-    )
+        return f"{percent(facts.results['val/acc'], 1)} of an unknown number of validation images"
+    which = "the" if images == facts.num_images.get("val", images) else f"{images:,}"
+    return f"{with_interval(accuracy)} of {which} validation images"
 
 
-def accuracy_of(facts: RunFacts, split: str) -> Interval | None:
-    """The accuracy in ``results.json`` with Wilson's interval; None if it is not known."""
-    accuracy, images = facts.results.get(f"{split}/acc"), facts.num_images.get(split)
+def _describe_missing_test(facts: RunFacts) -> str:
+    command = facts.run.evaluation_command("test")
+    if facts.other_checkpoint is None:
+        return f"It was not tested: {command}."
+    checkpoint = facts.run.checkpoint
+    assert checkpoint is not None
+    usual = checkpoint.relative_to(facts.run.path).as_posix()
+    return f"The test scores are of {facts.other_checkpoint}: {command} tests {usual}."
+
+
+def accuracy_of(facts: RunFacts, split: Split) -> Interval | None:
+    """The accuracy of the best checkpoint with Wilson's interval; None if it or the number of images is not known."""
+    if split == "test" and not facts.is_tested:
+        return None
+    accuracy, images = facts.results.get(f"{split}/acc"), facts.num_scored(split)
     return share_of(round(accuracy * images), images) if accuracy is not None and images else None
 
 

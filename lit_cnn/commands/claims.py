@@ -48,7 +48,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if action == "run":
         add = parser.add_argument
         add("--seeds", type=int, metavar="N", help="only the first N seeds of the study")
-        add("--quick", action="store_true", help="try each arm on a few images; decides and writes nothing")
+        quick = "try each arm on a few images; decides and writes nothing, and enters no look at its up to 200 test images"
+        add("--quick", action="store_true", help=quick)
         add("--data_dir", default="data", help="where the datasets' files are (default: %(default)s)")
         add("--jobs", type=int, help="trainings at the same time, of one thread each (default: one a processor)")
         add("--runs_dir", default="runs", help="whose ledger gets the looks at test images (default: %(default)s)")

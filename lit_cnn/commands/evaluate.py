@@ -7,11 +7,11 @@ from typing import Any
 from pytorch_lightning.cli import LightningArgumentParser
 
 from lit_cnn.commands.cli import CLI
-from lit_cnn.commands.lengths import leaves_batches_out
 from lit_cnn.commands.messages import ignore_warnings, quiet
 from lit_cnn.commands.tta import warn_of_unseen
 from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.results import leaves_batches_out
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.text import printable
 from lit_cnn.training.callbacks.interrupts import Interrupts

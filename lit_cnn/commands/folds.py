@@ -11,7 +11,6 @@ from lit_cnn.analysis.label_errors import known_images
 from lit_cnn.analysis.run_images import data_of_fold, read_config
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.fit import Training, carry_out
-from lit_cnn.commands.lengths import leaves_batches_out
 from lit_cnn.commands.resuming import RUN_FOLDER
 from lit_cnn.commands.study import as_command, telling_how_to_resume
 from lit_cnn.data.manifest import FILE_NAME
@@ -19,6 +18,7 @@ from lit_cnn.data.sharing import sharing_images
 from lit_cnn.errors import OwnValidationError
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.monitor import monitor_of
+from lit_cnn.runs.results import leaves_batches_out
 from lit_cnn.runs.search import is_run
 from lit_cnn.system.processes import started_by_a_launcher
 from lit_cnn.weights.sources import is_published

@@ -50,11 +50,6 @@ def check_lengths(settings: Mapping[str, Any], command: str, looks_at_test: bool
         warn(f"trainer.check_val_every_n_epoch is {every} and trainer.max_epochs {epochs}: nothing is validated")
 
 
-def leaves_batches_out(limit: int | float | None) -> bool:
-    """Whether a limit of the Trainer, such as ``limit_val_batches``, leaves batches out: 1.0 does not, 1 is one batch."""
-    return limit is not None and not (isinstance(limit, float) and limit == 1)
-
-
 def read_duration(value: Any, name: str) -> timedelta:
     """A duration as Lightning takes it: ``days:hours:minutes:seconds``, or numbers by their units.
 

@@ -96,7 +96,8 @@ class ResumedRun:
 
     def options(self) -> str:
         """The options that the next resume needs again, because its configuration does not have them."""
-        plain = [change for change in self._with(Rule.FREE) if isinstance(change.given, str | int | float)]
+        changes = [*self._with(Rule.FREE), *self._with(Rule.TIME)]
+        plain = [change for change in changes if isinstance(change.given, str | int | float)]
         return "".join(f" --{change.setting} {shlex.quote(str(change.given))}" for change in plain)
 
     def why_finished(self) -> str:

@@ -17,6 +17,7 @@ class Rule(Enum):
 
     EQUAL = "must be equal"
     FREE = "may change"
+    TIME = "may change, and decides what the training reaches"
     LENGTH = "may change if the schedule does not depend on the length of the training"
 
 
@@ -64,9 +65,10 @@ _SETTINGS: dict[Rule, dict[str, str]] = {
         "trainer": """
             accelerator barebones benchmark default_root_dir detect_anomaly deterministic devices enable_autolog_hparams
             enable_model_summary enable_progress_bar fast_dev_run inference_mode limit_predict_batches
-            limit_test_batches log_every_n_steps logger max_time model_registry num_nodes num_sanity_val_steps profiler
+            limit_test_batches log_every_n_steps logger model_registry num_nodes num_sanity_val_steps profiler
             reload_dataloaders_every_n_epochs strategy use_distributed_sampler""",
     },
+    Rule.TIME: {"trainer": "max_time"},
     Rule.LENGTH: {"trainer": "max_epochs max_steps min_epochs min_steps"},
 }
 RULES: dict[str, Rule] = {
@@ -75,7 +77,7 @@ RULES: dict[str, Rule] = {
     for group, names in groups.items()
     for name in names.split()
 }
-# Settings of the command that older runs do not have, and what these did.
+# Settings that older runs do not have, or that did not count in them, and what these did.
 _LATER = {
     "early_stopping": None,
     "ema": None,
@@ -85,6 +87,7 @@ _LATER = {
     "data.frame": None,
     "model.norm_weight_decay": None,
     "model.unfreeze_at": None,
+    "trainer.max_time": None,
 }
 # Callbacks that only show, save or stop: they may be added and removed.
 OBSERVERS = frozenset(

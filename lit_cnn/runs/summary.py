@@ -14,6 +14,7 @@ import yaml
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, count_looks
 from lit_cnn.runs.monitor import best_row, monitor_of
+from lit_cnn.runs.results import is_complete
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ def summarise(run: Run) -> RunSummary:
     environment = _read(lambda: dict(run.read_environment()), {})
     results = _read(lambda: dict(run.read_results()), {})
     rows = _read(run.read_metrics, [])
+    is_final = _read(lambda: is_complete(results, rows), False)
     images = ImageSet(environment.get("dataset"), results.get("test/digest"))
     return RunSummary(
         path=run.path,
         dataset=_read(lambda: str(environment["dataset"]), None),
         variant=_read(lambda: str(environment["variant"]), None),
         epochs=len(rows),
-        val_acc=_read(lambda: float(results["val/acc"]), None) or _best_so_far(run),
+        val_acc=_read(lambda: float(results["val/acc"]) if is_final else None, None) or _best_so_far(run),
         test_acc=_read(lambda: float(results["test/acc"]), None),
         looks=_read(lambda: count_looks(images, run.ledger, run.ledger).by_run, 0),
         num_bytes=_num_bytes(run.path),

@@ -40,6 +40,12 @@ def test_runs_of_other_settings_are_no_arm(tmp_path: Path):
     assert message.endswith(f"compare {tmp_path}/lenet/fast, {tmp_path}/lenet/slow")
 
 
+def test_trainings_of_five_minutes_and_of_an_hour_are_no_arm(tmp_path: Path):
+    for seed, time in enumerate(["00:00:05:00", "00:01:00:00"]):
+        write_run(tmp_path / "lenet" / str(seed), seed, settings={"trainer.max_time": time})
+    assert "lenet is no arm: its runs differ in trainer.max_time; compare " in refusal(tmp_path / "lenet")
+
+
 def test_settings_that_cannot_change_the_training_make_no_other_arm(tmp_path: Path):
     write_run(tmp_path / "a", 0)
     write_run(tmp_path / "b", 1, settings={"threads": 4, "trainer.log_every_n_steps": 3, "data.num_workers": 2})
@@ -73,6 +79,17 @@ def test_an_unfinished_run_is_refused_with_the_command_that_completes_it(tmp_pat
 )
 def test_a_training_that_its_settings_ended_is_finished(tmp_path: Path, settings: dict[str, Any]):
     assert read_arm(write_run(tmp_path / "a", epochs=1, settings=settings).path).runs
+
+
+@pytest.mark.parametrize("settings", [{"early_stopping": 3}, {"trainer.max_time": "00:00:10:00"}])
+def test_a_finished_run_that_was_resumed_and_stopped_is_unfinished(tmp_path: Path, settings: dict[str, Any]):
+    run = write_run(tmp_path / "a", settings={"trainer.max_epochs": 9, **settings})
+    rows = [{**row, "seconds": 1.5 * (number + 1)} for number, row in enumerate(run.read_metrics())]
+    run.write_metrics(rows)
+    assert read_arm(run.path).runs
+    run.write_metrics([*rows, {**rows[-1], "epoch": 2, "step": 30, "seconds": 4.5}])
+    expected = f"{run.path} is unfinished: its training did not come to its end; lit-cnn resume {run.path} completes it"
+    assert refusal(run.path) == expected
 
 
 def test_a_run_that_is_being_trained_is_refused(tmp_path: Path):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_runs import write_predictions, write_run
+from html_pages import check_page
 
 from lit_cnn.analysis.facts import RunFacts, scored_images
 from lit_cnn.analysis.report import write_report
@@ -33,6 +34,41 @@ def test_the_facts_are_those_of_the_files(run: Run):
     assert facts.num_images == {"train": 100, "val": 40, "test": 40}
 
 
+def test_test_scores_of_another_checkpoint_than_the_files_are_not_shown(run: Run):
+    run.checkpoints.mkdir()
+    for path in (run.best, run.last):
+        path.touch()
+    run.add_results({"test/acc": 0.123, "test/checkpoint": "checkpoints/last.ckpt"})
+    facts = RunFacts.read(run)
+    assert not facts.is_tested
+    assert scored_images(facts).split == "val"
+    words = " ".join(check_page(write_report(run)).text.split())
+    assert "12.3" not in words.split("Ledger")[0]
+    assert "of the validation images, on which its checkpoint was chosen" in words
+    assert (
+        f"The test scores are of checkpoints/last.ckpt: lit-cnn test --run {run.path} tests checkpoints/best.ckpt." in words
+    )
+    run.add_results({"test/checkpoint": "checkpoints/best.ckpt"})
+    assert scored_images(RunFacts.read(run)).split == "test"
+
+
+@pytest.mark.parametrize(
+    ("limit", "results", "words"),
+    [
+        (None, {}, "80.0 % (95 % interval 65.2 to 89.5 %) of the validation images"),
+        (1.0, {}, "80.0 % (95 % interval 65.2 to 89.5 %) of the validation images"),
+        (0.25, {"val/images": 10}, "80.0 % (95 % interval 49.0 to 94.3 %) of 10 validation images"),
+        (1, {}, "80.0 % of an unknown number of validation images"),  # a run of an earlier version
+    ],
+)
+def test_the_interval_of_the_validation_is_over_the_images_that_it_saw(
+    tmp_path: Path, limit: float | None, results: dict[str, Any], words: str
+):
+    run = write_run(tmp_path / "a", accuracy=0.8, settings={"trainer.limit_val_batches": limit}, results=results)
+    run.results.write_text(json.dumps({k: v for k, v in run.read_results().items() if not k.startswith("test/")}))
+    assert f"It recognises {words}, on which its checkpoint was chosen." in write_report(run)
+
+
 @pytest.mark.parametrize(
     ("file", "name", "value"),
     [
@@ -45,6 +81,7 @@ def test_the_facts_are_those_of_the_files(run: Run):
         ("results.json", "train/images_per_s", []),
         ("results.json", "test/images", {}),
         ("results.json", "test/images", -1),
+        ("results.json", "val/images", 1.5),
         ("results.json", "test/digest", {"a": 1}),
         ("data.json", "counts", None),
         ("data.json", "counts", [100, 40]),

@@ -154,6 +154,10 @@ def test_other_settings_have_another_folder_or_are_refused(lit_cnn: Command, tmp
     for option, message in (
         (["--model.lr", "0.3"], "model.lr of {run} is 0.01 and cannot become 0.3: choose another --name"),
         (["--trainer.max_epochs", "2"], "trainer.max_epochs of {run} is 1 and cannot become 2: choose another --name"),
+        (
+            ["--trainer.max_time", "00:01:00:00"],
+            "trainer.max_time of {run} is null and cannot become 00:01:00:00: choose another --name",
+        ),
     ):
         refused = lit_cnn(*ONE_EPOCH, "--seeds", "2", "--name", "a", *option)
         assert refused.returncode == 2

@@ -83,6 +83,7 @@ def settings(**changed: object) -> dict:
         ({"data__data_dir": "elsewhere"}, "data.data_dir", Rule.FREE),
         ({"trainer__devices": 2}, "trainer.devices", Rule.FREE),
         ({"trainer__max_epochs": 4}, "trainer.max_epochs", Rule.LENGTH),
+        ({"trainer__max_time": "00:00:05:00"}, "trainer.max_time", Rule.TIME),
         ({"seed_everything": 1}, "seed_everything", Rule.EQUAL),
         ({"trainer__callbacks": [{"class_path": "a.LearningRateMonitor"}]}, "trainer.callbacks", Rule.FREE),
         ({"trainer__callbacks": [{"class_path": "a.EMAWeightAveraging"}]}, "trainer.callbacks", Rule.EQUAL),
@@ -113,9 +114,11 @@ def test_settings_that_give_other_runs_have_another_digest():
     same = [{"seed_everything": 7}, {"trainer__devices": 2}, {"data__data_dir": "/elsewhere"}]
     same += [{"trainer__callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]}]
     same += [{"ema": None}, {"early_stopping": None}, {"monitor": "val/acc"}]  # which older runs do not have
+    same += [{"trainer__max_time": None}]
     assert {digest(), *(digest(**changed) for changed in same)} == {digest()}
     assert len(digest()) == 8
     other = [{"model__lr": 0.2}, {"trainer__max_epochs": 4}, {"data__batch_size": 16}]
     other += [{"trainer__callbacks": [{"class_path": "pytorch_lightning.callbacks.EarlyStopping"}]}]
     other += [{"ema": 0.9}, {"monitor": "last"}]
-    assert len({digest(), *(digest(**changed) for changed in other)}) == 7
+    other += [{"trainer__max_time": "00:00:05:00"}, {"trainer__max_time": "00:01:00:00"}]
+    assert len({digest(), *(digest(**changed) for changed in other)}) == 9

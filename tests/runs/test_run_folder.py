@@ -272,13 +272,23 @@ def test_a_summary_has_the_facts_of_a_run(tmp_path: Path):
     assert (facts.path, facts.dataset, facts.variant) == (run.path, "digits", "lenet_bn")
     assert (facts.epochs, facts.val_acc, facts.test_acc, facts.looks) == (3, 0.5, None, 0)
     assert facts.date == datetime(2026, 1, 1, 10, tzinfo=UTC)
-    run.add_results({"val/acc": 0.6, "test/acc": 0.55})
+    run.add_results({"val/acc": 0.6, "test/acc": 0.55, "seconds": 3.0})
     run.enter_look("checkpoints/best.ckpt", {"test/acc": 0.55})
     run.checkpoints.mkdir()
     run.best.write_bytes(bytes(1000))
     facts = summarise(run)
     assert (facts.val_acc, facts.test_acc, facts.looks) == (0.6, 0.55, 1)
     assert facts.num_bytes == sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) > 1000
+
+
+def test_a_summary_of_a_finished_run_that_is_trained_further_has_the_best_epoch_so_far(tmp_path: Path):
+    run = write_run(tmp_path / "1")
+    run.add_results({"val/acc": 0.6, "seconds": 3.0})
+    rows = [{"epoch": 0, "val/acc": 0.6, "seconds": 3.0}, {"epoch": 1, "val/acc": 0.8, "seconds": 6.0}]
+    run.write_metrics(rows[:1])
+    assert summarise(run).val_acc == 0.6
+    run.write_metrics(rows)
+    assert summarise(run).val_acc == 0.8
 
 
 def test_a_summary_of_a_bare_or_damaged_run_has_gaps(tmp_path: Path):

@@ -60,6 +60,7 @@ def test_a_validation_of_some_images_is_not_kept(lit_cnn: Command):
     run = fit(lit_cnn, "--trainer.limit_val_batches", "1", "--data.batch_size", "64", "--trainer.max_epochs", "1")
     assert run.best.is_file()
     assert files(run) == []
+    assert run.read_results()["val/images"] == 48  # one of three equal batches
 
 
 # In a training
@@ -111,7 +112,7 @@ def train(make: Callable[..., Trainer], run: Run, max_epochs: int, *callbacks: C
 
 
 def scores(entries: dict[str, Any]) -> dict[str, float]:
-    sources = ("val/checkpoint", "val/data", "val/digest")
+    sources = ("val/checkpoint", "val/data", "val/digest", "val/images")
     return {name: float(value) for name, value in entries.items() if name.startswith("val/") and name not in sources}
 
 

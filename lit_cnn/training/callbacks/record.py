@@ -21,6 +21,8 @@ from lit_cnn.training.evaluation_files import remove_evaluation
 from lit_cnn.training.kept_predictions import remove_predictions
 from lit_cnn.training.origin import data_of, name_of, variant_of
 
+# Results of a test.
+TEST_RESULTS = ("test/", OTHER_DATA)
 # Metrics of single steps, not of an epoch.
 STEP_METRICS = ("train/loss_step", "train/lr", "train/gradient_norm")
 
@@ -85,11 +87,8 @@ class Recorder(Callback):
         if not self.trained and self.run and trainer.is_global_zero and self.run.results.is_file():
             # Earlier test scores belong to a network that was trained less; the ledger keeps them. If the training diverges
             # again, that is entered again.
-            self.run.add_results({}, without=("test/", OTHER_DATA, DIVERGED))
-            for folder in self.run.evaluations.values():
-                for evaluation in (folder, *folder.glob("*/")):
-                    remove_evaluation(evaluation)
-            remove_predictions(self.run.predictions["test"])
+            self.run.add_results({}, without=(*TEST_RESULTS, DIVERGED))
+            _remove_evaluations(self.run)
             if not self.run.best.is_file():  # of which the others are
                 remove_predictions(self.run.predictions["val"])
         self.trained = True
@@ -149,7 +148,13 @@ class Recorder(Callback):
                 data = data_of(trainer)
                 results["val/checkpoint"] = self.run.best.relative_to(self.run.path).as_posix()
                 results |= {"val/data": name_of(data), "val/digest": getattr(data, "digest", None)}
-            self.run.add_results(results, without=("val/",) if "val/acc" in results or not self.run.best.is_file() else ())
+                if best.class_counts is not None:
+                    results["val/images"] = sum(best.class_counts[-1])
+            without = ("val/",) if "val/acc" in results or not self.run.best.is_file() else ()
+            if self.trained:  # what was evaluated meanwhile, by another process, was trained less
+                _remove_evaluations(self.run)
+                without += TEST_RESULTS
+            self.run.add_results(results, without)
 
     def _count_wall_seconds(self) -> float:
         return self.wall_seconds if self._started is None else time.perf_counter() - self._started
@@ -200,6 +205,14 @@ class Recorder(Callback):
         self._unfinished = state_dict["unfinished"]
         self._validation = state_dict.get("validation", {})
         self._best = state_dict.get("best", self._best)
+
+
+def _remove_evaluations(run: Run) -> None:
+    """Removes the files of evaluations, and the predictions of the test images."""
+    for folder in run.evaluations.values():
+        for evaluation in (folder, *folder.glob("*/")):
+            remove_evaluation(evaluation)
+    remove_predictions(run.predictions["test"])
 
 
 def _best_of(trainer: pl.Trainer) -> Best | None:

@@ -292,6 +292,24 @@ def test_test_scores_go_when_a_resumed_run_trains(run: Run, trainer: MakeTrainer
     assert len(run.ledger) == 1
 
 
+def test_the_score_of_a_test_during_a_training_goes_when_the_training_ends(run: Run, trainer: MakeTrainer):
+    class TestsMeanwhile(Callback):
+        def on_train_epoch_end(self, *args: object) -> None:
+            evaluate(trainer(), digits(), run.best)
+            evaluate(trainer(limit_test_batches=1), digits(), run.best)
+
+    fitted = fit(trainer, run, run.last, (TestsMeanwhile(),), max_epochs=2)
+    assert len(run.ledger) == 2
+    assert not {name for name in run.read_results() if name.startswith("test/") or name == "other_data"}
+    assert not list(run.path.rglob("mistakes.csv"))
+    assert not run.predictions["test"].exists()
+    evaluate(fitted, digits(), run.best, fitted.lightning_module)
+    before = run.read_results()
+    fit(trainer, run, run.last, max_epochs=2)  # which has nothing left to train
+    assert run.read_results()["test/acc"] == before["test/acc"]
+    assert run.predictions["test"].is_file()
+
+
 # Raw pixels
 
 
