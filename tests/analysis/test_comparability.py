@@ -48,7 +48,7 @@ def test_another_split_is_refused(tmp_path: Path):
 
 def test_what_was_not_measured_names_the_command(tmp_path: Path):
     a, b = write_run(tmp_path / "a"), write_run(tmp_path / "b", accuracy=0.6)
-    b.results.write_text('{"val/acc": 0.6}', encoding="utf-8")
+    b.results.write_text('{"val/acc": 0.6, "seconds": 3}', encoding="utf-8")
     assert compare(read_arms([a.path, b.path])).split == "val"
     message = refusal(a.path, b.path, split="test")
     assert message == f"{b.path} has no test/acc: measure it with lit-cnn test --run {b.path}"
