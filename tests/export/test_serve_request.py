@@ -8,7 +8,7 @@ import pytest
 
 from lit_cnn.export import serve_request
 from lit_cnn.export.load_test import CONTENT_TYPE, make_form
-from lit_cnn.export.serve_request import MAX_IMAGES, Answer, Intake, Question, RefusedError
+from lit_cnn.export.serve_request import MAX_IMAGES, MAX_SIGNS, Answer, Intake, Question, RefusedError
 
 pytest.importorskip("starlette")
 from starlette.requests import Request
@@ -70,7 +70,9 @@ def test_images_come_in_forms_and_in_json(sent: tuple[bytes, str], question: Que
         ((b"", ""), 415, "send a form with files, or JSON"),
         ((b"abc", "image/png"), 415, "unknown content type 'image/png'"),
         ((b"", JSON), 400, "the body is not JSON"),
-        ((b"[" * 9000, JSON), 400, "the body is not JSON"),
+        ((b"[" * MAX_SIGNS, JSON), 400, "the body is not JSON"),
+        ((b'{"a":[' + b"[]," * MAX_SIGNS + b"[]]}", JSON), 400, "over 200 brackets and commas: send up to 64 images"),
+        (as_json(a=[0] * 2 * MAX_SIGNS), 400, "over 200 brackets and commas"),
         ((b'{"image": "\xff"}', JSON), 400, "the body is not JSON"),
         ((b"[1]", JSON), 400, "the body is not a JSON object"),
         (as_json(), 400, "the request holds no image"),
@@ -94,7 +96,7 @@ def test_images_come_in_forms_and_in_json(sent: tuple[bytes, str], question: Que
         (form(("image", "a", b"x" * 10_000)), 413, "larger than 0.0 MB"),
         ((b"x" * 10_001, JSON), 413, "larger than 0.0 MB"),
     ],
-    ids=range(26),
+    ids=range(28),
 )
 def test_other_requests_are_refused_in_one_short_line(sent: tuple[bytes, str], status: int, message: str):
     with pytest.raises(RefusedError, match=message) as refused:
