@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ class Intake:
     def __init__(self, max_bytes: int, max_held: int = MAX_HELD) -> None:
         self.max_bytes = max_bytes
         self.max_held = max_held
-        self._held = 0
+        # What has arrived of each request. An announced size does not count: it costs a client nothing.
+        self._held: Counter[Request] = Counter()
 
     @contextmanager
     def admit(self, request: Request) -> Iterator[None]:
@@ -98,21 +100,24 @@ class Intake:
         Raises:
             RefusedError: If too many wait.
         """
-        size = min(_announced(request) or self.max_bytes, self.max_bytes)
-        size = max(size, LEAST_HELD)
-        if self._held and self._held + size > self.max_held:
-            raise RefusedError(503, "too many requests wait for an answer: try again later")
-        self._held += size
+        self._hold(request, 0)
         try:
             yield
         finally:
-            self._held -= size
+            del self._held[request]
+
+    def _hold(self, request: Request, received: int) -> None:
+        size = max(received, LEAST_HELD)
+        others = self._held.total() - self._held[request]
+        if others and others + size > self.max_held:
+            raise RefusedError(503, "too many requests wait for an answer: try again later")
+        self._held[request] = size
 
     async def read(self, request: Request) -> Question:
-        """The question in a request's body, which is read no further than its largest size.
+        """The question in the body of a request that is admitted, which is read no further than its largest size.
 
         Raises:
-            RefusedError: If there is none, or it is too large.
+            RefusedError: If there is none, it is too large, or too much waits.
         """
         from starlette.requests import ClientDisconnect
         from starlette.requests import Request as CountedRequest
@@ -134,17 +139,21 @@ class Intake:
         raise RefusedError(415, f"unknown content type {content_type!r}: {USAGE}" if content_type else USAGE)
 
     def _counting(self, request: Request) -> Receive:
-        """Receives a body until it is too large, and drops the rest: a client that still sends hears no answer."""
+        """Receives a body until it is refused, and drops the rest: a client that still sends hears no answer."""
         received = 0
 
         async def receive_and_count() -> Message:
             nonlocal received
             message = await request.receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            try:
+                if received > self.max_bytes:
+                    raise self._too_large()
+                self._hold(request, received)
+            except RefusedError:
                 while message.get("more_body"):
                     message = await request.receive()
-                raise self._too_large()
+                raise
             return message
 
         return receive_and_count

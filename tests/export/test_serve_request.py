@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 
 import pytest
@@ -144,15 +145,35 @@ def test_a_body_whose_announced_size_is_too_large_is_not_awaited():
 
 def test_requests_beyond_the_memory_for_them_are_refused_until_others_are_answered():
     intake = Intake(400_000, max_held=500_000)
-    small, large = make_request(b"", JSON, length=10), make_request(b"", JSON)
-    with intake.admit(large):
-        with intake.admit(small), pytest.raises(RefusedError, match="try again later") as refused, intake.admit(small):
-            pass
-        assert refused.value.status == 503
+    large, other, small = (make_request(*as_json(image="A" * size), chunk=100_000) for size in (300_000, 300_000, 8))
+
+    async def ask_all() -> None:
+        with intake.admit(large):
+            await intake.read(large)
+            with pytest.raises(RefusedError, match="try again later") as refused, intake.admit(other):
+                await intake.read(other)
+            assert refused.value.status == 503
+            with pytest.raises(TimeoutError):  # it was received to its end
+                await asyncio.wait_for(other.receive(), 0.01)
+            with intake.admit(small):
+                await intake.read(small)
+        again = make_request(*as_json(image="A" * 300_000))
+        with intake.admit(again):
+            await intake.read(again)
+
+    asyncio.run(ask_all())
+
+
+def test_an_announced_size_counts_once_it_has_arrived():
+    intake = Intake(400_000, max_held=500_000)
+    small = make_request(*as_json(image=A))
+    with contextlib.ExitStack() as waiting:
+        for _ in range(6):
+            waiting.enter_context(intake.admit(make_request(b"", JSON, length=400_000)))
         with intake.admit(small):
-            pass
-    with intake.admit(large):
-        pass
+            assert asyncio.run(intake.read(small)).images == (b"one",)
+            with pytest.raises(RefusedError, match="try again later"), intake.admit(make_request(b"", JSON)):
+                pass
 
 
 def test_a_body_that_does_not_arrive_is_not_awaited(monkeypatch: pytest.MonkeyPatch):
