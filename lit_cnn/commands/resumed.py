@@ -31,6 +31,11 @@ class ResumedRun:
         self.run = Run.open(config.run)
         self.own: dict[str, Any] = configuration.parse(parser, self.run.config.read_text(encoding="utf-8"))
         checkpoint = read_checkpoint(config.ckpt_path)
+        if "loops" not in checkpoint:
+            parser.error(
+                f"the training of {self.run.path} cannot be resumed from {config.ckpt_path}: it holds only weights; resume "
+                f"from last.ckpt, or start a new run: --config {self.run.config} --model.weights {config.ckpt_path}"
+            )
         # Epochs and steps that are done.
         self.epochs: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
         self.steps: int = checkpoint["global_step"]

@@ -39,7 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Runs ``lit-cnn serve`` until Ctrl-C or SIGTERM."""
+    """Runs ``lit-cnn serve`` until Ctrl-C, SIGTERM or SIGHUP."""
     options = make_parser().parse_args(arguments[1:])
     quiet()
     api_key = os.environ.get(KEY) or None if options.api_key is None else options.api_key

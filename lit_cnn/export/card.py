@@ -139,12 +139,14 @@ def _exceptions(forms: Mapping[str, Any]) -> str:
 
 
 def scores_of(facts: RunFacts) -> list[str]:
-    """Accuracy on validation and test images with Wilson's intervals."""
+    """Accuracy on validation and test images with Wilson's intervals; without test scores of another checkpoint."""
     lines = []
-    numbers = facts.num_images
+    numbers, run = facts.num_images, facts.run
+    tested = facts.results.get("test/checkpoint")
+    is_of_another = tested and run.checkpoint and run.path / tested != run.checkpoint
     for split, noun in (("val", "validation"), ("test", "test")):
         accuracy, number = facts.results.get(f"{split}/acc"), numbers.get(split)
-        if accuracy is None:
+        if accuracy is None or (split == "test" and is_of_another):
             continue
         ends = ""
         if number:

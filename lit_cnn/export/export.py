@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from lit_cnn.errors import ParityError
@@ -47,6 +48,7 @@ from lit_cnn.system.json_files import read_object, write_object
 
 FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 FOLDER = "export"
+LOCK = ".export.lock"
 
 
 class Export:
@@ -92,8 +94,9 @@ class Export:
 
         Raises:
             ParityError: If a form computes something else than the run, or 8 bits lose too much.
+            ValueError: If another process exports the run.
         """
-        with self._partial_folder() as partial:
+        with self._locked(), self._partial_folder() as partial:
             samples = Samples.of(self.run, self.trained, partial / "samples")
             write_object(partial / PREPROCESS, describe_preprocessing(self.trained, self.network))
             write_labels(self.trained.class_names, partial / LABELS)
@@ -194,10 +197,28 @@ class Export:
     # Folder
 
     @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keeps other exports of the run out, which would remove the partial folder."""
+        lock = FileLock(self.run.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ValueError(f"{self.run.path} is being exported by another process: wait until it has ended") from None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # while it is held; Windows removes no open file
+                Path(lock.lock_file).unlink()
+            lock.release()
+
+    @contextlib.contextmanager
     def _partial_folder(self) -> Iterator[Path]:
         """A folder that takes the place of ``export`` at the end; after an error it is removed."""
         for left in self.run.path.glob(".export-*"):  # by an export that was killed
-            shutil.rmtree(left, ignore_errors=True)
+            if left.suffix == ".replaced" and not self.folder.exists():
+                left.rename(self.folder)
+            else:
+                shutil.rmtree(left, ignore_errors=True)
         partial = self.run.path / f".export-{secrets.token_hex(4)}.partial"
         replaced = partial.with_suffix(".replaced")
         try:

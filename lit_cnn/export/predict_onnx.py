@@ -20,8 +20,8 @@ Image.MAX_IMAGE_PIXELS = None  # it counts a JPEG before it is scaled down
 def read_image(path, how):
     """The pixels of a file, uint8 (size, size, channels)."""
     square, mode = (how["image_size"],) * 2, "L" if how["channels"] == 1 else "RGB"
-    is_tga = str(path).lower().endswith(".tga")  # its files have no mark: many a broken file would be one
-    with Image.open(path, formats=[name for name in how["formats"] if name != "TGA" or is_tga]) as file:
+    formats = [name for name in how["formats"] if name != "TGA" or str(path).lower().endswith(".tga")]  # it has no mark
+    with Path(path).open("rb") as stream, Image.open(stream, formats=formats) as file:  # by name, turned TIFFs are garbled
         file.draft(mode, _inner_size(file.size, how) if how["resize"] == "pad" else square)
         if file.width * file.height > how["max_pixels"]:
             raise ValueError(f"{file.width}x{file.height} pixels are more than {how['max_pixels']}")

@@ -67,7 +67,7 @@ class Service:
     api_key: str | None = None
 
     def run(self, started: Callable[[str], None]) -> NoReturn:
-        """Serves until Ctrl-C or SIGTERM.
+        """Serves until Ctrl-C, SIGTERM or SIGHUP, which the end of its terminal sends, unless that is ignored.
 
         Args:
             started: Called with the address once requests are answered.
@@ -75,10 +75,12 @@ class Service:
         Raises:
             ValueError: If the address or the run cannot be used, also later when a worker has to load it anew.
             KeyboardInterrupt: After Ctrl-C.
-            SystemExit: After SIGTERM, with status 0.
+            SystemExit: After SIGTERM or SIGHUP, with status 0.
         """
         listen(self.host, self.port).close()  # an address in use is reported before the network is loaded
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as below nohup
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # which uvicorn handles too
         # Imported only now: the extra may be missing, and nothing of LitServe is wanted for a wrong option.
         import uvicorn
 
@@ -179,12 +181,14 @@ def _workers(server: ClassifierServer, api: ClassifierAPI) -> Iterator[None]:
     from litserve.utils import wrap_litserve_start
 
     others = set(multiprocessing.active_children())
-    # What is started inherits that it ignores Ctrl-C, which a terminal sends to all processes.
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is started inherits that it ignores what a terminal sends to all processes: Ctrl-C, and SIGHUP at its end.
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+    handlers = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         with wrap_litserve_start(server, worker_monitor=True):
             try:
-                signal.signal(signal.SIGINT, interrupt)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
                 _await_workers(server, api)
                 yield
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ SECONDS_TO_ARRIVE = 60
 MAX_HELD = 2**28
 # A request counts at least so many bytes.
 LEAST_HELD = 2**16
+# Brackets and commas in JSON, of which an image has none: each may become an object of 50 bytes and more.
+MAX_SIGNS = 200
 FIELDS = ("image", "images", "top", "heat_map")
 USAGE = "send a form with files, or JSON with base64 texts, in the field image (one) or images (several)"
 
@@ -87,7 +90,8 @@ class Intake:
     def __init__(self, max_bytes: int, max_held: int = MAX_HELD) -> None:
         self.max_bytes = max_bytes
         self.max_held = max_held
-        self._held = 0
+        # What has arrived of each request. An announced size does not count: it costs a client nothing.
+        self._held: Counter[Request] = Counter()
 
     @contextmanager
     def admit(self, request: Request) -> Iterator[None]:
@@ -96,21 +100,24 @@ class Intake:
         Raises:
             RefusedError: If too many wait.
         """
-        size = min(_announced(request) or self.max_bytes, self.max_bytes)
-        size = max(size, LEAST_HELD)
-        if self._held and self._held + size > self.max_held:
-            raise RefusedError(503, "too many requests wait for an answer: try again later")
-        self._held += size
+        self._hold(request, 0)
         try:
             yield
         finally:
-            self._held -= size
+            del self._held[request]
+
+    def _hold(self, request: Request, received: int) -> None:
+        size = max(received, LEAST_HELD)
+        others = self._held.total() - self._held[request]
+        if others and others + size > self.max_held:
+            raise RefusedError(503, "too many requests wait for an answer: try again later")
+        self._held[request] = size
 
     async def read(self, request: Request) -> Question:
-        """The question in a request's body, which is read no further than its largest size.
+        """The question in the body of a request that is admitted, which is read no further than its largest size.
 
         Raises:
-            RefusedError: If there is none, or it is too large.
+            RefusedError: If there is none, it is too large, or too much waits.
         """
         from starlette.requests import ClientDisconnect
         from starlette.requests import Request as CountedRequest
@@ -132,17 +139,21 @@ class Intake:
         raise RefusedError(415, f"unknown content type {content_type!r}: {USAGE}" if content_type else USAGE)
 
     def _counting(self, request: Request) -> Receive:
-        """Receives a body until it is too large, and drops the rest: a client that still sends hears no answer."""
+        """Receives a body until it is refused, and drops the rest: a client that still sends hears no answer."""
         received = 0
 
         async def receive_and_count() -> Message:
             nonlocal received
             message = await request.receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            try:
+                if received > self.max_bytes:
+                    raise self._too_large()
+                self._hold(request, received)
+            except RefusedError:
                 while message.get("more_body"):
                     message = await request.receive()
-                raise self._too_large()
+                raise
             return message
 
         return receive_and_count
@@ -181,9 +192,11 @@ async def _read_form(request: Request) -> Question:
 
 
 def _read_json(body: bytes) -> Question:
+    if sum(body.count(sign) for sign in (b"[", b"{", b",")) > MAX_SIGNS:
+        raise RefusedError(400, f"the body has over {MAX_SIGNS} brackets and commas: send up to {MAX_IMAGES} images")
     try:
         fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RefusedError(400, "the body is not JSON") from error
     if not isinstance(fields, dict):
         raise RefusedError(400, f"the body is not a JSON object: {USAGE}")

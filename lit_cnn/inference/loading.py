@@ -60,7 +60,8 @@ def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.
         device: Where the network computes; on the fastest device if not given.
 
     Raises:
-        ValueError: If there is no such network or no such weights, or if their classes or images are not known.
+        ValueError: If there is no such network or no such weights, if their classes or images are not known, or if they are
+            of a run.
         OSError: If they cannot be downloaded; says where to put the file.
     """
     variant = models.find_variant(variant)
@@ -70,6 +71,8 @@ def load_pretrained(variant: str, weights: str = "DEFAULT", device: str | torch.
     num_classes = models.describe(variant).num_classes
     classifier = models.lightning_module_of(variant)(num_classes, 3, variant=variant, weights=weights)
     origin = classifier.pretrained
+    if origin.made_by:  # its Reading may pad, frame, or have another background
+        raise ValueError(f"{origin.source} would lose its way of reading images; predict with a run instead")
     known = origin.class_names and origin.image_size and origin.mean and origin.std
     if not known or len(origin.class_names) != num_classes:
         raise ValueError(f"the classes and the image size of {origin.source} are not known; predict with a run instead")

@@ -108,6 +108,18 @@ def test_a_resumed_run_gets_no_shorter_and_is_no_dry_run(lit_cnn: Command, train
     assert contents(run) == before
 
 
+def test_weights_alone_are_not_resumed(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT)
+    shutil.copyfile(run.best, run.last)
+    before = contents(run)
+    for checkpoint, given in ((run.best, ["--ckpt_path", run.best]), (run.last, [])):
+        done = lit_cnn("resume", run.path, *given)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert f"cannot be resumed from {checkpoint}: it holds only weights; resume from last.ckpt, or" in done.stderr
+    assert contents(run) == before
+
+
 SHORT = '{"milliseconds": 1}'
 
 

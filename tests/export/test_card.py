@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from fake_runs import write_run
 from untrained import untrained
 
-from lit_cnn.export.card import recipe_of, write_card
+from lit_cnn.analysis.facts import RunFacts
+from lit_cnn.export.card import recipe_of, scores_of, write_card
 from lit_cnn.export.network import ExportedNetwork
 
 
@@ -29,3 +31,14 @@ def test_the_recipe_has_no_folders(tmp_path: Path):
     assert "weights: best.ckpt" in recipe
     assert "_dir" not in recipe
     assert str(tmp_path) not in recipe
+
+
+@pytest.mark.parametrize(("measured", "is_shown"), [("best", True), ("last", False)])
+def test_test_scores_of_another_checkpoint_are_left_out(tmp_path: Path, measured: str, is_shown: bool):
+    run = write_run(tmp_path / "run", results={"test/checkpoint": f"checkpoints/{measured}.ckpt"})
+    run.checkpoints.mkdir()
+    run.best.touch()
+    scores = "\n".join(scores_of(RunFacts.read(run)))
+    assert "validation accuracy 50.00%" in scores
+    assert ("test accuracy 50.00%" in scores) == is_shown
+    assert "looks at the test set" in scores

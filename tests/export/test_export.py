@@ -257,6 +257,27 @@ def test_files_of_others_and_what_an_export_left_that_was_killed(run: Run):
     assert not list(run.path.glob(".export-*"))
 
 
+def test_a_second_export_at_a_time_is_refused(run: Run, lit_cnn: Command):
+    def export_again(_: str) -> None:
+        done = lit_cnn("export", "--run", run.path, "--format", "torch")
+        assert done.returncode == 2
+        assert done.stderr == f"lit-cnn: error: {run.path} is being exported by another process: wait until it has ended\n"
+
+    folder = Export(run, report=export_again).write(["safetensors"])
+    assert "model.safetensors" in names_in(folder)
+    assert not list(run.path.glob(".export*"))
+
+
+def test_an_export_that_was_killed_before_its_end_loses_no_earlier_one(run: Run):
+    folder = Export(run, report=silent).write(["safetensors"])
+    (folder / "notes.txt").write_text("mine")
+    folder.rename(run.path / ".export-1234.replaced")
+    (run.path / ".export-1234.partial").mkdir()
+    Export(run, report=silent).write(["torch"])
+    assert {"model.safetensors", "model.pt2", "notes.txt"} <= names_in(folder)
+    assert not list(run.path.glob(".export*"))
+
+
 def test_the_card_has_no_folder_of_this_machine(run: Run):
     folder = Export(run, report=silent).write(["safetensors"])
     assert str(run.path.parents[3]) not in (folder / "README.md").read_text()

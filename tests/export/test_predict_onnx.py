@@ -54,6 +54,8 @@ FILES = {
     "frames.gif": lambda path: picture(50, 40).save(path, save_all=True, append_images=[picture(50, 40, "L")]),
     "picture.webp": lambda path: picture(50, 40, "RGBA").save(path),
     "picture.tif": lambda path: picture(50, 40).save(path),
+    "turned.tif": lambda path: picture(50, 40, "L").save(path, exif=turned(6)),
+    "turned_transparent.tif": lambda path: picture(50, 40, "RGBA").save(path, exif=turned(5)),
     "line.bmp": lambda path: picture(400, 3).save(path),
     "picture.tga": lambda path: picture(50, 40).save(path),
     "8_bits.ppm": lambda path: picture(50, 40).save(path),

@@ -277,6 +277,30 @@ def test_a_key_is_asked_for_and_ctrl_c_ends_all_processes_at_once(folder: Path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("group", [False, True])
+def test_a_terminal_that_is_closed_ends_all_processes(folder: Path, group: bool):
+    with Server(folder) as server:
+        assert server.ask("GET", "/health") == (200, b"ok")
+        status, printed = server.end(signal.SIGHUP, group)
+        assert status == 0
+        assert group or printed == ""  # the tracker of multiprocessing, which gets SIGHUP too, complains
+
+
+@pytest.mark.slow
+def test_a_server_below_nohup_outlives_its_terminal(folder: Path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # inherited, as from nohup
+    try:
+        server = Server(folder)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with server:
+        os.killpg(server.process.pid, signal.SIGHUP)
+        assert server.ask("POST", "/predict", **form(IMAGES[0]))[0] == 200
+        assert server.end(signal.SIGTERM) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_a_worker_that_dies_is_started_anew_and_ignores_ctrl_c_too(folder: Path):
     with Server(folder) as server:
         processes = psutil.Process(server.process.pid).children(recursive=True)

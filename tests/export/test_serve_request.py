@@ -2,13 +2,14 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 
 import pytest
 
 from lit_cnn.export import serve_request
 from lit_cnn.export.load_test import CONTENT_TYPE, make_form
-from lit_cnn.export.serve_request import MAX_IMAGES, Answer, Intake, Question, RefusedError
+from lit_cnn.export.serve_request import MAX_IMAGES, MAX_SIGNS, Answer, Intake, Question, RefusedError
 
 pytest.importorskip("starlette")
 from starlette.requests import Request
@@ -70,7 +71,9 @@ def test_images_come_in_forms_and_in_json(sent: tuple[bytes, str], question: Que
         ((b"", ""), 415, "send a form with files, or JSON"),
         ((b"abc", "image/png"), 415, "unknown content type 'image/png'"),
         ((b"", JSON), 400, "the body is not JSON"),
-        ((b"[" * 9000, JSON), 400, "the body is not JSON"),
+        ((b"[" * MAX_SIGNS, JSON), 400, "the body is not JSON"),
+        ((b'{"a":[' + b"[]," * MAX_SIGNS + b"[]]}", JSON), 400, "over 200 brackets and commas: send up to 64 images"),
+        (as_json(a=[0] * 2 * MAX_SIGNS), 400, "over 200 brackets and commas"),
         ((b'{"image": "\xff"}', JSON), 400, "the body is not JSON"),
         ((b"[1]", JSON), 400, "the body is not a JSON object"),
         (as_json(), 400, "the request holds no image"),
@@ -94,7 +97,7 @@ def test_images_come_in_forms_and_in_json(sent: tuple[bytes, str], question: Que
         (form(("image", "a", b"x" * 10_000)), 413, "larger than 0.0 MB"),
         ((b"x" * 10_001, JSON), 413, "larger than 0.0 MB"),
     ],
-    ids=range(26),
+    ids=range(28),
 )
 def test_other_requests_are_refused_in_one_short_line(sent: tuple[bytes, str], status: int, message: str):
     with pytest.raises(RefusedError, match=message) as refused:
@@ -142,15 +145,35 @@ def test_a_body_whose_announced_size_is_too_large_is_not_awaited():
 
 def test_requests_beyond_the_memory_for_them_are_refused_until_others_are_answered():
     intake = Intake(400_000, max_held=500_000)
-    small, large = make_request(b"", JSON, length=10), make_request(b"", JSON)
-    with intake.admit(large):
-        with intake.admit(small), pytest.raises(RefusedError, match="try again later") as refused, intake.admit(small):
-            pass
-        assert refused.value.status == 503
+    large, other, small = (make_request(*as_json(image="A" * size), chunk=100_000) for size in (300_000, 300_000, 8))
+
+    async def ask_all() -> None:
+        with intake.admit(large):
+            await intake.read(large)
+            with pytest.raises(RefusedError, match="try again later") as refused, intake.admit(other):
+                await intake.read(other)
+            assert refused.value.status == 503
+            with pytest.raises(TimeoutError):  # it was received to its end
+                await asyncio.wait_for(other.receive(), 0.01)
+            with intake.admit(small):
+                await intake.read(small)
+        again = make_request(*as_json(image="A" * 300_000))
+        with intake.admit(again):
+            await intake.read(again)
+
+    asyncio.run(ask_all())
+
+
+def test_an_announced_size_counts_once_it_has_arrived():
+    intake = Intake(400_000, max_held=500_000)
+    small = make_request(*as_json(image=A))
+    with contextlib.ExitStack() as waiting:
+        for _ in range(6):
+            waiting.enter_context(intake.admit(make_request(b"", JSON, length=400_000)))
         with intake.admit(small):
-            pass
-    with intake.admit(large):
-        pass
+            assert asyncio.run(intake.read(small)).images == (b"one",)
+            with pytest.raises(RefusedError, match="try again later"), intake.admit(make_request(b"", JSON)):
+                pass
 
 
 def test_a_body_that_does_not_arrive_is_not_awaited(monkeypatch: pytest.MonkeyPatch):

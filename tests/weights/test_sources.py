@@ -256,6 +256,14 @@ def test_a_trained_network_of_torchvision_predicts_with_its_own_preprocessing(hu
     assert "torchvision has no weights of lenet" in done.stderr
 
 
+def test_a_run_or_its_checkpoint_is_not_taken_for_published_weights(tmp_path: Path, trainer):
+    fitted = trainer(limit_train_batches=1)
+    fitted.fit(LitLeNet(), datamodule=FakeImages(num_images=64))
+    fitted.save_checkpoint(tmp_path / "end.ckpt")
+    with pytest.raises(ValueError, match=r"end\.ckpt would lose its way of reading images; predict with a run instead"):
+        load_pretrained("lenet", str(tmp_path / "end.ckpt"))
+
+
 def test_a_perceptron_has_no_convolution_to_change(tmp_path: Path):
     network = LitMLP(num_classes=10)
     torch.save(network.network.state_dict(), tmp_path / "w.pt")
