@@ -141,19 +141,16 @@ def _exceptions(forms: Mapping[str, Any]) -> str:
 def scores_of(facts: RunFacts) -> list[str]:
     """Accuracy on validation and test images with Wilson's intervals; without test scores of another checkpoint."""
     lines = []
-    numbers, run = facts.num_images, facts.run
-    tested = facts.results.get("test/checkpoint")
-    is_of_another = tested and run.checkpoint and run.path / tested != run.checkpoint
     for split, noun in (("val", "validation"), ("test", "test")):
-        accuracy, number = facts.results.get(f"{split}/acc"), numbers.get(split)
-        if accuracy is None or (split == "test" and is_of_another):
+        accuracy, number = facts.results.get(f"{split}/acc"), facts.num_scored(split)
+        if accuracy is None or (split == "test" and facts.other_checkpoint):
             continue
         ends = ""
         if number:
             low, high = (float(end) for end in wilson(np.array(round(accuracy * number)), np.array(number)))
             ends = f" (95 % interval {low:.2%} to {high:.2%}, {number:,} images)"
         lines.append(f"- {noun} accuracy {accuracy:.2%}{ends}")
-    if facts.is_tested:
+    if facts.is_tested or facts.other_checkpoint:
         looks = facts.looks
         lines.append(f"- looks at the test set: {looks.by_run} by this run, {looks.in_total} by all {looks.num_runs} runs")
     else:
