@@ -18,10 +18,10 @@ Image.MAX_IMAGE_PIXELS = None  # it counts a JPEG before it is scaled down
 
 
 def read_image(path, how):
-    """The pixels of a file, uint8 (size, size, channels)."""
+    """The pixels of a file or a stream, uint8 (size, size, channels). Pillow garbles turned TIFFs that it opens by name."""
     square, mode = (how["image_size"],) * 2, "L" if how["channels"] == 1 else "RGB"
     formats = [name for name in how["formats"] if name != "TGA" or str(path).lower().endswith(".tga")]  # it has no mark
-    with Path(path).open("rb") as stream, Image.open(stream, formats=formats) as file:  # by name, turned TIFFs are garbled
+    with path if hasattr(path, "read") else Path(path).open("rb") as stream, Image.open(stream, formats=formats) as file:
         file.draft(mode, _inner_size(file.size, how) if how["resize"] == "pad" else square)
         if file.width * file.height > how["max_pixels"]:
             raise ValueError(f"{file.width}x{file.height} pixels are more than {how['max_pixels']}")
