@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 
 from lit_cnn import data as datasets
 from lit_cnn.analysis.provenance import DIRTY, Report, measured_commit, processor_name, save
@@ -23,6 +21,7 @@ from lit_cnn.inference.loading import load_run
 from lit_cnn.network.counting import count_multiply_adds, count_parameters
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.json_files import read_object
+from lit_cnn.system.locks import alone
 
 RECIPES = "experiments/digits"
 # Copied from results.json of each run.
@@ -166,59 +165,32 @@ def measure_recipes(
             other settings or images, or another process measures into it.
     """
     plan = _plan(recipes, output)
-    with ExitStack() as held:
-        for file in {file for _, file in plan if file}:
-            held.enter_context(_alone_in(Path(file)))
-        return _measure(plan, num_seeds, report, device, data_dir, epochs, runs_dir)
-
-
-@contextmanager
-def _alone_in(file: Path) -> Iterator[None]:
-    """Keeps other measurements out of a file of results."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    path = file.with_suffix(".lock")
-    try:
-        with FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)  # while it is held
-    except Timeout:
-        raise ValueError(
-            f"another process measures into {file}: wait until it has ended, or name another --output"
-        ) from None
-
-
-def _measure(
-    plan: list[tuple[Path, str | None]],
-    num_seeds: int,
-    report: Report,
-    device: str,
-    data_dir: str | None,
-    epochs: int | None,
-    runs_dir: str | None,
-) -> list[dict[str, Any]]:
     versions = {"commit": measured_commit(), "torch": torch.__version__}
     gpu = torch.cuda.get_device_name() if device == "cuda" else None
     source = {**versions, "processor": processor_name(), "device": device, "gpu": gpu}
-    earlier = {file: _earlier(file, source) for _, file in plan}
-    digests = {recipe: digest_of_recipe(_read(recipe)) for recipe, _ in plan}
-    for recipe, file in plan:
-        _check_digest(earlier[file]["runs"], recipe, digests[recipe], file)
-    for recipe, file in plan:
-        runs, commands = earlier[file]["runs"], earlier[file]["earlier_commands"]
-        for seed in range(num_seeds):
-            label = f"{recipe.as_posix()}, seed {seed}"
-            settings = {"recipe": recipe.as_posix(), "seed": seed, "epochs_given": epochs}
-            if any(settings.items() <= run.items() for run in runs):
-                report(f"{label}: already in {file}")
-                continue
-            results = run_recipe(recipe, seed, device, data_dir, epochs, runs_dir)
-            _check_images(runs, recipe, results, file)
-            runs.append({**settings, "recipe_digest": digests[recipe], **results, **source})
-            save(file, earlier_commands=commands, runs=runs)
-            report(f"{label}: test accuracy {runs[-1]['test/acc']:.2%}, {runs[-1]['seconds']:,.0f} s")
-    return [run for content in earlier.values() for run in content["runs"]]
+    with ExitStack() as held:
+        for file in {Path(file) for _, file in plan if file}:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            busy = f"another process measures into {file}: wait until it has ended, or name another --output"
+            held.enter_context(alone(file.with_suffix(".lock"), busy))
+        earlier = {file: _earlier(file, source) for _, file in plan}
+        digests = {recipe: digest_of_recipe(_read(recipe)) for recipe, _ in plan}
+        for recipe, file in plan:
+            _check_digest(earlier[file]["runs"], recipe, digests[recipe], file)
+        for recipe, file in plan:
+            runs, commands = earlier[file]["runs"], earlier[file]["earlier_commands"]
+            for seed in range(num_seeds):
+                label = f"{recipe.as_posix()}, seed {seed}"
+                settings = {"recipe": recipe.as_posix(), "seed": seed, "epochs_given": epochs}
+                if any(settings.items() <= run.items() for run in runs):
+                    report(f"{label}: already in {file}")
+                    continue
+                results = run_recipe(recipe, seed, device, data_dir, epochs, runs_dir)
+                _check_images(runs, recipe, results, file)
+                runs.append({**settings, "recipe_digest": digests[recipe], **results, **source})
+                save(file, earlier_commands=commands, runs=runs)
+                report(f"{label}: test accuracy {runs[-1]['test/acc']:.2%}, {runs[-1]['seconds']:,.0f} s")
+        return [run for content in earlier.values() for run in content["runs"]]
 
 
 def _check_digest(runs: list[dict[str, Any]], recipe: Path, digest: str, file: str | None) -> None:

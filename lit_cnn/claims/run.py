@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lit_cnn.analysis.provenance import describe_machine
 from lit_cnn.claims.cells import STUDY, Cell
 from lit_cnn.claims.design import Study, shorten
@@ -21,6 +19,7 @@ from lit_cnn.claims.verdict import Verdict
 from lit_cnn.claims.workers import start_workers
 from lit_cnn.errors import TrainingError
 from lit_cnn.runs.ledger import Ledger, now
+from lit_cnn.system.locks import alone
 
 # Points of a curve that are kept.
 MAX_POINTS = 40
@@ -67,13 +66,10 @@ def run(
             f"{results.claim.path}, which then counts as changed"
         )
     results.path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(results.path.with_suffix(".lock"), timeout=0)
-    try:
-        with lock:
-            results.reload()  # another process may have ended since they were read
-            return _run(results, data_dir, jobs, report, num_seeds, ledger, prepare)
-    except Timeout:
-        raise ValueError(f"claim {results.claim.number} is being run by another process: wait until it has ended") from None
+    busy = f"claim {results.claim.number} is being run by another process: wait until it has ended"
+    with alone(results.path.with_suffix(".lock"), busy):
+        results.reload()  # another process may have ended since they were read
+        return _run(results, data_dir, jobs, report, num_seeds, ledger, prepare)
 
 
 def _run(

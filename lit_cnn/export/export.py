@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from lit_cnn.errors import ParityError
@@ -45,6 +44,7 @@ from lit_cnn.inference.loading import load_run
 from lit_cnn.inference.trained import Trained
 from lit_cnn.runs.folder import Run
 from lit_cnn.system.json_files import read_object, write_object
+from lit_cnn.system.locks import alone
 
 FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 FOLDER = "export"
@@ -96,7 +96,8 @@ class Export:
             ParityError: If a form computes something else than the run, or 8 bits lose too much.
             ValueError: If another process exports the run.
         """
-        with self._locked(), self._partial_folder() as partial:
+        busy = f"{self.run.path} is being exported by another process: wait until it has ended"
+        with alone(self.run.path / LOCK, busy), self._partial_folder() as partial:
             samples = Samples.of(self.run, self.trained, partial / "samples")
             write_object(partial / PREPROCESS, describe_preprocessing(self.trained, self.network))
             write_labels(self.trained.class_names, partial / LABELS)
@@ -195,21 +196,6 @@ class Export:
         }
 
     # Folder
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keeps other exports of the run out, which would remove the partial folder."""
-        lock = FileLock(self.run.path / LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ValueError(f"{self.run.path} is being exported by another process: wait until it has ended") from None
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # while it is held; Windows removes no open file
-                Path(lock.lock_file).unlink()
-            lock.release()
 
     @contextlib.contextmanager
     def _partial_folder(self) -> Iterator[Path]:
