@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+# Steps in a running mean.
+WINDOW = 20
 
-def steps_to(values: Sequence[float], threshold: float, window: int = 20, below: bool = True) -> int | None:
+
+def steps_to(values: Sequence[float], threshold: float, window: int = WINDOW, below: bool = True) -> int | None:
     """Number of steps after which the running mean first passes a threshold; None if it never does.
 
     Args:

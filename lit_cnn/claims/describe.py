@@ -86,10 +86,12 @@ def describe_answer(answer: Answer) -> str:
 
 
 def _bounds(answer: Answer) -> str:
-    if not answer.num_bounds:
-        return ""
-    are = "are lower bounds" if answer.num_bounds > 1 else "is a lower bound"
-    return f"; {answer.num_bounds} of {answer.num_values} values {are}"
+    text = ""
+    for number, bound in ((answer.num_bounds, "a lower bound"), (answer.num_upper_bounds, "an upper bound")):
+        if number:
+            are = f"are {bound.split()[1]} bounds" if number > 1 else f"is {bound}"
+            text += f"; {number} of {answer.num_values} values {are}"
+    return text
 
 
 def describe_facts(results: Results) -> list[str]:
@@ -99,7 +101,10 @@ def describe_facts(results: Results) -> list[str]:
 
 def _asked(question: Question) -> str:
     threshold = _number(question.threshold)
-    return f"within ±{threshold}" if question.expect == "within" else f"{question.expect} {threshold}"
+    if question.expect == "within":
+        return f"within ±{threshold}"
+    margin = f", margin {_number(question.margin)}" if question.margin else ""
+    return f"{question.expect} {threshold}{margin}"
 
 
 def describe_search(results: Results) -> list[str]:
@@ -130,19 +135,24 @@ def _name_of(data: Mapping[str, Any]) -> str:
 
 
 def describe_value(results: Results, arm: str, measure: str) -> str:
-    """Mean and standard deviation of a measure in an arm."""
-    values = known_values(results, arm, measure)
+    """Mean and standard deviation of a measure in an arm; with how many seeds they are of, if others have no value."""
+    of_arm = _values(results, arm, measure)
+    values = [value for value in of_arm if value is not None]
     if not values:
         return "-"
-    if len(set(values)) == 1:
-        return _number(values[0])
-    return f"{_number(statistics.mean(values))} ± {_number(statistics.stdev(values))}"
+    text = _number(statistics.mean(values))
+    if len(set(values)) > 1:
+        text += f" ± {_number(statistics.stdev(values))}"
+    return text if len(values) == len(of_arm) else f"{text} ({len(values)} of {len(of_arm)})"
 
 
 def known_values(results: Results, arm: str, measure: str) -> list[float]:
     """The values of a measure in an arm, without the missing ones."""
-    values = results.values(Question("", measure, {arm: 1.0}, "above", 0.0))[arm]
-    return [value for value in values.values() if value is not None]
+    return [value for value in _values(results, arm, measure) if value is not None]
+
+
+def _values(results: Results, arm: str, measure: str) -> list[float | None]:
+    return [*results.values(Question("", measure, {arm: 1.0}, "above", 0.0))[arm].values()]
 
 
 def _number(value: float) -> str:

@@ -48,19 +48,19 @@ def gap(trained: Trained) -> float:
     return accuracy(trained, "train") - accuracy(trained, "test")
 
 
-def steps_to_error(trained: Trained, error: float, window: int = 20) -> float:
+def steps_to_error(trained: Trained, error: float, window: int = curves.WINDOW) -> float:
     """Steps until the training error, a mean over ``window`` steps, is below ``error``, a share.
 
-    If it never is, the planned number of steps: a lower bound.
+    If it never is, the planned number of steps: a lower bound. At least ``window``: then it may have been so before.
     """
     steps = curves.steps_to(trained.history.errors, error, window)
     return float(trained.history.planned if steps is None else steps)
 
 
-def steps_to_leave_chance(trained: Trained, share: float = 0.9, window: int = 20) -> float:
+def steps_to_leave_chance(trained: Trained, share: float = 0.9, window: int = curves.WINDOW) -> float:
     """Steps until the training loss, a mean over ``window`` steps, is below ``share`` of ln(classes).
 
-    If it never is, the planned number of steps: a lower bound.
+    If it never is, the planned number of steps: a lower bound. At least ``window``: then it may have been so before.
     """
     chance = math.log(trained.data.num_classes)
     steps = curves.steps_to(trained.history.losses, share * chance, window)

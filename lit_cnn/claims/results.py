@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lit_cnn.claims.cells import STUDY, TUNE, Cell
-from lit_cnn.claims.curves import largest_stable_rate
-from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, TIMED, Question
+from lit_cnn.claims.curves import WINDOW, largest_stable_rate
+from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, TIMED, Question, Study
 from lit_cnn.claims.study import RESULTS, Claim
 from lit_cnn.claims.tuning import Search, choose_rate
 from lit_cnn.claims.verdict import COUNTED, Answer, Verdict, answer, combine
@@ -107,16 +107,18 @@ class Results:
 
     # Cells
 
+    @property
+    def _study(self) -> Study:
+        assert self.claim.study is not None
+        return self.claim.study
+
     def of(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
         """The finished ones of some cells."""
-        study = self.claim.study
-        assert study is not None
-        keyed = {cell: cell.key(study) for cell in cells}
+        keyed = {cell: cell.key(self._study) for cell in cells}
         return {cell: self.cells[key] for cell, key in keyed.items() if key in self.cells}
 
     def tuning_cells(self) -> list[Cell]:
-        study = self.claim.study
-        assert study is not None
+        study = self._study
         return [
             Cell(arm, rate, seed, TUNE) for seed in study.tuning.seeds for rate in study.tuning.rates for arm in study.arms
         ]
@@ -142,17 +144,14 @@ class Results:
 
     def _search(self, arm: str) -> tuple[float | None, bool]:
         """The tuned rate of an arm, and whether its search is finished."""
-        study = self.claim.study
-        assert study is not None
-        search = self.search(arm)
-        if sum(map(len, search.values())) < len(study.tuning.rates) * len(study.tuning.seeds):
+        tuning, search = self._study.tuning, self.search(arm)
+        if sum(map(len, search.values())) < len(tuning.rates) * len(tuning.seeds):
             return None, False
-        return choose_rate(study, search), True
+        return choose_rate(self._study, search), True
 
     def study_cells(self, num_seeds: int | None = None) -> list[Cell]:
         """The cells that decide; of arms whose rate is known."""
-        study = self.claim.study
-        assert study is not None
+        study = self._study
         rates = {arm: self.best_rate(arm) for arm in study.arms}
         return [
             Cell(arm, rate, seed, STUDY)
@@ -166,8 +165,7 @@ class Results:
 
     def values(self, question: Question) -> dict[str, dict[int, float | None]]:
         """A measure by arm and seed; for what is counted or timed, by round."""
-        study = self.claim.study
-        assert study is not None
+        study = self._study
         kind = study.measures[question.measure]["measure"]
         if kind in OF_ARMS:
             return {arm: _by_round(self.arms.get(arm, {}).get(kind)) for arm in question.contrast}
@@ -194,8 +192,7 @@ class Results:
 
         Those are numbers of steps to what was not reached, and stable rates at the upper end of the grid.
         """
-        study = self.claim.study
-        assert study is not None
+        study = self._study
         kind = study.measures[question.measure]["measure"]
         if kind in OF_SWEEPS:
             highest = max(study.tuning.rates)
@@ -203,10 +200,22 @@ class Results:
             return {arm: {seed for seed, value in values[arm].items() if value == highest} for arm in values}
         if not kind.startswith(STEPS):
             return {}
+        return self._seeds_with(question, lambda value, entry: value == entry["planned"])
+
+    def upper_bounds(self, question: Question) -> dict[str, set[int]]:
+        """By arm, the seeds whose value is an upper bound: steps to what was reached within the first running mean."""
+        description = self._study.measures[question.measure]
+        if not description["measure"].startswith(STEPS):
+            return {}
+        window = description.get("window", WINDOW)
+        return self._seeds_with(question, lambda value, entry: value == window != entry["planned"])
+
+    def _seeds_with(self, question: Question, holds: Callable[[Any, Mapping[str, Any]], bool]) -> dict[str, set[int]]:
+        """By arm, the seeds for whose value of a measure, and finished training, a condition holds."""
         table: dict[str, set[int]] = {arm: set() for arm in question.contrast}
         for cell, entry in self.of(self.study_cells()).items():
             is_own = cell.arm in table and cell.rate == self.best_rate(cell.arm)
-            if is_own and entry["values"].get(question.measure) == entry["planned"]:
+            if is_own and holds(entry["values"].get(question.measure), entry):
                 table[cell.arm].add(cell.seed)
         return table
 
@@ -219,15 +228,16 @@ class Results:
         for question in study.questions:
             without_rates = study.measures[question.measure]["measure"] in (*OF_ARMS, *OF_SWEEPS)
             untrained = [] if without_rates else self.untrained(question.contrast)
-            bounds = self.bounds(question)
-            found = answer(question, self.values(question), bounds, untrained, self.reasons(question), num_deciding)
+            found = answer(
+                question, self.values(question), self.bounds(question), untrained, self.reasons(question), num_deciding,
+                upper_bounds=self.upper_bounds(question),
+            )  # fmt: skip
             answers.append(replace(found, is_timed=study.measures[question.measure]["measure"] in TIMED))
         return answers
 
     def reasons(self, question: Question) -> dict[str, str]:
         """For arms that have no value with some seeds, why: no rate is stable, or the loss to stop at is not reached."""
-        study = self.claim.study
-        assert study is not None
+        study = self._study
         if study.measures[question.measure]["measure"] in OF_SWEEPS:
             return dict.fromkeys(question.contrast, "has no stable rate")
         if study.stop_at_loss is None:

@@ -44,6 +44,7 @@ class Answer:
         num_bounds: How many of the values are only known to be at least as large: a threshold that was not reached.
         num_values: Number of all values.
         is_timed: Whether the values are rounds of a timing, not seeds.
+        num_upper_bounds: How many are only known to be at most as large: a threshold that was reached at once.
     """
 
     question: Question
@@ -55,6 +56,7 @@ class Answer:
     num_bounds: int = 0
     num_values: int = 0
     is_timed: bool = False
+    num_upper_bounds: int = 0
 
 
 def answer(
@@ -64,6 +66,7 @@ def answer(
     untrained: Sequence[str] = (),
     reasons: Mapping[str, str] | None = None,
     num_deciding: int = 1,
+    upper_bounds: Mapping[str, Collection[int]] | None = None,
 ) -> Answer:
     """Decides a question.
 
@@ -77,7 +80,7 @@ def answer(
     reject at 5 %: Berger 1982, "Multiparameter hypothesis testing and acceptance sampling", Technometrics 24, 295–300.
 
     Measured differences that are all equal have no spread; at least :data:`MIN_EQUAL` of them decide. A verdict that the
-    unknown size of a lower bound could overturn is inconclusive.
+    unknown size of a bound could overturn is inconclusive.
 
     Args:
         question: The question.
@@ -86,6 +89,7 @@ def answer(
         untrained: Arms that no rate of the grid trains.
         reasons: For arms, what is wrong with the seeds that have no value.
         num_deciding: Number k of the questions that decide on the statement.
+        upper_bounds: For each arm, the seeds whose value is an upper bound.
     """
     arms = question.contrast
     if untrained:
@@ -120,26 +124,31 @@ def answer(
         text = f"{len(common)} equal {question.unit}s of {value:.4g} have no spread"
         return Answer(question, None, Verdict.INCONCLUSIVE, len(common), missing=text)
     verdict = _decide(question, contrast, interval, wider, threshold, margin)
-    bounded = {arm: len(set((bounds or {}).get(arm, ())) & set(common)) for arm in arms}
-    if not _holds_with_bounds(question, verdict, interval, [arms[arm] for arm, number in bounded.items() if number]):
+    lower, upper = ({arm: len(set((of or {}).get(arm, ())) & set(common)) for arm in arms} for of in (bounds, upper_bounds))
+    # Where the contrast may move, if a value is larger than its lower bound or smaller than its upper one.
+    moves = [*(arms[arm] for arm in arms if lower[arm]), *(-arms[arm] for arm in arms if upper[arm])]
+    if not _holds_with_bounds(question, verdict, interval, moves):
         verdict = Verdict.INCONCLUSIVE
     needed = None
-    if verdict is Verdict.INCONCLUSIVE and not any(bounded.values()):
+    if verdict is Verdict.INCONCLUSIVE and not moves:
         needed = _seeds(question, contrast, threshold, margin, alpha)
     if log:
         interval = Interval(*(math.exp(end) for end in (interval.value, interval.low, interval.high)))
     num_values = len(common) * len(arms)
-    return Answer(question, interval, verdict, len(common), needed, num_bounds=sum(bounded.values()), num_values=num_values)
+    return Answer(
+        question, interval, verdict, len(common), needed, num_bounds=sum(lower.values()), num_values=num_values,
+        num_upper_bounds=sum(upper.values()),
+    )  # fmt: skip
 
 
-def _holds_with_bounds(question: Question, verdict: Verdict, interval: Interval, weights: Sequence[float]) -> bool:
-    """Whether a verdict holds for any larger values in the arms with these weights."""
-    may_rise, may_fall = any(weight > 0 for weight in weights), any(weight < 0 for weight in weights)
+def _holds_with_bounds(question: Question, verdict: Verdict, interval: Interval, moves: Sequence[float]) -> bool:
+    """Whether a verdict holds however far the contrast moves in these directions."""
+    may_rise, may_fall = any(move > 0 for move in moves), any(move < 0 for move in moves)
     if verdict is Verdict.INCONCLUSIVE:
         return True
     if question.expect == "within":
         if verdict is Verdict.SUPPORTED:
-            return not weights
+            return not moves
         return not (may_fall if interval.value > 0 else may_rise)
     is_high = (question.expect == "above") == (verdict is Verdict.SUPPORTED)
     return not (may_fall if is_high else may_rise)

@@ -49,7 +49,9 @@ class AlexNet(Network):
     """AlexNet.
 
     Deviates from the paper: one group, not two. Pads by 2 (d2l.ai: 1); the paper does not say how 224 becomes 55. Averages
-    to the size that 224×224 gives, as torchvision does, so that it takes other sizes too.
+    to the size that 224×224 gives, as torchvision does, so that it takes other sizes too. ``kaiming`` counts the
+    inputs of each layer; the chapter counts the outputs of convolutions, and draws linear layers with a standard deviation
+    of 0.01.
 
     Args:
         layout: The variant.

@@ -50,7 +50,8 @@ class LeNet(Network):
     """LeNet for images of 32×32, or of 28×28, which get a border of two black pixels.
 
     Deviates from the paper, as most implementations do: pooling has no coefficients, the second convolution reads all maps
-    of the first, and a linear layer replaces the radial basis functions.
+    of the first, and a linear layer replaces the radial basis functions. ``tanh`` is not scaled (paper: 1.7159 tanh(2x/3)).
+    Weights start as PyTorch's layers do, uniform within ±1 / √fan_in (paper: ±2.4 / fan_in; d2l.ai: Xavier).
 
     Args:
         layout: The variant.

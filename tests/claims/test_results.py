@@ -54,7 +54,8 @@ def test_questions_that_do_not_decide_are_only_told(tmp_path: Path):
     finish(results, lambda cell: entry(50 + (cell.arm == "batch") * (9 + cell.seed / 10) + cell.seed))
     assert results.decide() is Verdict.SUPPORTED
     assert describe_answer(results.answers()[1]) == (
-        "BatchNorm is worse (does not decide): refuted (difference 9.05, 95 % interval 8.41 to 9.69; asked: below 0.00)"
+        "BatchNorm is worse (does not decide): refuted "
+        "(difference 9.05, 95 % interval 8.41 to 9.69; asked: below 0.00, margin 1.00)"
     )
 
 
@@ -100,6 +101,23 @@ def test_steps_to_what_is_not_reached_are_lower_bounds(tmp_path: Path):
     (answer,) = results.answers()
     assert (answer.num_bounds, answer.num_values) == (1, 4)
     assert describe_answer(answer).endswith("; 1 of 4 values is a lower bound")
+
+
+def test_steps_to_what_is_reached_at_once_are_upper_bounds(tmp_path: Path):
+    """The running mean begins at its window: both arms may have been there before, at different steps."""
+    soon = QUESTION | {"measure": "steps", "contrast": {"plain": 1, "batch": -1}, "scale": "log", "threshold": 1.25}
+    results = results_of(tmp_path, questions=[soon | {"expect": "below", "margin": 0}], tuning=STEPS, seeds=[0, 1, 2, 3, 4])
+    finish(results, lambda _: entry(1, planned=90))
+    (answer,) = results.answers()
+    assert (answer.verdict, answer.num_upper_bounds, answer.num_values) == (Verdict.INCONCLUSIVE, 10, 10)
+    assert describe_answer(answer).endswith("; 10 of 10 values are upper bounds")
+
+
+def test_a_mean_over_some_of_the_seeds_tells_over_how_many(tmp_path: Path):
+    results = results_of(tmp_path)
+    finish(results, lambda cell: entry(None if (cell.arm, cell.seed) == ("plain", 1) else 50.0 + cell.seed))
+    assert describe_value(results, "plain", "test_accuracy") == "50.00 (1 of 2)"
+    assert describe_value(results, "batch", "test_accuracy") == "50.50 ± 0.71"
 
 
 def test_a_sweep_gives_the_largest_stable_rate(tmp_path: Path):

@@ -225,6 +225,26 @@ def test_a_lower_bound_does_not_carry_a_verdict_that_it_may_overturn(
     assert found.seeds_needed is None
 
 
+@pytest.mark.parametrize(
+    ("mean", "expect", "bounded", "expected"),
+    [
+        (0.3, "above", "a", SUPPORTED),  # a may be smaller still
+        (0.3, "above", "b", INCONCLUSIVE),
+        (-0.3, "below", "b", SUPPORTED),
+        (-0.3, "below", "a", INCONCLUSIVE),
+        (0.0, "within", "a", INCONCLUSIVE),
+        (0.8, "within", "a", REFUTED),
+    ],
+)
+def test_an_upper_bound_does_not_carry_a_verdict_that_it_may_overturn(
+    mean: float, expect: str, bounded: str, expected: Verdict
+):
+    question = ask(expect=expect, threshold=0.5 if expect == "within" else 0)
+    found = answer(question, differences(mean), upper_bounds={bounded: {1, 2, 99}})
+    assert (found.verdict, found.num_bounds, found.num_upper_bounds, found.num_values) == (expected, 0, 2, 10)
+    assert found.seeds_needed is None
+
+
 def test_two_arms_that_never_arrive_show_no_equality():
     never = dict.fromkeys(range(5), 100.0)
     found = answer(ask(margin=1, scale="log", threshold=1), {"a": never, "b": never}, {"a": set(never), "b": set(never)})

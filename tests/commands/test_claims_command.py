@@ -80,7 +80,7 @@ def test_a_claim_is_shown_with_arms_numbers_interval_and_verdict(lit_cnn: Comman
         "plain: its rate 0.1 is the highest of the grid; a higher one may be better",
         "batch: its rate 0.1 is the highest of the grid; a higher one may be better",
         "",
-        "BatchNorm is better: supported (difference 9.10, 95 % interval 8.85 to 9.35; asked: above 0.00)",
+        "BatchNorm is better: supported (difference 9.10, 95 % interval 8.85 to 9.35; asked: above 0.00, margin 1.00)",
         "",
         "verdict: supported, digits, 60 training and 40 test images, 1 epoch, 3 seeds",
         "So it is.",
