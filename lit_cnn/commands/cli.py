@@ -41,6 +41,7 @@ from lit_cnn.runs.monitor import describe_checkpoint
 from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.processes import launched_devices, started_by_a_launcher
 from lit_cnn.training.callbacks.compile import Compile, Mode
+from lit_cnn.training.callbacks.interrupts import SAVE_EVERY_MINUTES
 from lit_cnn.training.callbacks.looks import LookRecorder, with_interval
 from lit_cnn.training.callbacks.vital_signs import EVERY, VitalSigns
 from lit_cnn.training.class_scores import ClassScores
@@ -102,7 +103,8 @@ class CLI(LightningCLI):
         add(
             "--test_after_fit", action="store_true", help="After fit, look at the test images once with the best checkpoint."
         )
-        add("--save_every_minutes", type=float | None, default=10.0, help="Save last.ckpt this often within an epoch.")
+        often = "Save last.ckpt this often within an epoch."
+        add("--save_every_minutes", type=float | None, default=SAVE_EVERY_MINUTES, help=often)
         add("--save_every_steps", type=int | None, default=None, help="Save last.ckpt after so many optimiser steps.")
         add(
             "--compile",

@@ -105,7 +105,7 @@ def check_recipe(run: Run) -> None:
     """Refuses a recipe whose folds would not tell label errors.
 
     Raises:
-        ValueError: If its weights may have seen the images, or only a part of the validation images is looked at.
+        ValueError: If its weights may have seen the images, or it keeps no predictions of all validation images.
     """
     config = read_config(run)
     if weights := own_weights(run):
@@ -119,6 +119,13 @@ def check_recipe(run: Run) -> None:
         raise ValueError(f"{run.path} has trainer.limit_val_batches={limit}: folds need answers for all validation images")
     if overfit:
         raise ValueError(f"{run.path} has trainer.overfit_batches={overfit}: folds need trainings on all images")
+    if trainer.get("enable_checkpointing") is False:
+        raise ValueError(
+            f"{run.path} has trainer.enable_checkpointing=false and keeps no predictions: name a run that saves"
+        )
+    every, epochs = trainer.get("check_val_every_n_epoch"), trainer.get("max_epochs")
+    if every and epochs and 0 < epochs < every:
+        raise ValueError(f"{run.path} validates every {every} epochs and trains {epochs}: name a run that validates")
 
 
 def own_weights(run: Run) -> str | None:

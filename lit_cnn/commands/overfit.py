@@ -120,9 +120,12 @@ def _find_reason(classifier: LitClassifier, images: Tensor, losses: Sequence[flo
 
 def describe_course(losses: Sequence[float], lr: float) -> str:
     """What the course of a loss says of the learning rate."""
+    still_falls = f"it still falls; try --lr {lr * 3:g}, smaller images or a smaller network"
+    if len(losses) < NUM_LAST:
+        return still_falls
     before, last = _median(losses[: len(losses) // 2][-NUM_LAST:]), _median(losses[-NUM_LAST:])
-    if len(losses) < NUM_LAST or last < (1 - STILL_FALLING) * before:
-        return f"it still falls; try --lr {lr * 3:g}, smaller images or a smaller network"
+    if last < (1 - STILL_FALLING) * before:
+        return still_falls
     return f"it does not fall any more; try --lr {lr * 10:g} and --lr {lr / 10:g}"
 
 

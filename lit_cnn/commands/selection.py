@@ -12,6 +12,7 @@ from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.trainer_options import AVERAGING, as_list
 from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS, choose_monitor
 from lit_cnn.training.callbacks.averaging import EMA, check_averaged_precision, check_decay
+from lit_cnn.training.callbacks.interrupts import SAVE_EVERY_MINUTES
 
 OPTIONS = ("--ema", "--monitor", "--early_stopping")
 
@@ -73,6 +74,12 @@ def check_selection(settings: Mapping[str, Any], resumes: bool) -> None:
     keeps_none = trainer["enable_checkpointing"] is False and patience is None
     if keeps_none and monitor != DEFAULT_MONITOR and not resumes:
         raise ValueError(f"monitor: {monitor} judges checkpoints, but trainer.enable_checkpointing is false")
+    if trainer["enable_checkpointing"] is False and not resumes:
+        for name, default in (("save_every_minutes", SAVE_EVERY_MINUTES), ("save_every_steps", None)):
+            if settings[name] not in (None, default):
+                raise ValueError(
+                    f"{name} saves checkpoints, but trainer.enable_checkpointing is false: leave one of them out"
+                )
 
 
 def resolve_monitor(config: Namespace) -> None:

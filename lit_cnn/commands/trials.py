@@ -23,6 +23,7 @@ from lit_cnn.commands.trial_options import read_time_limit
 from lit_cnn.data.manifest import count
 from lit_cnn.errors import TrainingError
 from lit_cnn.runs.folder import Run
+from lit_cnn.system.paths import expand
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.finders import FINDER_NAMES
 from lit_cnn.training.callbacks.interrupts import Interrupts
@@ -121,7 +122,9 @@ def find_rate(cli: CLI) -> float:
 
 
 def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:
-    """The time of a command's epochs, with a run's checkpoints, in a folder that is removed; and images per second.
+    """The time of a command's epochs, with a run's checkpoints; and images per second.
+
+    The checkpoints are written to a folder that is removed, on the disk of the runs.
 
     Args:
         cli: The command.
@@ -132,7 +135,9 @@ def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:
         TrainingError: See :func:`try_out`.
     """
     trial = SpeedTrial(min(MOST_SECONDS, limit / 20))
-    with tempfile.TemporaryDirectory(prefix="lit_cnn_trial_") as folder:
+    runs_dir = expand(cli.config.runs_dir).absolute()
+    place = next(folder for folder in (runs_dir, *runs_dir.parents) if folder.is_dir())
+    with tempfile.TemporaryDirectory(prefix=".lit_cnn_trial_", dir=place) as folder:
         run = Run(folder)
         saves = cli.config_init.trainer.enable_checkpointing is not False
         recorder = Recorder(run)

@@ -36,6 +36,11 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     if arguments["backbone_lr_scale"] <= 0:
         value = arguments["backbone_lr_scale"]
         raise ValueError(f"backbone_lr_scale must be above 0, got {value}; to stop it, freeze the backbone")
+    if arguments["backbone_lr_scale"] != 1 and arguments["freeze"] == "backbone" and unfreeze_at is None:
+        raise ValueError(
+            f"backbone_lr_scale={arguments['backbone_lr_scale']} has no effect with freeze=backbone: "
+            "leave it out, or set unfreeze_at (--model.unfreeze_at 0.3)"
+        )
     if unfreeze_at is not None and not 0 < unfreeze_at < 1:
         raise ValueError(f"unfreeze_at must be above 0 and below 1, a share of the training, got {unfreeze_at}")
     if unfreeze_at is not None and arguments["freeze"] == "none":

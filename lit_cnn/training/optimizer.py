@@ -23,6 +23,9 @@ UNSUITABLE = {
 # Arguments that choose how an optimiser updates the parameters.
 IMPLEMENTATIONS = {"foreach", "fused", "capturable", "differentiable"}
 
+# Arguments of an optimiser that are not among its further ones.
+OWN_ARGUMENTS = {"lr", "params", "weight_decay"}
+
 
 def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
     """A class of ``torch.optim`` by its name.
@@ -59,7 +62,7 @@ def optimizer_factory(
         name: Name of a class in ``torch.optim``.
         lr: Learning rate.
         weight_decay: Weight decay, if the optimiser has one.
-        arguments: Further arguments. If not given, SGD uses Nesterov momentum 0.9.
+        arguments: Further arguments, not of :data:`OWN_ARGUMENTS`. If not given, SGD uses Nesterov momentum 0.9.
 
     Raises:
         ValueError: If there is no such optimiser, or the arguments do not fit it.
@@ -67,6 +70,9 @@ def optimizer_factory(
     cls = find_optimizer(name)
     if arguments is None:
         arguments = {"momentum": 0.9, "nesterov": True} if name == "SGD" else {}
+    if own := sorted(OWN_ARGUMENTS & arguments.keys()):
+        instead = "leave it out" if own[0] == "params" else f"give {own[0]} (--model.{own[0]})"
+        raise ValueError(f"optimizer_args cannot hold {own[0]}: {instead}")
     decay = {"weight_decay": weight_decay} if "weight_decay" in signature(cls).parameters else {}
     factory = partial(cls, lr=lr, **decay | arguments)
     try:

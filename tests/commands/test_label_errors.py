@@ -119,6 +119,8 @@ def test_nonsense_is_refused_in_a_line(lit_cnn: Command, folds: list[Run], optio
         ({"trainer.limit_val_batches": 1}, "trainer.limit_val_batches=1"),
         ({"trainer.limit_val_batches": 0.5}, "trainer.limit_val_batches=0.5"),
         ({"trainer.overfit_batches": 2}, "trainer.overfit_batches=2"),
+        ({"trainer.enable_checkpointing": False}, "=false and keeps no predictions: name a run that saves"),
+        ({"trainer.check_val_every_n_epoch": 3}, "validates every 3 epochs and trains 2: name a run that validates"),
         ({}, "digits has other images now than"),  # the run's digest is not that of digits
     ],
 )
@@ -142,6 +144,8 @@ def test_a_recipe_that_folds_cannot_use_is_refused_before_the_first(
         {"model.variant": "alexnet", "model.weights": "IMAGENET1K_V1"},
         {"model.variant": "alexnet", "model.weights": "downloads/alexnet-owt-7be5be79.pth"},
         {"trainer.limit_val_batches": 1.0, "trainer.overfit_batches": 0.0},
+        {"trainer.enable_checkpointing": True, "trainer.check_val_every_n_epoch": 2},
+        {"trainer.max_epochs": -1, "trainer.max_steps": 50, "trainer.check_val_every_n_epoch": 2},
     ],
 )
 def test_other_recipes_suit_folds(tmp_path: Path, settings: dict[str, object]):

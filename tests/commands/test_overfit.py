@@ -82,6 +82,11 @@ def test_a_slow_training():
     assert describe_course([2.0 - 0.01 * step for step in range(100)], 0.1).startswith("it still falls; try --lr 0.3")
 
 
+@pytest.mark.parametrize("num_losses", [1, 2])
+def test_a_training_that_the_time_ends_at_once(num_losses: int):
+    assert describe_course([2.0] * num_losses, 0.1).startswith("it still falls; try --lr 0.3, smaller images")
+
+
 def test_dropout_that_keeps_the_loss_up_is_no_error():
     found = check(nn.Linear(784, 64), nn.ReLU(), nn.Dropout(0.8), nn.Linear(64, 10))
     assert found.level == "warning"

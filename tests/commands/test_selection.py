@@ -28,7 +28,7 @@ def trained(command: Command, *options: str) -> tuple[Run, str]:
 
 def settings(**changed: object) -> dict:
     trainer = {"precision": "auto", "callbacks": None, "limit_val_batches": None, "enable_checkpointing": None}
-    own = {"ema": None, "monitor": "auto", "early_stopping": None}
+    own = {"ema": None, "monitor": "auto", "early_stopping": None, "save_every_minutes": 10.0, "save_every_steps": None}
     trainer |= {name: value for name, value in changed.items() if name in trainer}
     return own | {name: value for name, value in changed.items() if name in own} | {"trainer": trainer}
 
@@ -53,6 +53,11 @@ AVERAGE = [{"class_path": "pytorch_lightning.callbacks.EMAWeightAveraging"}]
             {"monitor": "last", "enable_checkpointing": False},
             "judges checkpoints, but trainer.enable_checkpointing is false",
         ),
+        (
+            {"save_every_steps": 5, "enable_checkpointing": False},
+            "save_every_steps saves checkpoints, but trainer.enable_checkpointing is false: leave one of them out",
+        ),
+        ({"save_every_minutes": 2.0, "enable_checkpointing": False}, "save_every_minutes saves checkpoints, but trainer."),
     ],
     ids=str,
 )
@@ -65,6 +70,9 @@ def test_what_can_be_is_taken():
     check_selection(settings(ema=0.999, monitor="val/f1", early_stopping=1), resumes=False)
     check_selection(settings(limit_val_batches=0), resumes=False)
     check_selection(settings(monitor="val/loss", limit_val_batches=0), resumes=True)
+    check_selection(settings(save_every_minutes=2.0, save_every_steps=5), resumes=False)
+    for minutes in (None, 10.0):
+        check_selection(settings(save_every_minutes=minutes, enable_checkpointing=False), resumes=False)
 
 
 @pytest.mark.parametrize(

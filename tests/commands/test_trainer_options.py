@@ -203,6 +203,7 @@ STOP = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "
             ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor=val/acc", "--trainer.limit_val_batches=0"],
             "can",
         ),
+        (["--trainer.callbacks=EMAWeightAveraging", "--trainer.precision=64-true"], "rounds weights of precision 64-true"),
         (["--seed_everything", "true"], "seed_everything must be a whole number from 0 to 4294967295, got true"),
         (["--seed_everything", "-1"], "seed_everything must be a whole number from 0 to 4294967295, got -1"),
         (["--seed_everything", "4294967296"], "got 4294967296"),

@@ -128,6 +128,20 @@ def test_the_checkpoints_of_a_long_epoch_take_time_too(monkeypatch: pytest.Monke
         assert trial.epoch_seconds(0) == trial.training_seconds + trial.saving_seconds
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_a_trial_writes_where_the_run_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool):
+    runs, folders = tmp_path / "new" / "runs", []
+    if made:
+        runs.mkdir(parents=True)
+    monkeypatch.setattr(Last, "on_fit_start", lambda self, *_: folders.append(Path(self.dirpath)))
+    cli = CLI("fit", prepare("fit", *OPTIONS, *SHORT, "--runs_dir", str(runs), "--time_limit", "1s")[1:])
+    trials.measure_speed(cli, 0.01)
+    (folder,) = folders
+    assert folder.is_relative_to(runs if made else tmp_path)
+    assert not folder.exists()
+    assert [path.name for path in tmp_path.iterdir()] == (["new"] if made else [])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_trial(monkeypatch: pytest.MonkeyPatch, number: int):
     training_step = LitClassifier.training_step

@@ -264,6 +264,13 @@ def test_a_schedule_needs_an_end(trainer: MakeTrainer):
         ({"optimizer": "Muon"}, "optimizer Muon cannot be used: it only trains matrices"),
         ({"optimizer": "SparseAdam"}, "optimizer SparseAdam cannot be used: it needs sparse gradients"),
         ({"optimizer_args": {"momentun": 0.9}}, "optimizer_args do not fit torch.optim.SGD.*momentun"),
+        ({"optimizer_args": {"lr": 0.1}}, "optimizer_args cannot hold lr: give lr \\(--model.lr\\)"),
+        ({"optimizer_args": {"weight_decay": 0.3}}, "optimizer_args cannot hold weight_decay: give weight_decay"),
+        ({"optimizer_args": {"params": []}}, "optimizer_args cannot hold params: leave it out"),
+        (
+            {"freeze": "backbone", "backbone_lr_scale": 0.1},
+            "backbone_lr_scale=0.1 has no effect with freeze=backbone: leave it out, or set unfreeze_at",
+        ),
         ({"class_weights": [1.0]}, "class_weights must be 10 numbers, one for each class, got 1"),
         ({"class_weights": "balance"}, "class_weights must be balanced or 10 numbers, got 'balance'"),
         ({"schedule": "linear"}, "schedule must be one of"),
@@ -273,6 +280,11 @@ def test_a_schedule_needs_an_end(trainer: MakeTrainer):
 def test_arguments_out_of_range_are_refused(arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
         LitLeNet(**arguments)
+
+
+@pytest.mark.parametrize("frozen", [{"freeze": "backbone", "unfreeze_at": 0.5}, {"freeze": "features.0"}], ids=str)
+def test_a_backbone_that_is_trained_takes_a_rate_of_its_own(frozen: dict):
+    LitLeNet(backbone_lr_scale=0.1, **frozen)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, WeightAveraging
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -112,7 +112,18 @@ class LateAverage(Callback):
 
     Without it, these are the initial weights until the first update, for example of ``EMAWeightAveraging`` with
     ``update_starting_at_step``.
+
+    Raises:
+        ValueError: If the average of such a callback would be rounded.
     """
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        names = [type(one).__name__ for one in trainer.callbacks if type(one) in (WeightAveraging, EMAWeightAveraging)]
+        if stage != "fit" or not names:
+            return
+        check_averaged_precision(str(trainer.precision))
+        if trainer.precision == "64-true":
+            raise ValueError(f"{names[0]} rounds weights of precision 64-true to 32 bits: use --ema (in Python, EMA)")
 
     # Lightning's callback puts the average in place in later hooks than these.
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

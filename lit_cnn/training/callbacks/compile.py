@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, GradientAccumulationScheduler
 
 from lit_cnn.system.compiler import require_compiler
 
@@ -33,7 +33,7 @@ class Compile(Callback):
         on_cpu = trainer.strategy.root_device.type == "cpu"
         if on_cpu:
             require_compiler("--compile")
-        elif self.mode != "default" and trainer.accumulate_grad_batches > 1:
+        elif self.mode != "default" and _accumulates(trainer):
             raise ValueError(f"--compile {self.mode} replays CUDA graphs, which do not accumulate gradients: use default")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -59,3 +59,8 @@ class Compile(Callback):
             self.seconds = time.perf_counter() - self._started
             if trainer.is_global_zero:
                 print(f"compiled ({self.mode}): the first step took {self.seconds:.1f} s", flush=True)
+
+
+def _accumulates(trainer: pl.Trainer) -> bool:
+    schedulers = [callback for callback in trainer.callbacks if isinstance(callback, GradientAccumulationScheduler)]
+    return trainer.accumulate_grad_batches > 1 or any(one.going_to_accumulate_grad_batches() for one in schedulers)

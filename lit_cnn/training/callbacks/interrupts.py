@@ -20,6 +20,8 @@ from lit_cnn.training.callbacks.checkpointing import Last
 
 # Signals within this time count as one: a process and its process group may both get the same signal.
 ONE_STOP_S = 0.3
+# A training saves its last checkpoint this often, if nothing else is given.
+SAVE_EVERY_MINUTES = 10.0
 
 
 class Interrupts(Callback):

@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.data.manifest import count
 from lit_cnn.runs.monitor import describe_monitor
@@ -64,6 +65,15 @@ class Introduction(Callback):
             until = "" if share is None else f", all from {share:.4g} of the training on"
             print(f"freeze={pl_module.hparams['freeze']}: {trained:,} parameters are trained{until}{warning}")
         print(end="", flush=True)
+
+    # Not earlier: the number of batches is known only now.
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        accumulated, batches = trainer.accumulate_grad_batches, trainer.num_training_batches
+        if accumulated > batches and not trainer.fast_dev_run:
+            rank_zero_warn(
+                f"accumulate_grad_batches={accumulated}, which is more than an epoch has ({batches}): "
+                f"each step divides its gradients by {accumulated} all the same; set it to at most {batches}"
+            )
 
 
 def describe_splits(data: Any) -> list[str]:

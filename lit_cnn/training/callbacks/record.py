@@ -122,7 +122,8 @@ class Recorder(Callback):
         epoch_seconds = self._batch_ended - self._epoch_started
         self.images += self._epoch_images
         self.seconds += epoch_seconds
-        pl_module.log("train/images_per_s", self._epoch_images / epoch_seconds, sync_dist=True)
+        if self._epoch_images:  # a new run may start from another one's checkpoint after the last batch of an epoch
+            pl_module.log("train/images_per_s", self._epoch_images / epoch_seconds, sync_dist=True)
         # Counted. max_steps may end the training amid an epoch, of which a resumed run trains and adds the rest.
         self._epoch_images, self._epoch_started = 0, self._batch_ended
         if not (self.run and trainer.is_global_zero):

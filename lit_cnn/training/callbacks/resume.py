@@ -35,6 +35,7 @@ class ExactResume(Callback):
       they can draw as one would, see :class:`lit_cnn.layers.Dropout`.
     - A checkpoint holds the planned length of the training, on which a schedule may depend, and the Trainer's settings.
     - A checkpoint holds the sums of the training metrics in this epoch, for each process.
+    - A time limit that ends while gradients accumulate ends the training after their step.
     - Lightning's counters depend on the hook in which a checkpoint is saved. They are changed to one of three states: some
       batches are done; some batches are done and a validation is due; the epoch is over.
 
@@ -48,6 +49,7 @@ class ExactResume(Callback):
         self._trainer_settings: dict[str, Any] = {}
         self._resumes = False
         self._sums: list[dict[str, dict[str, Tensor]]] = []  # by process: metric sums of an unfinished epoch
+        self._stop_is_due = False  # while gradients accumulate
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         # Before a callback changes them.
@@ -58,6 +60,14 @@ class ExactResume(Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         _seed(step_seed(self.seed, trainer.current_epoch, batch_idx), pl_module.device)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        # A Timer would end the training at once, and lose the gradients that a checkpoint does not hold.
+        if trainer.fit_loop._should_accumulate():
+            self._stop_is_due |= trainer.should_stop
+            trainer.should_stop = False
+        elif self._stop_is_due:
+            trainer.should_stop = True
 
     # Metrics of an unfinished epoch
 

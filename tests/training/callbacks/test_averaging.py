@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, WeightAveraging
 from test_resume import BATCHES, MOMENTS, Fit, History, WithDropout, same
 
 from lit_cnn.data import FakeImages
@@ -150,6 +150,21 @@ def test_a_decay_is_between_0_and_1(decay: float):
 def test_weights_of_16_bits_are_not_averaged(trainer: MakeTrainer, precision: str):
     with pytest.raises(ValueError, match=rf"{precision} are too coarse to be averaged; use {precision[:-4]}mixed"):
         trainer(precision=precision, callbacks=[EMA()]).fit(WithDropout(), datamodule=FakeImages(num_images=44))
+
+
+@pytest.mark.parametrize("callback", [WeightAveraging, EMAWeightAveraging])
+@pytest.mark.parametrize(
+    ("precision", "message"),
+    [
+        ("bf16-true", "bf16-true are too coarse to be averaged; use bf16-mixed"),
+        ("64-true", "{name} rounds weights of precision 64-true to 32 bits: use --ema"),
+    ],
+)
+def test_the_averages_of_lightning_refuse_what_they_would_round(
+    trainer: MakeTrainer, callback: type[WeightAveraging], precision: str, message: str
+):
+    with pytest.raises(ValueError, match=message.format(name=callback.__name__)):
+        trainer(precision=precision, callbacks=[callback()]).fit(WithDropout(), datamodule=FakeImages(num_images=44))
 
 
 def test_it_trains_in_mixed_precision(trainer: MakeTrainer):

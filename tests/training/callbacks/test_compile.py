@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from conftest import Command
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
 
 from lit_cnn.inference.loading import load_run
 from lit_cnn.models.googlenet import LitGoogLeNet
+from lit_cnn.training.callbacks.compile import Compile
 
 FAKE = ["--data", "FakeImages", "--data.num_images", "200", "--trainer.max_epochs", "1"]
 
@@ -62,3 +66,17 @@ def test_an_unknown_mode_lists_those_that_there_are(lit_cnn: Command):
     assert line.startswith("lit-cnn: error: compile: ")
     assert "default, reduce-overhead, max-autotune" in line
     assert line.endswith("Got value: fast")
+
+
+@pytest.mark.parametrize(
+    "accumulation",
+    [{"accumulate_grad_batches": 2}, {"callbacks": [GradientAccumulationScheduler({1: 2})]}],
+    ids=["setting", "callback"],
+)
+def test_cuda_graphs_do_not_accumulate_gradients(accumulation: dict[str, Any]):
+    strategy = SimpleNamespace(root_device=torch.device("cuda"))
+    plain = {"strategy": strategy, "accumulate_grad_batches": 1, "callbacks": [GradientAccumulationScheduler({1: 1})]}
+    Compile("reduce-overhead").setup(SimpleNamespace(**plain), LitGoogLeNet(), "fit")
+    Compile("default").setup(SimpleNamespace(**plain | accumulation), LitGoogLeNet(), "fit")
+    with pytest.raises(ValueError, match=r"--compile reduce-overhead replays CUDA graphs, .*: use default"):
+        Compile("reduce-overhead").setup(SimpleNamespace(**plain | accumulation), LitGoogLeNet(), "fit")

@@ -161,6 +161,15 @@ def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer]
     )
 
 
+def test_gradients_that_are_divided_by_more_batches_than_there_are_are_warned_about(trainer: Callable[..., Trainer]):
+    data = FakeImages(num_images=64, batch_size=16)  # three batches train
+    message = r"accumulate_grad_batches=4, which is more than an epoch has \(3\): .* set it to at most 3"
+    with pytest.warns(UserWarning, match=message):
+        trainer(accumulate_grad_batches=4, callbacks=[Introduction(0)]).fit(LitLeNet(), datamodule=data)
+    for quiet in ({"accumulate_grad_batches": 3}, {"accumulate_grad_batches": 4, "fast_dev_run": True}):
+        trainer(**quiet, callbacks=[Introduction(0)]).fit(LitLeNet(), datamodule=data)
+
+
 def test_no_name_of_a_class_steers_the_terminal():
     data = SimpleNamespace(class_names=("a\x1b[31m", "猫"), counts=lambda: {"train": [1200, 3]})
     assert describe_splits(data) == ["train: 1,203 images (a\\x1b[31m 1,200, 猫 3)"]

@@ -110,6 +110,24 @@ def test_images_before_and_after_a_stop_by_steps_count_once(trainer: Callable[..
         assert recorder.seconds <= recorder.wall_seconds
 
 
+def test_a_new_run_may_start_after_the_last_batch_of_another(trainer: Callable[..., Trainer], tmp_path: Path):
+    def fit(run: Run, checkpoint: Path | None, *others: Callback) -> None:
+        fitting = trainer(callbacks=[Recorder(run), *others], enable_checkpointing=True, max_epochs=2)
+        with contextlib.suppress(SystemExit, KeyboardInterrupt):
+            data = FakeImages(num_images=88, batch_size=8)
+            fitting.fit(LitLeNet(schedule="constant"), datamodule=data, ckpt_path=checkpoint, weights_only=True)
+
+    first, second = Run(tmp_path / "first"), Run(tmp_path / "second")
+    for run in (first, second):
+        run.path.mkdir()
+    last = Last(first)
+    fit(first, None, last, StopAt(last, 8))
+    fit(second, first.last, Last(second))
+    speeds = [row["train/images_per_s"] for row in second.read_metrics()]
+    assert not speeds[0]  # it trained no image of this epoch
+    assert float(speeds[1]) > 0
+
+
 class Scripted(LitLeNet):
     """Reports given validation accuracies, one an epoch."""
 

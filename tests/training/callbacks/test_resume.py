@@ -335,6 +335,41 @@ def test_the_rest_of_an_epoch_that_was_cut_short(
     assert rest.epochs == history.epochs[-len(rest.epochs) :]
 
 
+class StopsAfter(Callback):
+    """Ends a training after a number of batches, as a time limit does, also while gradients accumulate."""
+
+    def __init__(self, batches: int) -> None:
+        self.batches = batches
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.batches -= 1
+        trainer.should_stop = trainer.should_stop or self.batches == 0
+
+
+WINDOWS = [{}, {"val_check_interval": 2}, {"limit_val_batches": 0}]
+
+
+@pytest.mark.parametrize(
+    ("stop", "last", "settings"),
+    [
+        pytest.param(*stop, settings, marks=[] if (stop[0], settings) == (BATCHES + 2, {}) else pytest.mark.slow)
+        for stop in ((1, 4), (4, 4), (5, BATCHES), (BATCHES + 2, BATCHES + 4))
+        for settings in WINDOWS
+    ],
+    ids=str,
+)
+def test_a_time_limit_lets_the_step_of_accumulated_gradients_end(
+    tmp_path: Path, trainer: MakeTrainer, stop: int, last: int, settings: dict[str, Any]
+):
+    settings = settings | {"accumulate_grad_batches": 4}
+    whole, history = Fit(tmp_path / "whole", trainer, settings, schedule="constant").run()
+    Fit(tmp_path / "short", trainer, settings, schedule="constant").run(StopsAfter(stop))
+    resumed, rest = Fit(tmp_path / "short", trainer, settings, schedule="constant").run(resume=True)
+    assert same(resumed, whole), [key for key in whole if not same(resumed[key], whole[key])]
+    assert rest.steps == history.steps[last:]
+    assert rest.epochs == history.epochs[-len(rest.epochs) :]
+
+
 @pytest.mark.parametrize("moment", ["amid an epoch", "the last batch"])
 def test_without_validation(tmp_path: Path, trainer: MakeTrainer, moment: str):
     check(tmp_path, trainer, MOMENTS[moment], settings={"limit_val_batches": 0})
