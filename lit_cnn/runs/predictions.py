@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ class RunPredictions:
     """The answers of a network for the images of a split, in the order of the split.
 
     Args:
-        images: File or number of each image.
+        images: File of each image in the folder, with ``/``; its number if there are no files.
         labels: Class of each image, (N,) int64.
         logits: (N, C) float32.
         class_names: Names of the C classes.
         digest: Digest of the images and their labels; None if it is not known.
         checkpoint: The evaluated checkpoint, relative to the run's folder.
+        folder: Folder of the images as it was given, with its last separator; empty if there are no files.
     """
 
     images: Sequence[str]
@@ -30,6 +32,7 @@ class RunPredictions:
     class_names: Sequence[str]
     digest: str | None = None
     checkpoint: str | None = None
+    folder: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,6 +71,7 @@ class RunPredictions:
                     class_names=np.asarray(self.class_names, dtype=np.str_),
                     digest=np.asarray(self.digest or ""),
                     checkpoint=np.asarray(self.checkpoint or ""),
+                    folder=np.asarray(self.folder),
                 )
             partial.replace(path)
         finally:
@@ -83,13 +87,17 @@ class RunPredictions:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                images = arrays["images"].tolist()
+                # Earlier versions wrote whole paths.
+                folder = str(arrays["folder"]) if "folder" in arrays else _common_folder(images)
                 read = cls(
-                    images=arrays["images"].tolist(),
+                    images=images if "folder" in arrays else [image.removeprefix(folder) for image in images],
                     labels=arrays["labels"],
                     logits=arrays["logits"],
                     class_names=arrays["class_names"].tolist(),
                     digest=str(arrays["digest"]) or None,
                     checkpoint=str(arrays["checkpoint"]) or None,
+                    folder=folder,
                 )
             read._check()
             return read
@@ -104,3 +112,8 @@ class RunPredictions:
         labels_are_classes = np.issubdtype(self.labels.dtype, np.integer) and np.isin(self.labels, range(num_classes)).all()
         if not labels_are_classes or not np.issubdtype(self.logits.dtype, np.floating):
             raise ValueError("labels that are no classes, or logits that are no numbers")
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    prefix = os.path.commonprefix(files)
+    return prefix[: max(prefix.rfind("/"), prefix.rfind(os.sep)) + 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str
         checkpoint: The evaluated checkpoint, relative to the run's folder.
     """
     logits = predictions.logits
+    folder, names = _files_of(data, split, predictions.positions.tolist())
     kept = RunPredictions(
-        images=names_of_images(data, split, predictions.positions.tolist()),
+        images=names,
         labels=predictions.labels,
         logits=logits,
         class_names=names_of_classes(data, logits.shape[1]),
         digest=getattr(data, "test_digest" if split == "test" else "digest", None),
         checkpoint=checkpoint,
+        folder=folder,
     )
     try:
         kept.write(path)
@@ -47,11 +50,14 @@ def remove_predictions(path: Path) -> None:
         path.parent.rmdir()
 
 
-def names_of_images(data: Any, split: str, positions: Sequence[int]) -> list[str]:
-    """File or number of some images of a split; their positions if the data module does not name them."""
+def _files_of(data: Any, split: str, positions: Sequence[int]) -> tuple[str, list[str]]:
+    """The folder of some images of a split, and their files in it; an empty folder and numbers if there are no files."""
     images = getattr(data, "splits", {}).get(split)
-    name = str if images is None else images.name
-    return [name(position) for position in positions]
+    names = [str(position) if images is None else images.name(position) for position in positions]
+    folder = os.path.join(getattr(data, "data_dir", None) or "", "")  # noqa: PTH118 - with its separator
+    if not all(name.startswith(folder) for name in names):
+        return "", names
+    return folder, [name.removeprefix(folder) for name in names]
 
 
 def number_of_images(data: Any, split: str) -> int | None:

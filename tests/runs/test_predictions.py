@@ -26,6 +26,16 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
     assert [path.name for path in path.parent.iterdir()] == ["val.npz"]
 
 
+def test_files_of_earlier_versions_hold_whole_paths(tmp_path):
+    make().write(tmp_path / "val.npz")
+    with np.load(tmp_path / "val.npz") as arrays:
+        earlier = {name: array for name, array in arrays.items() if name != "folder"}
+    for files, folder in ((["a/1.jpg", "b/ü.jpg", "b/2.jpg"], "/home/me/photos/"), (["#0", "#1", "#2"], "")):
+        np.savez(tmp_path / "val.npz", **earlier | {"images": np.array([folder + file for file in files])})
+        read = RunPredictions.read(tmp_path / "val.npz")
+        assert (read.folder, read.images) == (folder, files)
+
+
 def test_predicted_class_and_probabilities_come_from_the_logits():
     predictions = make()
     assert predictions.predicted.tolist() == [0, 1, 0]
