@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+
+from lit_cnn.system.whole_files import put_in_place
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +26,7 @@ class RunPredictions:
         class_names: Names of the C classes.
         digest: Digest of the images and their labels; None if it is not known.
         checkpoint: The evaluated checkpoint, relative to the run's folder.
+        step: Number of steps of the optimiser after which it was saved; None if it is not known.
         folder: Folder of the images as it was given, with its last separator; empty if there are no files.
     """
 
@@ -32,6 +36,7 @@ class RunPredictions:
     class_names: Sequence[str]
     digest: str | None = None
     checkpoint: str | None = None
+    step: int | None = None
     folder: str = ""
 
     def __len__(self) -> int:
@@ -71,9 +76,10 @@ class RunPredictions:
                     class_names=np.asarray(self.class_names, dtype=np.str_),
                     digest=np.asarray(self.digest or ""),
                     checkpoint=np.asarray(self.checkpoint or ""),
+                    step=np.asarray(-1 if self.step is None else self.step),
                     folder=np.asarray(self.folder),
                 )
-            partial.replace(path)
+            put_in_place(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -88,6 +94,7 @@ class RunPredictions:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 images = arrays["images"].tolist()
+                step = int(arrays["step"]) if "step" in arrays else -1
                 # Earlier versions wrote whole paths.
                 folder = str(arrays["folder"]) if "folder" in arrays else _common_folder(images)
                 read = cls(
@@ -97,11 +104,13 @@ class RunPredictions:
                     class_names=arrays["class_names"].tolist(),
                     digest=str(arrays["digest"]) or None,
                     checkpoint=str(arrays["checkpoint"]) or None,
+                    step=step if step >= 0 else None,
                     folder=folder,
                 )
             read._check()
             return read
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # TypeError: a step that is no single number. RuntimeError: damaged flags of the archive.
+        except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged: evaluate the run again") from error
 
     def _check(self) -> None:
@@ -115,5 +124,5 @@ class RunPredictions:
 
 
 def _common_folder(files: Sequence[str]) -> str:
-    prefix = os.path.commonprefix(files)
+    prefix = os.path.commonprefix(files)  # noqa: RUF071 - cut after the last separator below
     return prefix[: max(prefix.rfind("/"), prefix.rfind(os.sep)) + 1]
