@@ -14,7 +14,9 @@ from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.training.class_scores import Predictions, names_of_classes
 
 
-def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str, checkpoint: str | None) -> None:
+def keep_predictions(
+    path: Path, predictions: Predictions, data: Any, split: str, checkpoint: str | None, step: int | None = None
+) -> None:
     """Writes predictions. If they cannot be written, a warning says so, and those of an earlier evaluation are removed.
 
     Args:
@@ -23,6 +25,7 @@ def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str
         data: The data module; None if it is not known.
         split: ``val`` or ``test``.
         checkpoint: The evaluated checkpoint, relative to the run's folder.
+        step: Number of steps of the optimiser after which it was saved; None if it is not known.
     """
     logits = predictions.logits
     folder, names = _files_of(data, split, predictions.positions.tolist())
@@ -33,6 +36,7 @@ def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str
         class_names=names_of_classes(data, logits.shape[1]),
         digest=getattr(data, "test_digest" if split == "test" else "digest", None),
         checkpoint=checkpoint,
+        step=step,
         folder=folder,
     )
     try:
