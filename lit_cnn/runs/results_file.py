@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lit_cnn.system.json_files import read_object, write_object
+from lit_cnn.system.locks import alone
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -29,7 +28,7 @@ def changed_results(path: Path) -> Iterator[dict[str, Any]]:
         OSError: If it cannot be written.
         ValueError: If it is damaged.
     """
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with alone(path.with_name(f".{path.name}.lock")):
         content = read_results(path)
         yield content
         write_object(path, content)

@@ -88,6 +88,7 @@ def test_results_that_are_added_at_the_same_time_are_all_there(tmp_path: Path):
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda name: Run(tmp_path).add_results({name: 1}), names))
     assert Run(tmp_path).read_results() == dict.fromkeys(names, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
 @pytest.mark.parametrize("limit", ["", "null", "1.0", "1", "0.5"])
