@@ -389,6 +389,22 @@ def test_the_folder_of_a_run_is_not_taken_for_another(lit_cnn: Command, slurm: R
     assert "the folder of its run is not known: set LIT_CNN_RUN_FOLDER=runs/…" in done.stderr
 
 
+def test_files_are_on_the_disk_when_they_replace_others(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    synced, sync = set(), os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    options = ["--data", "FakeImages", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--name", "own"]
+    assert lit_cnn("fit", "--model", "lenet", *options).returncode == 0
+    (run,) = tmp_path.glob("runs/*/*/own")
+    names = ["config.yaml", "data.json", "environment.json", "metrics.csv", "results.json", "confidence.json"]
+    names += ["predictions/val.npz", "checkpoints/best.ckpt", "checkpoints/last.ckpt"]
+    assert [name for name in names if (run / name).stat().st_ino not in synced] == []
+
+
 def test_a_process_whose_starter_has_ended_meanwhile_ends_too():
     program = "from lit_cnn.system.processes import end_with_parent\nend_with_parent({parent})\nprint('goes on')"
     for parent, status in ((os.getpid(), 0), (os.getpid() + 1, -signal.SIGKILL)):

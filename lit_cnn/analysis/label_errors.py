@@ -132,7 +132,7 @@ def rows_of(folds: Folds, errors: Sequence[LabelError]) -> Iterator[tuple[str, .
         label, suggested = int(own.labels[position]), int(own.predicted[position])
         of_label, of_suggested = own.probabilities[position, [label, suggested]]
         names = own.class_names
-        yield own.images[position], names[label], names[suggested], f"{of_label:.6f}", f"{of_suggested:.6f}"
+        yield own.folder + own.images[position], names[label], names[suggested], f"{of_label:.6f}", f"{of_suggested:.6f}"
 
 
 def write_label_errors(run: Run, folds: Folds, errors: Sequence[LabelError], num_images: int, table: Path) -> str:

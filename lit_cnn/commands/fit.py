@@ -32,6 +32,7 @@ from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, read_number, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS
+from lit_cnn.system.whole_files import put_in_place
 from lit_cnn.training.callbacks.averaging import averages_that_never_began
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard
@@ -163,7 +164,7 @@ class Training(CLI):
         if self.config.ckpt_path is None or not manifest.is_file():
             partial = manifest.with_suffix(".partial")
             self.datamodule.write_manifest(partial)
-            partial.replace(manifest)
+            put_in_place(partial, manifest)
 
     def _save_config(self) -> None:
         """Writes ``config.yaml``, whole or not at all. It describes the training from its first step to its last."""
@@ -176,7 +177,7 @@ class Training(CLI):
             return
         partial = self.run.config.with_suffix(".partial")
         partial.write_text(configuration.write(self.parser, settings), encoding="utf-8")
-        partial.replace(self.run.config)
+        put_in_place(partial, self.run.config)
 
     def _use_findings(self) -> None:
         """Puts the rate and the batch size that finders found in their place: the run is repeated with them."""

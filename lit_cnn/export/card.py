@@ -14,6 +14,7 @@ from lit_cnn import models
 from lit_cnn.analysis.facts import RunFacts
 from lit_cnn.data.formats import FORMATS, SUFFIXES
 from lit_cnn.data.reading import MAX_PIXELS
+from lit_cnn.data.system_files import NAMES as SYSTEM_NAMES
 from lit_cnn.export.forms import FORMS, LABELS, ONNX, PREPROCESS
 from lit_cnn.export.network import ExportedNetwork
 from lit_cnn.inference.trained import Trained
@@ -26,6 +27,10 @@ SCRIPT_COMMAND = f"python {SCRIPT} --images FOLDER --output FILE.csv"
 HEAD = ("| file | what it is | largest difference from the run | equal answers |", "| --- | --- | --- | --- |")
 # Settings of the Trainer that belong to the recipe.
 TRAINER = ("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val")
+# Settings that are paths. Others are if they begin as one that is not relative, except for the regular expression.
+PATHS = ("manifest", "table", "weights")
+PATTERN = "group_by"
+_OUTER = re.compile(r"~?/|\.\./|[A-Za-z]:[/\\]")
 
 
 def describe_preprocessing(trained: Trained, network: ExportedNetwork) -> dict[str, Any]:
@@ -41,6 +46,7 @@ def describe_preprocessing(trained: Trained, network: ExportedNetwork) -> dict[s
         "class_names": list(trained.class_names),
         "endings": list(SUFFIXES),
         "formats": list(FORMATS),
+        "system_names": sorted(SYSTEM_NAMES),
         "inside_the_network": {
             "mean": trained.preprocessing.mean,
             "std": trained.preprocessing.std,
@@ -111,13 +117,13 @@ def recipe_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return _without_folders(recipe | {"trainer": trainer}) | selection
 
 
-def _without_folders(value: Any) -> Any:
+def _without_folders(value: Any, setting: str = "") -> Any:
     if isinstance(value, Mapping):
         kept = {name: one for name, one in value.items() if one is not None and not str(name).endswith("_dir")}
-        return {name: _without_folders(one) for name, one in kept.items()}
+        return {name: _without_folders(one, str(name)) for name, one in kept.items()}
     if isinstance(value, list):
-        return [_without_folders(one) for one in value]
-    if isinstance(value, str) and ("/" in value or "\\" in value):
+        return [_without_folders(one, setting) for one in value]
+    if isinstance(value, str) and setting != PATTERN and (setting in PATHS or _OUTER.match(value)):
         return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
     return value
 

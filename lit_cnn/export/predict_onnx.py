@@ -1,7 +1,6 @@
 """Classifies images with an exported network: python predict_onnx.py --images FOLDER --output FILE.csv
 
-Needs onnxruntime, Pillow and numpy alone. Files become pixels as in training: preprocess.json beside this script has how.
-"""
+Needs onnxruntime, Pillow and numpy alone. Files become pixels as in training: preprocess.json beside this script has how."""
 
 import argparse
 import csv
@@ -33,12 +32,10 @@ def read_image(path, how):
             ground = Image.new("RGB", image.size, how["background"])
             ground.paste(image, mask=image.getchannel("A"))
             image = ground if image.getchannel("A").getextrema()[0] < 255 else image
-        if how["resize"] == "crop":
-            image = ImageOps.fit(image.convert(mode), square, Image.Resampling.BILINEAR)
-        else:
-            whole = image.convert(mode).resize(_inner_size(image.size, how), Image.Resampling.BILINEAR)
-            image = Image.new(mode, square, how["background"])
-            image.paste(whole, ((square[0] - whole.width) // 2, (square[1] - whole.height) // 2))
+        whole, size, is_cropped = image.convert(mode), _inner_size(image.size, how), how["resize"] == "crop"
+        whole = ImageOps.fit(whole, square, Image.BILINEAR) if is_cropped else whole.resize(size, Image.BILINEAR)
+        image = Image.new(mode, square, how["background"])
+        image.paste(whole, ((square[0] - whole.width) // 2, (square[1] - whole.height) // 2))
     return np.asarray(image).reshape(*square, how["channels"])
 
 
@@ -60,9 +57,12 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=Path, default=HERE / "model.onnx", help="default: %(default)s")
     options, num_unread = parser.parse_args(), 0
     how = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
-    found = sorted(options.images.rglob("*")) if options.images.is_dir() else [options.images]
-    files = [file for file in found if file.is_file() and file.suffix.lower() in how["endings"]]
-    files = [file for file in files if not any(part[0] == "." for part in file.relative_to(options.images).parts)]
+    found, known = [options.images], dict.fromkeys(options.images.resolve().parents)
+    for path in found:  # to which each folder, also a linked one, adds once what it holds
+        if path.is_dir() and known.setdefault(path.resolve(), path) is path:
+            inner = (one for one in path.iterdir() if one.name[0] != "." and one.name.lower() not in how["system_names"])
+            found += sorted(inner, key=Path.is_symlink)
+    files = sorted(file for file in found if file.suffix.lower() in how["endings"] and file.is_file())
     if not files:
         parser.error(f"--images: there is no {'image in' if options.images.exists() else 'file or folder'} {options.images}")
     session = onnxruntime.InferenceSession(str(options.model), providers=["CPUExecutionProvider"])

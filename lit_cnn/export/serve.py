@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from jinja2 import Environment, StrictUndefined
 
+from lit_cnn.runs.folder import Run
 from lit_cnn.system.text import printable
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ class Service:
         # Imported only now: the extra may be missing, and nothing of LitServe is wanted for a wrong option.
         import uvicorn
 
-        from lit_cnn.export.serve_worker import ClassifierAPI
+        from lit_cnn.export.serve_worker import ClassifierAPI, digest_of
 
-        api = ClassifierAPI(self.path, self.threads, self.batch_size, self.batch_wait, self.api_key)
+        checkpoint = Path(self.path) if Path(self.path).is_file() else Run(self.path).checkpoint
+        digest = None if checkpoint is None else digest_of(checkpoint)
+        api = ClassifierAPI(self.path, self.threads, self.batch_size, self.batch_wait, self.api_key, digest)
         server = _make_server(api, self)
         config = uvicorn.Config(
             server.app, log_level="error", access_log=False, server_header=False, ws="none",

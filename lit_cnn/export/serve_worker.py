@@ -3,6 +3,7 @@
 Imported only when the extra ``serve`` is known to be installed: classes of LitServe are extended here.
 """
 
+import hashlib
 import hmac
 import logging
 import multiprocessing
@@ -11,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import AsyncIterator
+from pathlib import Path
 from queue import Empty
 from typing import Annotated, Any
 
@@ -100,13 +102,23 @@ class ClassifierAPI(LitAPI):
         batch_size: Images that the network gets at a time.
         batch_wait: Time to wait for a full batch once a request is there, in seconds.
         api_key: What the header ``X-API-Key`` must hold; None if anyone may ask.
+        digest: Of the checkpoint that every worker must load, see :func:`digest_of`; None for any.
     """
 
-    def __init__(self, path: str, threads: int, batch_size: int, batch_wait: float, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        threads: int,
+        batch_size: int,
+        batch_wait: float,
+        api_key: str | None = None,
+        digest: str | None = None,
+    ) -> None:
         super().__init__(max_batch_size=batch_size, batch_timeout=batch_wait, loop=BatchLoop())
         self.path = path
         self.threads = threads
         self.api_key = api_key
+        self.digest = digest
         # Why a worker could not start.
         self.problems = multiprocessing.get_context("spawn").SimpleQueue()
 
@@ -139,7 +151,10 @@ class ClassifierAPI(LitAPI):
         from lit_cnn.inference.loading import load_run
 
         torch.set_num_threads(self.threads)
-        return Answering(load_run(self.path), self.max_batch_size, self.threads, _heat_map)
+        trained = load_run(self.path)
+        if self.digest not in (None, digest_of(Path(trained.source))):
+            raise ValueError(f"{trained.source} was replaced while it was served: start the server again")
+        return Answering(trained, self.max_batch_size, self.threads, _heat_map)
 
     def problem(self) -> str | None:
         """Why a worker could not load the run, if one has told; each reason once."""
@@ -148,6 +163,12 @@ class ClassifierAPI(LitAPI):
     def predict(self, questions: list[Question]) -> list[Response]:
         """The responses to several requests."""
         return [response(answer) for answer in self.answering.answer(questions)]
+
+
+def digest_of(checkpoint: Path) -> str:
+    """Digest of the content of a checkpoint."""
+    with checkpoint.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _heat_map(*arguments: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from lit_cnn.inference.batches import BadImage
 from lit_cnn.inference.confidence import Confidence, confidence_of
 from lit_cnn.inference.predict import Prediction
+from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import Run
 
 Item = TypeVar("Item")
@@ -39,6 +40,12 @@ def confidence_of_checkpoint(source: str) -> Confidence:
     evaluated = run.path / (found.checkpoint or "")
     if evaluated.resolve() != path.resolve():
         raise ValueError(f"the validation predictions of {run.path} are of {evaluated}, not of {path}")
+    step = peek(path).get("global_step")
+    if found.step is not None and found.step != step:
+        raise ValueError(
+            f"the validation predictions of {run.path} are of step {found.step} of its training, and {path.name} is of step "
+            f"{step}: write them with {run.evaluation_command('val')}"
+        )
     return found
 
 

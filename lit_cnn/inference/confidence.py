@@ -82,6 +82,7 @@ class Confidence:
         sets: Prediction sets, one for each of :data:`LEVELS`.
         checkpoint: The checkpoint, relative to the run's folder.
         predictions: Digest of the file of predictions.
+        step: Number of steps of the optimiser after which the checkpoint was saved; None if it is not known.
     """
 
     temperature: float
@@ -97,6 +98,7 @@ class Confidence:
     sets: tuple[SetsAt, ...]
     checkpoint: str | None = None
     predictions: str | None = None
+    step: int | None = None
 
     def calibrate(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities at the fitted temperature.
@@ -235,7 +237,8 @@ def keep_confidence(run: Run) -> None:
 
 
 def _with_source(found: Confidence, predictions: RunPredictions, digest: str | None) -> Confidence:
-    return Confidence(**{**vars(found), "checkpoint": predictions.checkpoint, "predictions": digest})
+    source = {"checkpoint": predictions.checkpoint, "predictions": digest, "step": predictions.step}
+    return Confidence(**{**vars(found), **source})
 
 
 def _from_json(content: dict[str, Any]) -> Confidence:

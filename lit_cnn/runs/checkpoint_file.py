@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 from lit_cnn.system.memory import format_bytes
+from lit_cnn.system.whole_files import sync_folder
 
 # Checkpoints whose previous version is kept beside them.
 WITH_PREVIOUS = ("last.ckpt",)
@@ -45,7 +46,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
             if path.name in WITH_PREVIOUS and path.is_file():
                 _keep_as_previous(path)
             partial.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter
             partial.unlink(missing_ok=True)
             raise OSError(
@@ -141,16 +142,6 @@ def _keep_as_previous(path: Path) -> None:
         link.replace(previous(path))
     except OSError:
         path.replace(previous(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes sure that a rename survives a power failure."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _room(folder: Path) -> str:

@@ -15,6 +15,7 @@ from lit_cnn.runs.format import check_format
 from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
 from lit_cnn.runs.metrics import read_rows, write_rows
+from lit_cnn.runs.results_file import changed_results, read_results
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.system.paths import expand
 
@@ -180,8 +181,10 @@ class Run:
 
     def add_results(self, results: dict[str, Any], without: tuple[str, ...] = ()) -> None:
         """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with one of ``without``."""
-        kept = {key: value for key, value in self.read_results().items() if not key.startswith(without)}
-        write_object(self.results, kept | results)
+        with changed_results(self.results) as content:
+            for key in [key for key in content if key.startswith(without)]:
+                del content[key]
+            content.update(results)
 
     def read_results(self) -> dict[str, Any]:
         """The content of ``results.json``; empty without the file.
@@ -189,7 +192,7 @@ class Run:
         Raises:
             ValueError: If it is damaged.
         """
-        return read_object(self.results) if self.results.is_file() else {}
+        return read_results(self.results)
 
     @property
     def diverged(self) -> str | None:
@@ -198,8 +201,11 @@ class Run:
         return None if reason is None else str(reason)
 
     def evaluation_command(self, split: str) -> str:
-        """The command that evaluates the best checkpoint on ``test`` or ``val``."""
-        return f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}"
+        """The command that evaluates the best checkpoint on all images of ``test`` or ``val``."""
+        command, limit = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}", f"limit_{split}_batches"
+        settings = self.config.read_text(encoding="utf-8", errors="replace") if self.config.is_file() else ""
+        is_limited = re.search(rf"^  {limit}: (?!null$|1\.0$)", settings, re.MULTILINE)
+        return f"{command} --trainer.{limit} 1.0" if is_limited else command
 
     def read_predictions(self, split: str) -> RunPredictions:
         """What the network answered for the images of ``val`` or ``test``.

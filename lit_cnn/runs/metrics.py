@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lit_cnn.system.whole_files import put_in_place
+
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a file by the names of its columns.
@@ -35,4 +37,4 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    partial.replace(path)
+    put_in_place(partial, path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,18 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
+from lit_cnn.system.whole_files import put_in_place
+
 
 @dataclass(frozen=True, eq=False)
 class RunPredictions:
     """The answers of a network for the images of a split, in the order of the split.
 
     Args:
-        images: File or number of each image.
+        images: File of each image in the folder, with ``/``; its number if there are no files.
         labels: Class of each image, (N,) int64.
         logits: (N, C) float32.
         class_names: Names of the C classes.
         digest: Digest of the images and their labels; None if it is not known.
         checkpoint: The evaluated checkpoint, relative to the run's folder.
+        step: Number of steps of the optimiser after which it was saved; None if it is not known.
+        folder: Folder of the images as it was given, with its last separator; empty if there are no files.
     """
 
     images: Sequence[str]
@@ -30,6 +36,8 @@ class RunPredictions:
     class_names: Sequence[str]
     digest: str | None = None
     checkpoint: str | None = None
+    step: int | None = None
+    folder: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,8 +76,10 @@ class RunPredictions:
                     class_names=np.asarray(self.class_names, dtype=np.str_),
                     digest=np.asarray(self.digest or ""),
                     checkpoint=np.asarray(self.checkpoint or ""),
+                    step=np.asarray(-1 if self.step is None else self.step),
+                    folder=np.asarray(self.folder),
                 )
-            partial.replace(path)
+            put_in_place(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
@@ -83,17 +93,24 @@ class RunPredictions:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                images = arrays["images"].tolist()
+                step = int(arrays["step"]) if "step" in arrays else -1
+                # Earlier versions wrote whole paths.
+                folder = str(arrays["folder"]) if "folder" in arrays else _common_folder(images)
                 read = cls(
-                    images=arrays["images"].tolist(),
+                    images=images if "folder" in arrays else [image.removeprefix(folder) for image in images],
                     labels=arrays["labels"],
                     logits=arrays["logits"],
                     class_names=arrays["class_names"].tolist(),
                     digest=str(arrays["digest"]) or None,
                     checkpoint=str(arrays["checkpoint"]) or None,
+                    step=step if step >= 0 else None,
+                    folder=folder,
                 )
             read._check()
             return read
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        # TypeError: a step that is no single number. RuntimeError: damaged flags of the archive.
+        except (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"{path} is damaged: evaluate the run again") from error
 
     def _check(self) -> None:
@@ -104,3 +121,8 @@ class RunPredictions:
         labels_are_classes = np.issubdtype(self.labels.dtype, np.integer) and np.isin(self.labels, range(num_classes)).all()
         if not labels_are_classes or not np.issubdtype(self.logits.dtype, np.floating):
             raise ValueError("labels that are no classes, or logits that are no numbers")
+
+
+def _common_folder(files: Sequence[str]) -> str:
+    prefix = os.path.commonprefix(files)  # noqa: RUF071 - cut after the last separator below
+    return prefix[: max(prefix.rfind("/"), prefix.rfind(os.sep)) + 1]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lit_cnn.system.whole_files import put_in_place
+
 
 def read_object(path: Path) -> dict[str, Any]:
     """The content of a file.
@@ -32,4 +34,4 @@ def write_object(path: Path, content: Mapping[str, Any]) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    put_in_place(partial, path)

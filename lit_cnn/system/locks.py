@@ -10,17 +10,17 @@ from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
-def alone(lock: Path, otherwise: str) -> Iterator[None]:
+def alone(lock: Path, otherwise: str | None = None) -> Iterator[None]:
     """Holds a lock, whose file is removed at the end. The system releases it if the process is killed.
 
     Args:
         lock: The file; its folder exists.
-        otherwise: What the error says.
+        otherwise: What the error says if another process holds it; waits for the other if not given.
 
     Raises:
         ValueError: If another process holds it.
     """
-    held = FileLock(lock, timeout=0)
+    held = FileLock(lock, timeout=-1 if otherwise is None else 0)
     try:
         held.acquire()
     except Timeout:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.training.class_scores import Predictions, names_of_classes
 
 
-def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str, checkpoint: str | None) -> None:
+def keep_predictions(
+    path: Path, predictions: Predictions, data: Any, split: str, checkpoint: str | None, step: int | None = None
+) -> None:
     """Writes predictions. If they cannot be written, a warning says so, and those of an earlier evaluation are removed.
 
     Args:
@@ -22,15 +25,19 @@ def keep_predictions(path: Path, predictions: Predictions, data: Any, split: str
         data: The data module; None if it is not known.
         split: ``val`` or ``test``.
         checkpoint: The evaluated checkpoint, relative to the run's folder.
+        step: Number of steps of the optimiser after which it was saved; None if it is not known.
     """
     logits = predictions.logits
+    folder, names = _files_of(data, split, predictions.positions.tolist())
     kept = RunPredictions(
-        images=names_of_images(data, split, predictions.positions.tolist()),
+        images=names,
         labels=predictions.labels,
         logits=logits,
         class_names=names_of_classes(data, logits.shape[1]),
         digest=getattr(data, "test_digest" if split == "test" else "digest", None),
         checkpoint=checkpoint,
+        step=step,
+        folder=folder,
     )
     try:
         kept.write(path)
@@ -47,11 +54,14 @@ def remove_predictions(path: Path) -> None:
         path.parent.rmdir()
 
 
-def names_of_images(data: Any, split: str, positions: Sequence[int]) -> list[str]:
-    """File or number of some images of a split; their positions if the data module does not name them."""
+def _files_of(data: Any, split: str, positions: Sequence[int]) -> tuple[str, list[str]]:
+    """The folder of some images of a split, and their files in it; an empty folder and numbers if there are no files."""
     images = getattr(data, "splits", {}).get(split)
-    name = str if images is None else images.name
-    return [name(position) for position in positions]
+    names = [str(position) if images is None else images.name(position) for position in positions]
+    folder = os.path.join(getattr(data, "data_dir", None) or "", "")  # noqa: PTH118 - with its separator
+    if not all(name.startswith(folder) for name in names):
+        return "", names
+    return folder, [name.removeprefix(folder) for name in names]
 
 
 def number_of_images(data: Any, split: str) -> int | None:

@@ -44,6 +44,19 @@ def test_seeds_do_not_multiply_images(tmp_path: Path):
     assert images.p_by_seed[0] / 5 < images.p < images.p_by_seed[1]
 
 
+def test_images_are_the_same_wherever_their_folder_lay(tmp_path: Path):
+    for arm, wrong in (("a", (0, 1)), ("b", (1, 2, 3))):
+        for seed in range(2):
+            run = write_run(tmp_path / arm / str(seed), seed)
+            names = [f"/home/{arm}{seed}/photos/ant/{number}.png" for number in range(40)]
+            write_predictions(run, all_but(*wrong), images=names)
+            with np.load(run.predictions["test"]) as arrays:
+                earlier = {name: array for name, array in arrays.items() if name != "folder"}
+            np.savez(run.predictions["test"], **earlier)
+    images = compare(read_arms([tmp_path / "a", tmp_path / "b"])).pairs[0].images
+    assert (images.num_images, images.only_first, images.only_second) == (40, (2, 2), (1, 1))
+
+
 def test_images_may_contradict_seeds(tmp_path: Path):
     a = write_arm_with_predictions(tmp_path / "a", [all_but(1, 2, seed + 9) for seed in range(4)])
     b = write_arm_with_predictions(tmp_path / "b", [all_but(seed + 9, *[3] * (seed == 3)) for seed in range(4)])

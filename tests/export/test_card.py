@@ -33,6 +33,13 @@ def test_the_recipe_has_no_folders(tmp_path: Path):
     assert str(tmp_path) not in recipe
 
 
+def test_the_recipe_shortens_paths_alone():
+    arguments = {"group_by": r"/(patient\d+)_", "weights": "runs/a/best.ckpt", "layers": ["a/b", "~/c/d"], "scheme": "a/b"}
+    recipe = recipe_of({"data": {"class_path": "ImageFolder", "init_args": arguments | {"table": "photos\\all.csv"}}})
+    shortened = {"weights": "best.ckpt", "layers": ["a/b", "d"], "table": "all.csv"}
+    assert recipe["data"]["init_args"] == arguments | shortened
+
+
 @pytest.mark.parametrize(("measured", "is_shown"), [("best", True), ("last", False)])
 def test_test_scores_of_another_checkpoint_are_left_out(tmp_path: Path, measured: str, is_shown: bool):
     run = write_run(tmp_path / "run", results={"test/checkpoint": f"checkpoints/{measured}.ckpt"})

@@ -157,6 +157,23 @@ def test_files_that_cannot_be_read_are_named_and_the_others_classified(
     assert line.startswith(f"{images / 'b.png'} cannot be read: cannot identify image file")
 
 
+def test_linked_folders_are_entered_once_and_folders_of_systems_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images, elsewhere = tmp_path / "images", tmp_path / "elsewhere"
+    for folder in (images / "ant" / "@eaDir", images / "__MACOSX", elsewhere):
+        folder.mkdir(parents=True)
+        picture(20, 20).save(folder / "a.png")
+    picture(20, 20).save(images / "ant" / "b.png")
+    (images / "bee").symlink_to(elsewhere, target_is_directory=True)
+    (images / "again").symlink_to(images / "ant", target_is_directory=True)
+    (elsewhere / "up").symlink_to(tmp_path, target_is_directory=True)
+    (images / "c.png").symlink_to(images / "ant" / "b.png")
+    (images / "gone.png").symlink_to(images / "nowhere")
+    assert run_script(tmp_path, images, monkeypatch) == 0
+    with (tmp_path / "out.csv").open(newline="") as file:
+        found = [Path(row["file"]).relative_to(images).as_posix() for row in csv.DictReader(file)]
+    assert found == ["ant/b.png", "bee/a.png", "c.png"]
+
+
 def test_no_image_is_an_error_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

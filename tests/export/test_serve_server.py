@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,22 @@ def test_a_worker_that_never_loads_the_run_is_started_three_times(monkeypatch: p
         server.launch_single_inference_worker(api, 0)
     assert (len(starts), ends) == (5 + 2, ["end"])  # its first start is among the five
     assert "died 3 times (exit status -9)" in server.failure
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_worker_refuses_a_checkpoint_that_replaced_the_served_one(photo_runs: Path):
+    from lit_cnn.export.serve_worker import ClassifierAPI, digest_of
+
+    (best,) = photo_runs.rglob("best.ckpt")
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        ClassifierAPI(str(best), 1, 8, 0.0, digest=digest_of(best)).setup("cpu")
+        api = ClassifierAPI(str(best), 1, 8, 0.0, digest=digest_of(best.with_name("last.ckpt")))
+        with pytest.raises(ValueError, match="was replaced"):
+            api.setup("cpu")
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+    assert api.problem() == f"{best} was replaced while it was served: start the server again"
 
 
 @pytest.mark.usefixtures("one_thread")

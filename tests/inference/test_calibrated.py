@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,17 @@ def test_columns_of_the_command(lit_cnn: Command, run: Run, images: Path, tmp_pa
     lines = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["set_90"] for line in lines] == [list(one.likely) for one in expected]
     assert [float(row["probability"]) for row in rows] == pytest.approx([one.probability for one in expected], abs=1e-5)
+
+
+def test_predictions_of_an_earlier_step_are_refused(run: Run, tmp_path: Path):
+    own = Run(shutil.copytree(run.path, tmp_path / "own"))
+    predictions = own.read_predictions("val")
+    assert confidence_of_checkpoint(str(own.best)).step == predictions.step
+    replace(predictions, step=predictions.step - 1).write(own.predictions["val"])
+    with pytest.raises(ValueError, match=rf"best\.ckpt is of step {predictions.step}: write them with lit-cnn validate"):
+        confidence_of_checkpoint(str(own.best))
+    replace(predictions, step=None).write(own.predictions["val"])  # of an earlier version
+    assert confidence_of_checkpoint(str(own.best)).step is None
 
 
 def test_the_set_of_a_prediction_begins_with_the_likeliest():

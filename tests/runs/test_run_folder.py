@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,22 @@ def test_results_are_added_to_not_lost(tmp_path: Path):
 
 
 # Identity
+
+
+def test_results_that_are_added_at_the_same_time_are_all_there(tmp_path: Path):
+    names = [str(number) for number in range(200)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda name: Run(tmp_path).add_results({name: 1}), names))
+    assert Run(tmp_path).read_results() == dict.fromkeys(names, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize("limit", ["", "null", "1.0", "1", "0.5"])
+def test_the_command_of_an_evaluation_takes_all_images(tmp_path: Path, limit: str):
+    run, options = write_run(tmp_path / "run"), " --trainer.limit_val_batches 1.0" if limit in ("1", "0.5") else ""
+    run.config.write_text(f"trainer:\n  max_epochs: 1\n  limit_val_batches: {limit}\n" if limit else "{}")
+    assert run.evaluation_command("val") == f"lit-cnn validate --run {run.path}{options}"
+    assert run.evaluation_command("test") == f"lit-cnn test --run {run.path}"
 
 
 def test_a_run_keeps_its_identity(tmp_path: Path):

@@ -239,7 +239,7 @@ def test_unequal_photos_are_said_at_the_end(lit_cnn: Command, tmp_path: Path):
 def test_tables_that_cannot_be_written_end_no_test(lit_cnn: Command):
     run = fit(lit_cnn)
     (run.path / "test").write_text("in the way")
-    with pytest.warns(UserWarning, match=f"^the tables of classes and mistakes are not written into {run.path}: "):
+    with pytest.warns(UserWarning, match=f"^the files of the evaluation are not all written into {run.path}: "):
         done = lit_cnn("test", "--run", run.path)
     assert done.returncode == 0
     assert "test accuracy" in done.stdout

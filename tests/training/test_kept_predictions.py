@@ -15,7 +15,7 @@ from conftest import Command, run_process
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import Callback
 
-from lit_cnn.data import Digits, FakeImages
+from lit_cnn.data import Digits, FakeImages, ImageFolder
 from lit_cnn.inference.loading import load_run
 from lit_cnn.models import LitLeNet
 from lit_cnn.runs.folder import Run
@@ -178,6 +178,19 @@ def test_images_are_named_by_their_data_or_numbered(tmp_path: Path):
     data.setup("validate")
     keep_predictions(path, predictions, data, "val", None)
     assert RunPredictions.read(path).images == [data.splits["val"].name(position) for position in (2, 0, 1)]
+
+
+def test_files_are_named_from_the_folder_of_the_images(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    predictions = Predictions()
+    predictions.add(torch.eye(3), torch.arange(3))
+    for folder in ("photos", photos):
+        data = ImageFolder(str(folder), image_size=28, cache_dir=None)
+        data.setup("test")
+        keep_predictions(tmp_path / "test.npz", predictions, data, "test", None)
+        kept = RunPredictions.read(tmp_path / "test.npz")
+        assert kept.images == [Path(data.splits["test"].name(i)).relative_to(folder).as_posix() for i in range(3)]
+        assert (kept.folder, kept.images[0].split("/")[0]) == (f"{folder}/", "ant")
 
 
 def test_names_of_images_may_have_any_bytes(tmp_path: Path):

@@ -110,7 +110,7 @@ class Best(ModelCheckpoint):
         data = data_of(trainer)
         if len(predictions) == number_of_images(data, "val"):
             checkpoint = self.run.best.relative_to(self.run.path).as_posix()
-            keep_predictions(self.run.predictions["val"], predictions, data, "val", checkpoint)
+            keep_predictions(self.run.predictions["val"], predictions, data, "val", checkpoint, trainer.global_step)
 
     # Not by save_weights_only: Lightning would then skip the hooks of the callbacks, which put the averaged weights in place
     # and refuse weights that are not finite. Lightning calls this hook after those of all other callbacks.

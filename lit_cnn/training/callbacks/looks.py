@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
 from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
+from lit_cnn.runs.results_file import changed_results
 from lit_cnn.runs.search import find_by_id, run_of_checkpoint
 from lit_cnn.training.class_scores import ClassScores, Predictions, wilson
 from lit_cnn.training.evaluation_files import PREDICTIONS, write_evaluation
@@ -22,6 +23,8 @@ from lit_cnn.training.run_logger import RunLogger
 
 class LookRecorder(Callback):
     """Enters a look at test images into the ledger of the run and that of all runs, and writes ``results.json``.
+
+    A validation of the run's best checkpoint on all its validation images replaces the ``val/`` scores there.
 
     Every Trainer that tests a :class:`lit_cnn.training.classifier.LitClassifier` has this callback. If the run of the
     network is not known, a warning says that the look is not entered. An interrupted test has no scores and is not entered.
@@ -103,13 +106,20 @@ class LookRecorder(Callback):
         folder, origin = _folder_for(run, trainer, pl_module, split, len(predictions)), pl_module.origin
         usual = folder == run.evaluations[split]
         checkpoint = _relative(origin.path, run) if origin and origin.path else None
-        keep_predictions(run.predictions[split] if usual else folder / PREDICTIONS, predictions, data, split, checkpoint)
+        path, step = run.predictions[split] if usual else folder / PREDICTIONS, origin.step if origin else None
+        keep_predictions(path, predictions, data, split, checkpoint, step)
         try:
+            if usual and split == "val":
+                values = trainer.callback_metrics.items()
+                scores = {name: float(value) for name, value in values if name.startswith("val/")}
+                source = {"val/checkpoint": checkpoint, "val/data": name_of(data), "val/images": len(predictions)}
+                source["val/digest"] = getattr(data, "digest", None)
+                run.add_results(scores | source, without=("val/",))
             images = getattr(data, "splits", {}).get(split)
             write_evaluation(folder, predictions, self.scores[split], str if images is None else images.name)
         except Exception as error:  # a full disk, or data of a user's own: the scores are there all the same
             reason = " ".join(str(error).split())[:200]
-            rank_zero_warn(f"the tables of classes and mistakes are not written into {run.path}: {reason}")
+            rank_zero_warn(f"the files of the evaluation are not all written into {run.path}: {reason}")
 
     # A look at test images
 
@@ -160,10 +170,11 @@ class LookRecorder(Callback):
         if name is None:
             run.add_results(results, without=("test/",))
             return
-        others = run.read_results().get(OTHER_DATA, {})
-        if name in others and others[name].get("test/digest") != images.digest:
-            name += f" ({str(images.digest)[:8]})"
-        run.add_results({OTHER_DATA: others | {name: results}})
+        with changed_results(run.results) as content:
+            others = content.setdefault(OTHER_DATA, {})
+            if name in others and others[name].get("test/digest") != images.digest:
+                name += f" ({str(images.digest)[:8]})"
+            others[name] = results
 
 
 def _name_of_others(trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> str | None:

@@ -84,13 +84,13 @@ class Recorder(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not self.trained and self.run and trainer.is_global_zero and self.run.results.is_file():
+        if not self.trained and self.run and trainer.is_global_zero:
             # Earlier test scores belong to a network that was trained less; the ledger keeps them. If the training diverges
             # again, that is entered again.
-            self.run.add_results({}, without=(*TEST_RESULTS, DIVERGED))
+            if self.run.results.is_file():
+                of_last = () if self.run.best.is_file() else ("val/",)
+                self.run.add_results({}, without=(*TEST_RESULTS, DIVERGED, *of_last))
             _remove_evaluations(self.run)
-            if not self.run.best.is_file():  # of which the others are
-                remove_predictions(self.run.predictions["val"])
         self.trained = True
         self._epoch_images += len(batch[1]) * trainer.world_size
         self._batch_ended = time.perf_counter()
@@ -209,11 +209,13 @@ class Recorder(Callback):
 
 
 def _remove_evaluations(run: Run) -> None:
-    """Removes the files of evaluations, and the predictions of the test images."""
+    """Removes the files of evaluations, and predictions that are not of the best checkpoint."""
     for folder in run.evaluations.values():
         for evaluation in (folder, *folder.glob("*/")):
             remove_evaluation(evaluation)
     remove_predictions(run.predictions["test"])
+    if not run.best.is_file():
+        remove_predictions(run.predictions["val"])
 
 
 def _best_of(trainer: pl.Trainer) -> Best | None:

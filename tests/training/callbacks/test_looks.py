@@ -252,6 +252,44 @@ def test_a_training_is_not_resumed_on_another_dataset(run: Run, trainer: MakeTra
         trainer(max_epochs=2).fit(LitLeNet(), datamodule=data, ckpt_path=run.last, weights_only=True)
 
 
+# A validation
+
+
+def test_a_validation_of_all_images_replaces_the_scores_of_some(run: Run, trainer: MakeTrainer):
+    run.add_results({"val/acc": 0.5, "val/images": 48, "val/of_some": 1})
+    before = run.read_results()
+    data = Digits(image_size=28, batch_size=64, seed=0)
+    trainer(limit_val_batches=1).validate(LitLeNet(), data, run.best, verbose=False, weights_only=True)
+    assert run.read_results() == before
+    trainer().validate(LitLeNet(), data, run.best, verbose=False, weights_only=True)
+    results, kept = run.read_results(), run.read_predictions("val")
+    assert results["val/acc"] == pytest.approx(kept.correct.mean())
+    assert (results["val/images"], results["val/checkpoint"]) == (144, "checkpoints/best.ckpt")
+    assert (results["val/data"], results["val/digest"]) == ("digits", kept.digest)
+    assert "val/of_some" not in results
+    assert results["seconds"] == before["seconds"]
+    assert len(run.ledger) == 0
+
+
+def test_a_validation_of_the_last_checkpoint_goes_when_a_resumed_run_trains(run: Run, trainer: MakeTrainer):
+    class Killed(Callback):
+        def on_train_epoch_end(self, *args: object) -> None:
+            raise RuntimeError("killed")
+
+    for has_results in (True, False):
+        run.best.unlink(missing_ok=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", CALLBACKS_NEEDED, UserWarning)
+            trainer().validate(LitLeNet(), digits(), run.last, verbose=False, weights_only=True)
+        assert run.read_predictions("val").step == 5
+        if not has_results:
+            run.results.unlink()
+        with pytest.raises(RuntimeError, match="killed"):
+            fit(trainer, run, run.last, (Killed(),), max_epochs=2, limit_val_batches=0)
+        assert not run.predictions["val"].exists()
+        assert not {name for name in run.read_results() if name.startswith("val/")}
+
+
 # Another run
 
 
