@@ -17,6 +17,7 @@ from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.expected import find_expectation, print_comparison
 from lit_cnn.commands.messages import in_one_line, quiet
 from lit_cnn.commands.monitors import check_monitors
+from lit_cnn.commands.output import raise_on_signals
 from lit_cnn.commands.own_warnings import ignore_own_warnings
 from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
@@ -51,7 +52,9 @@ def main(arguments: list[str]) -> int:
     """Trains and returns the exit status."""
     quiet()
     keep_freed_memory()
-    carry_out(Training(arguments[1:]))
+    # Until training begins and handles signals itself, they leave no folder behind. A peer process makes none.
+    with contextlib.nullcontext() if LAUNCHER in os.environ else raise_on_signals():
+        carry_out(Training(arguments[1:]))
     return 0
 
 

@@ -14,6 +14,7 @@ from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
 from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
+from lit_cnn.runs.lock import is_locked
 from lit_cnn.runs.metrics import read_rows, write_rows
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.system.paths import expand
@@ -92,7 +93,10 @@ class Run:
             except FileExistsError:
                 if name is None:
                     continue
-                raise ValueError(f"{path} exists already: choose another name, or resume that run") from None
+                if any(path.rglob("config.yaml")) or is_locked(path):
+                    raise ValueError(f"{path} exists already: choose another name, or resume that run") from None
+                # A killed process may have left it.
+                raise ValueError(f"{path} exists already and holds no run: remove it, or choose another name") from None
             return cls(path)
 
     @classmethod

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import signal
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from lit_cnn.data import Digits, FakeImages
 from lit_cnn.inference.loading import load_run
 from lit_cnn.models import LitLeNet
+from lit_cnn.training.classifier import LitClassifier
 
 LENET = ROOT / "experiments" / "digits" / "lenet.yaml"
 
@@ -382,6 +384,21 @@ def test_nonsense_is_one_line_and_leaves_nothing_behind(
     lit_cnn: Command, tmp_path: Path, arguments: list[str], status: int, says: str
 ):
     assert says in fails(lit_cnn(*arguments), status)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_first_step_leaves_nothing_behind(
+    lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int
+):
+    ignored = []
+    before = signal.signal(signum, lambda *arguments: ignored.append(arguments))
+    monkeypatch.setattr(LitClassifier, "configure_optimizers", lambda _: signal.raise_signal(signum))
+    try:
+        assert lit_cnn(*FIT).returncode == 128 + signum
+    finally:
+        signal.signal(signum, before)
+    assert ignored == []
     assert list(tmp_path.iterdir()) == []
 
 

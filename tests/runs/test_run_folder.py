@@ -16,6 +16,7 @@ import torch
 
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger
+from lit_cnn.runs.lock import HOLDER, LOCK, RunLock
 from lit_cnn.runs.search import find_run, list_runs, run_of_checkpoint
 from lit_cnn.runs.summary import summarise
 
@@ -199,6 +200,21 @@ def test_a_run_may_have_a_free_name(tmp_path: Path):
     with pytest.raises(ValueError, match=r"first try, lr=0\.1 exists already") as refused:
         Run.create(tmp_path, "digits", "lenet", "first try, lr=0.1")
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_name_that_a_killed_run_or_a_study_has_is_refused(tmp_path: Path):
+    killed = Run.create(tmp_path, "digits", "lenet", "killed")
+    lock = RunLock(killed.path)
+    with pytest.raises(ValueError, match="killed exists already: choose another name, or resume that run"):
+        Run.create(tmp_path, "digits", "lenet", "killed")
+    lock.release()
+    for name in (LOCK, HOLDER):
+        (killed.path / name).touch()
+    with pytest.raises(ValueError, match="killed exists already and holds no run: remove it, or choose another name"):
+        Run.create(tmp_path, "digits", "lenet", "killed")
+    write_run(Run.of_seed(tmp_path, "digits", "lenet", "study", 3).path)
+    with pytest.raises(ValueError, match="study exists already: choose another name, or resume that run"):
+        Run.create(tmp_path, "digits", "lenet", "study")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/a", "a\\b", "a\nb", " a", "a ", "-a", ".a", "a" * 101])
