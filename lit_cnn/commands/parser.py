@@ -9,7 +9,7 @@ import yaml
 from jsonargparse import get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
-from lit_cnn.commands.arguments import name_classes_in_configuration
+from lit_cnn.commands.configuration_file import name_classes_in_configuration
 from lit_cnn.commands.messages import DEBUG, explain, refuse
 
 # The way in which jsonargparse reads files and values: YAML, with names of variants and datasets for classes.

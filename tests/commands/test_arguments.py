@@ -90,6 +90,20 @@ def test_a_configuration_names_networks_and_data_likewise(lit_cnn: Command, tmp_
     assert settings["data"]["class_path"].endswith("Digits")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "trainer.max_epochs: 5\ntrainer: {accelerator: cpu}\n",
+        "trainer: {accelerator: cpu}\ntrainer.max_epochs: 5\n",
+        "trainer:\ntrainer.max_epochs: 5\ntrainer.accelerator: cpu\n",
+    ],
+)
+def test_settings_of_the_trainer_may_have_names_with_dots(lit_cnn: Command, tmp_path: Path, content: str):
+    (tmp_path / "config.yaml").write_text(f"model: lenet\ndata: digits\n{content}", encoding="utf-8")
+    trainer = settings_of(lit_cnn, "--config", "config.yaml")["trainer"]
+    assert (trainer["max_epochs"], trainer["accelerator"]) == (5, "cpu")
+
+
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("name", ["lenet", "LitLeNet", "lit_cnn.models.LitLeNet"])
 def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tmp_path: Path, nested: bool, name: str):

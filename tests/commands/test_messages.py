@@ -139,6 +139,16 @@ def test_every_setting_is_accepted_or_refused_in_one_line(lit_cnn: Command, tmp_
         ("model: lenet\ndata.init_args.num_classes: null\n", "num_classes: expected int. Got value: null"),
         ("model: lenet\ntrainer: 3\n", "trainer: "),
         ("model.num_classes: 3\n", "num_classes of the model follows from the data and cannot be set"),
+        (
+            "trainer:\n  max_epochs: 3\ntrainer:\n  accelerator: cpu\n",
+            "recipe.yaml: trainer stands there twice (lines 2 and 4)",
+        ),
+        ("model:\n  class_path: lenet\n  init_args: {lr: 1, lr: 2}\n", "recipe.yaml: lr stands there twice (lines 4 and 4)"),
+        ("trainer: cpu\ntrainer.max_epochs: 3\n", "trainer.max_epochs stands beside trainer, which must then be settings"),
+        (
+            "model: lenet\ndata.augment: flip\ndata.augment.cutout: 8\n",
+            "recipe.yaml: data.augment.cutout stands beside augment, which must then be settings by name, got flip",
+        ),
     ],
 )
 def test_a_mistake_in_a_file_is_named(lit_cnn: Command, tmp_path: Path, content: str, expected: str):
