@@ -8,6 +8,7 @@ from typing import Any
 
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.configuration_file import SETTINGS_SUFFIXES, is_class_path, read_configuration, refuse_linked
+from lit_cnn.commands.evaluation_options import check_evaluation_options
 from lit_cnn.commands.options import COMMON, check_options, options_by_class, replace_augmentation
 from lit_cnn.commands.policy import refuse_addresses
 from lit_cnn.commands.resuming import expand_run
@@ -58,6 +59,7 @@ def prepare(command: str, *words: str) -> list[str]:
         if command == "fit":
             print(COMMON, flush=True)
         return [command, *arguments.words()]
+    check_evaluation_options(command, arguments)
     of_trainer = [name for name in arguments.names if name.startswith("--trainer.")]
     for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir", *of_trainer):
         if "" in arguments.values(name):

@@ -163,6 +163,35 @@ def test_what_makes_no_sense_is_said_in_one_line(words: list[str], message: str)
         prepare("fit", *words)
 
 
+@pytest.mark.parametrize("command", ["validate", "test"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--test_after_fit"],
+        ["--diagnose", "5"],
+        ["--save_every_steps", "3"],
+        ["--save_every_minutes", "3"],
+        ["--ema", "0.9"],
+        ["--model.lr", "7"],
+        ["--model.init_args.optimizer", "AdamW"],
+        ["--trainer.max_epochs", "77"],
+        ["--data.augment", "strong"],
+        ["--data.augment.cutout", "8"],
+    ],
+    ids=" ".join,
+)
+def test_an_evaluation_refuses_what_only_a_training_follows(command: str, words: list[str]):
+    name = words[0].lstrip("-")
+    with pytest.raises(ValueError, match=f"^{name} is an option of lit-cnn fit: a run that is evaluated has its own; leave"):
+        prepare(command, "--run", "runs/a", *words)
+
+
+def test_an_evaluation_without_a_run_takes_all_settings_of_network_and_data(tmp_path: Path):
+    (tmp_path / "best.ckpt").touch()
+    words = ["--model", "lenet", "--data", "digits", "--model.lr", "0.1", "--trainer.max_epochs", "2"]
+    assert prepare("test", *words, "--ckpt_path", str(tmp_path / "best.ckpt"))[0] == "test"
+
+
 def test_a_part_of_the_augmentation_stands_beside_the_preset_of_a_recipe(lit_cnn: Command):
     recipe = ROOT / "experiments/fashion_mnist/vgg.yaml"
     assert "augment: flip" in recipe.read_text(encoding="utf-8")
