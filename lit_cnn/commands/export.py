@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.compiler import require_compiler
 from lit_cnn.system.extras import require_extra
