@@ -11,7 +11,7 @@ from lit_cnn.commands.configuration_file import SETTINGS_SUFFIXES, is_class_path
 from lit_cnn.commands.evaluation_options import check_evaluation_options
 from lit_cnn.commands.options import COMMON, check_options, options_by_class, replace_augmentation
 from lit_cnn.commands.policy import refuse_addresses
-from lit_cnn.commands.resuming import expand_run
+from lit_cnn.commands.resuming import check_run_folder, expand_run
 from lit_cnn.commands.seed_options import check_seeds
 from lit_cnn.commands.trained_options import take_arguments_of_weights
 from lit_cnn.commands.trial_options import check_trial_options
@@ -64,7 +64,7 @@ def prepare(command: str, *words: str) -> list[str]:
     for name in ("--run", "--ckpt_path", "--config", "-c", "--model", "--data", "--runs_dir", *of_trainer):
         if "" in arguments.values(name):
             raise ValueError(f"{name} is empty: give a value, or leave it out")
-    for name in ("--run", "--ckpt_path", "--runs_dir"):
+    for name in ("--run", "--ckpt_path", "--runs_dir", "--name"):
         if set(_NULLS) & set(arguments.values(name)):  # the parser would take it for none, or for the name of a folder
             raise ValueError(f"{name} cannot be null: give a value, or leave it out")
     configurations = [read_configuration(value) for value in arguments.values("--config", "-c")]
@@ -114,6 +114,7 @@ def _check_complete(command: str, arguments: Arguments) -> None:
         if "--name" in names:
             raise ValueError("--name is the name of a new run: only fit takes it")
         return
+    check_run_folder(arguments)
     if "--name" in names and "--run" in names:
         raise ValueError("--name is the name of a new run: a resumed run keeps its own")
     if names & {"--config", "-c", "--run", "--model.help", "--data.help"}:

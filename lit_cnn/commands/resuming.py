@@ -148,6 +148,24 @@ def is_restarted_job() -> bool:
     return any(read_number(name, 0) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
 
 
+def check_run_folder(arguments: Arguments) -> None:
+    """Refuses an environment in which the folder of a new run is named twice, or not at all.
+
+    Args:
+        arguments: Of ``fit``.
+
+    Raises:
+        ValueError: If :data:`RUN_FOLDER` is empty, or stands beside an option that names the folder too.
+    """
+    folder = os.environ.get(RUN_FOLDER)
+    if folder == "":
+        raise ValueError(f"{RUN_FOLDER} is empty: name a folder, or unset it")
+    if folder is None or "--run" in arguments.names or LAUNCHER in os.environ or is_restarted_job():
+        return
+    if option := next((name for name in ("--name", "--runs_dir") if name in arguments.names), None):
+        raise ValueError(f"{RUN_FOLDER}={folder} is the folder of the run: leave out {option}, or unset {RUN_FOLDER}")
+
+
 def _run_of_restarted_job() -> Run | None:
     if not is_restarted_job():
         return None

@@ -163,6 +163,36 @@ def test_what_makes_no_sense_is_said_in_one_line(words: list[str], message: str)
         prepare("fit", *words)
 
 
+NEW = ["fit", "--model", "lenet", "--data", "digits"]
+
+
+@pytest.mark.parametrize("null", ["null", "~"])
+def test_no_value_is_no_name(null: str):
+    with pytest.raises(ValueError, match="--name cannot be null: give a value, or leave it out"):
+        prepare(*NEW, "--name", null)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--name", "a"), ("--runs_dir", "other")])
+def test_the_folder_of_the_run_is_named_once(monkeypatch: pytest.MonkeyPatch, option: str, value: str):
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", "runs/job")
+    with pytest.raises(
+        ValueError, match=f"LIT_CNN_RUN_FOLDER=runs/job is the folder of the run: leave out {option}, or unset"
+    ):
+        prepare(*NEW, option, value)
+    # The other processes of a training have the options of the first, which was started without the variable.
+    monkeypatch.setenv("LIT_CNN_LAUNCHER", "1")
+    assert f"{option}={value}" in prepare(*NEW, option, value)
+
+
+def test_an_empty_name_of_the_folder_of_the_run_is_refused(
+    lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", "")
+    done = lit_cnn(*NEW)
+    assert done.stderr == "lit-cnn: error: LIT_CNN_RUN_FOLDER is empty: name a folder, or unset it\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
 @pytest.mark.parametrize(
     "words",
