@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -295,6 +296,24 @@ def test_a_summary_has_the_facts_of_a_run(tmp_path: Path):
     facts = summarise(run)
     assert (facts.val_acc, facts.test_acc, facts.looks) == (0.6, 0.55, 1)
     assert facts.num_bytes == sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) > 1000
+
+
+def test_a_summary_of_a_run_whose_folders_change_meanwhile_has_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = write_run(tmp_path / "digits/lenet/1", dataset="digits")
+    size = summarise(run).num_bytes
+    vanishing = run.path / ".export-1.partial"
+    vanishing.mkdir()
+    (vanishing / "model.onnx").write_bytes(bytes(1000))
+    scandir = os.scandir
+
+    def removing(folder: str | Path) -> object:
+        if Path(folder) == vanishing:
+            vanishing.rename(tmp_path / "removed")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", removing)
+    facts = summarise(run)
+    assert (facts.dataset, facts.num_bytes) == ("digits", size)
 
 
 def test_a_summary_of_a_finished_run_that_is_trained_further_has_the_best_epoch_so_far(tmp_path: Path):
