@@ -31,6 +31,7 @@ from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.paths import quoted
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, read_number, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS
 from lit_cnn.training.callbacks.averaging import averages_that_never_began
@@ -272,7 +273,7 @@ class Training(CLI):
 
     def _print_how_to_resume(self) -> None:
         options = self.resumed.options() if self.resumed else ""
-        print(f"stopped; resume with: lit-cnn resume {self.run.path}{options}", flush=True)
+        print(f"stopped; resume with: lit-cnn resume {quoted(self.run.path)}{options}", flush=True)
 
     def scores_of_best(self) -> dict[str, ClassScores]:
         return self.recorder.class_scores(self.trainer)

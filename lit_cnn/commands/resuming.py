@@ -11,6 +11,7 @@ from lit_cnn.commands.command_line import Arguments
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.monitor import FIRST_MONITOR, names_monitor
 from lit_cnn.runs.search import find_run
+from lit_cnn.system.paths import quoted
 from lit_cnn.system.processes import is_first_process, read_number
 from lit_cnn.system.text import printable
 
@@ -104,7 +105,7 @@ def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:
         if name == "best":
             raise ValueError(
                 f"{run.best} holds weights alone and cannot be resumed: resume from the last checkpoint (lit-cnn resume "
-                f"{run.path}), or start a new run from these weights (--model.weights {run.path})"
+                f"{quoted(run.path)}), or start a new run from these weights (--model.weights {quoted(run.path)})"
             )
         match = _checkpoint_to_resume(run)
         if reason := run.diverged:

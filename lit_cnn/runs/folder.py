@@ -17,7 +17,7 @@ from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
 from lit_cnn.runs.lock import is_locked
 from lit_cnn.runs.metrics import read_rows, write_rows
 from lit_cnn.system.json_files import read_object, write_object
-from lit_cnn.system.paths import expand
+from lit_cnn.system.paths import expand, quoted
 
 if TYPE_CHECKING:
     from lit_cnn.runs.predictions import RunPredictions
@@ -203,7 +203,7 @@ class Run:
 
     def evaluation_command(self, split: str) -> str:
         """The command that evaluates the best checkpoint on ``test`` or ``val``."""
-        return f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}"
+        return f"lit-cnn {'test' if split == 'test' else 'validate'} --run {quoted(self.path)}"
 
     def read_predictions(self, split: str) -> RunPredictions:
         """What the network answered for the images of ``val`` or ``test``.
