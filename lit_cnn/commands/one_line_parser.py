@@ -22,7 +22,10 @@ class OneLineParser(argparse.ArgumentParser):
         refuse(f"{message}; {hint}")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:
-        """As usual, but an unknown option is reported before a missing one."""
+        """As usual, but arguments may stand on both sides of an option.
+
+        An unknown option is reported before a missing one.
+        """
         words = [word.partition("=")[0] for word in args or () if word.startswith("--")]
         known = {option for action in self._actions for option in action.option_strings}
         for word in words:
@@ -31,4 +34,6 @@ class OneLineParser(argparse.ArgumentParser):
         for word in args or ():
             if re.match("-[^-]", word) and word not in known and Path(word).exists():
                 refuse(f"{word} begins as an option does: write ./{word} for the file")
-        return super().parse_args(args, namespace)
+        if "--" in (args or ()):  # which argparse reads only in this way
+            return super().parse_args(args, namespace)
+        return super().parse_intermixed_args(args, namespace)
