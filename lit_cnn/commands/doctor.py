@@ -67,7 +67,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _two_numbers(text: str) -> tuple[float, float]:
-    low, high = map(float, text.strip("[] ").split(","))
+    try:
+        low, high = map(float, text.strip("[] ").split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected two numbers such as [0,4095], got {text}") from error
     return low, high
 
 
