@@ -32,7 +32,7 @@ def read_configuration(value: str, folder: Path = Path()) -> dict[str, Any]:
     if not is_text and not path.is_file():
         return {}
     try:
-        content = yaml.load(value if is_text else path.read_text(encoding="utf-8"), _Loader)
+        content = yaml.load(value if is_text else path.read_text(encoding="utf-8"), UniqueLoader)
         content = content if isinstance(content, dict) else {}
         if isinstance(content.get("config"), str):
             content = read_configuration(content["config"], path.parent) | content
@@ -46,7 +46,7 @@ def read_configuration(value: str, folder: Path = Path()) -> dict[str, Any]:
         raise ValueError(f"{value}: {error}") from error
 
 
-class _Loader(yaml.SafeLoader):
+class UniqueLoader(yaml.SafeLoader):
     """Refuses a name that stands twice in one place: YAML would take the last and drop the others."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:

@@ -161,6 +161,21 @@ def test_a_mistake_in_a_file_is_named(lit_cnn: Command, tmp_path: Path, content:
     assert expected in refused(lit_cnn("fit", "--config", "recipe.yaml"))
 
 
+@pytest.mark.parametrize("way", ["option", "configuration"])
+@pytest.mark.parametrize("group", ["model", "data"])
+def test_a_name_that_stands_twice_in_a_file_of_one_group_is_refused(lit_cnn: Command, tmp_path: Path, group: str, way: str):
+    settings = {"model": "lenet", "data": "FakeImages"}
+    content = f"class_path: {settings[group]}\ninit_args: {{}}\ninit_args: {{}}\n"
+    (tmp_path / "own.yaml").write_text(content, encoding="utf-8")
+    settings[group] = "own.yaml"
+    (tmp_path / "recipe.yaml").write_text(
+        "".join(f"{name}: {value}\n" for name, value in settings.items()), encoding="utf-8"
+    )
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    done = lit_cnn("fit", *(options if way == "option" else ["--config", "recipe.yaml"]), "--print_config")
+    assert "init_args stands there twice (lines 2 and 3)" in refused(done)
+
+
 @pytest.mark.parametrize(
     "content",
     [
