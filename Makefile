@@ -6,16 +6,34 @@ BIN    := $(VENV)/bin
 DATA   ?= digits
 
 # In a recipe these are "$$DATA": names may hold spaces and quotes.
-export MODEL DATA DATA_DIR RUN RUN_NAME SEEDS IMAGES
+export MODEL DATA DATA_DIR RUN RUN_NAME SEEDS IMAGES ARMS
+
+# The variables of each target. On the command line, any other would do nothing, and is refused.
+MACHINE      = DATA_DIR DEVICES PRECISION THREADS
+OF_train     = MODEL DATA $(MACHINE) EPOCHS TIME_LIMIT SEED SEEDS RUN_NAME
+OF_resume    = RUN $(MACHINE) EPOCHS TIME_LIMIT SEED
+OF_evaluate  = RUN $(MACHINE)
+OF_predict   = RUN IMAGES THREADS
+OF_report    = RUN
+OF_export    = RUN
+OF_compare   = ARMS
+OF_doctor    = DATA DATA_DIR MODEL
+OF_benchmark = DATA_DIR
+OF_ANY       = ARGS PYTHON VENV BIN PARALLEL LOWEST SHELL
+GOALS = $(or $(MAKECMDGOALS),help)
+TAKEN = $(strip $(foreach goal,$(GOALS),$(OF_$(goal))) ARGS)
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+$(foreach name,$(filter-out $(TAKEN) $(OF_ANY),$(GIVEN)),$(error $(name) does nothing in make $(GOALS), which takes $(TAKEN)))
 
 # What a user gives becomes an option of lit-cnn; what is not given stays as the recipe has it.
-OPTIONS = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
-          $(if $(DEVICES),--trainer.devices $(DEVICES)) \
-          $(if $(PRECISION),--trainer.precision $(PRECISION)) \
+OF_THE_MACHINE = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
+                 $(if $(DEVICES),--trainer.devices $(DEVICES)) \
+                 $(if $(PRECISION),--trainer.precision $(PRECISION)) \
+                 $(if $(THREADS),--threads $(THREADS))
+OPTIONS = $(OF_THE_MACHINE) \
           $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
           $(if $(TIME_LIMIT),--time_limit $(TIME_LIMIT)) \
-          $(if $(SEED),--seed_everything $(SEED)) \
-          $(if $(THREADS),--threads $(THREADS))
+          $(if $(SEED),--seed_everything $(SEED))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup extras train evaluate resume predict report compare claims runs export doctor dashboard benchmark catalogue tables test test-all test-lowest lint \
@@ -82,7 +100,7 @@ run:
 	@test -n "$$RUN" || { echo "which run? RUN=latest or RUN=runs/…" >&2; exit 2; }
 
 evaluate: run $(VENV)/installed ## Look at the test set with the best checkpoint of RUN
-	@$(BIN)/lit-cnn test --run "$$RUN" $(ARGS)
+	@$(BIN)/lit-cnn test --run "$$RUN" $(OF_THE_MACHINE) $(ARGS)
 
 resume: run $(VENV)/installed ## Continue RUN from its last checkpoint
 	@$(BIN)/lit-cnn resume "$$RUN" $(OPTIONS) $(ARGS)
@@ -91,7 +109,7 @@ report: run $(VENV)/installed ## Write all that is known of RUN on one HTML page
 	@$(BIN)/lit-cnn report "$$RUN" $(ARGS)
 
 compare: $(VENV)/installed ## Compare ARMS="runs/one runs/other", runs or folders of runs; the first is the baseline
-	@test -n "$(ARMS)" || { echo 'which arms? ARMS="runs/one runs/other"' >&2; exit 2; }
+	@test -n "$$ARMS" || { echo 'which arms? ARMS="runs/one runs/other"' >&2; exit 2; }
 	@$(BIN)/lit-cnn compare $(ARMS) $(ARGS)
 
 claims: $(VENV)/installed ## List the statements about the networks with their verdicts (decide one: ARGS="run 14")
@@ -104,7 +122,7 @@ images:
 	@test -n "$$IMAGES" || { echo "which images? IMAGES=folder" >&2; exit 2; }
 
 predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
-	@$(BIN)/lit-cnn predict --run "$$RUN" --images "$$IMAGES" $(ARGS)
+	@$(BIN)/lit-cnn predict --run "$$RUN" --images "$$IMAGES" $(if $(THREADS),--threads $(THREADS)) $(ARGS)
 
 export: run $(VENV)/extras ## Write RUN as ONNX, compared with the run (other forms: ARGS="--format torch"; see docs/deploy.md)
 	@$(BIN)/lit-cnn export --run "$$RUN" $(ARGS)

@@ -93,19 +93,9 @@ def test_variables_become_options(call: Callable[..., list[str]]):
     words = call("train", "MODEL=lenet", *given, "RUN_NAME=a b", "ARGS=--trainer.gradient_clip_val 1 --model.lr 0.5")
     assert words == [
         *["fit", "--config", "experiments/fashion_mnist/lenet.yaml", "--test_after_fit", "--name", "a b"],
-        *["--data.data_dir", "my 'files'", "--trainer.devices", "2", "--trainer.precision", "bf16-mixed"],
-        *[
-            "--trainer.max_epochs",
-            "3",
-            "--seed_everything",
-            "7",
-            "--threads",
-            "1",
-            "--trainer.gradient_clip_val",
-            "1",
-            "--model.lr",
-            "0.5",
-        ],
+        *["--data.data_dir", "my 'files'", "--trainer.devices", "2", "--trainer.precision", "bf16-mixed", "--threads", "1"],
+        *["--trainer.max_epochs", "3", "--seed_everything", "7"],
+        *["--trainer.gradient_clip_val", "1", "--model.lr", "0.5"],
     ]
 
 
@@ -145,11 +135,41 @@ def test_without_a_recipe_the_network_trains_on_the_data_with_default_settings(c
 
 def test_the_other_commands_take_a_run(call: Callable[..., list[str]]):
     assert call("evaluate", "RUN=runs/it's a") == ["test", "--run", "runs/it's a"]
-    assert call("resume", "RUN=latest", "EPOCHS=9", "RUN_NAME=b") == ["resume", "latest", "--trainer.max_epochs", "9"]
+    machine = ["--data.data_dir", "my files", "--trainer.devices", "1", "--threads", "1"]
+    words = call("evaluate", "RUN=latest", "DATA_DIR=my files", "DEVICES=1", "THREADS=1")
+    assert words == ["test", "--run", "latest", *machine]
+    assert call("resume", "RUN=latest", "EPOCHS=9") == ["resume", "latest", "--trainer.max_epochs", "9"]
     assert call("predict", "RUN=runs/a", "IMAGES=new ones") == ["predict", "--run", "runs/a", "--images", "new ones"]
+    assert call("predict", "RUN=a", "IMAGES=b", "THREADS=1") == ["predict", "--run", "a", "--images", "b", "--threads", "1"]
+    assert call("compare", "ARMS='runs/my run' runs/b") == ["compare", "runs/my run", "runs/b"]
+    assert call("compare", 'ARMS="runs/my run" runs/b') == ["compare", "runs/my run", "runs/b"]
     assert call("runs", "ARGS=lenet") == ["runs", "lenet"]
     doctor = call("doctor", "DATA=my photos", "MODEL=resnet18")
     assert doctor == ["doctor", "--data", "my photos", "--model", "resnet18"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "MODEL=lenet", "EPOCH=3"], "EPOCH does nothing in make train, which takes MODEL DATA DATA_DIR"),
+        (["train", "MODEL=lenet", "NAME=a", "SEED=1"], "NAME does nothing in make train"),
+        (["evaluate", "RUN=a", "EPOCHS=3"], "EPOCHS does nothing in make evaluate, which takes RUN"),
+        (["resume", "RUN=a", "RUN_NAME=b"], "RUN_NAME does nothing in make resume"),
+        (["predict", "RUN=a", "IMAGES=b", "DEVICES=2"], "DEVICES does nothing in make predict"),
+        (["benchmark", "DATA=mnist"], "DATA does nothing in make benchmark"),
+        (["MODEL=lenet"], "MODEL does nothing in make help"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_variable_that_a_target_does_not_take_is_refused(words: list[str], message: str):
+    done = make(*words)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_targets_made_together_take_the_variables_of_each(call: Callable[..., list[str]]):
+    words = call("evaluate", "predict", "RUN=a", "IMAGES=b", "DEVICES=1")
+    assert words == ["test", "--run", "a", "--trainer.devices", "1", "predict", "--run", "a", "--images", "b"]
 
 
 def test_the_dashboard_is_for_this_machine_alone():

@@ -18,6 +18,7 @@ from lit_cnn.runs.lock import describe_training, is_locked
 from lit_cnn.runs.monitor import best_row, monitor_of
 from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.runs.results import is_complete, other_checkpoint
+from lit_cnn.system.paths import quoted
 
 # Ten times as quick, where it is installed.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -140,7 +141,7 @@ def read_run(run: Run) -> ArmRun:
     rows = _read_metrics(run)
     missing = _unfinished(settings, results, rows) if run.results.is_file() else "it has no results.json"
     if missing:
-        raise ValueError(f"{run.path} is unfinished: {missing}; lit-cnn resume {run.path} completes it")
+        raise ValueError(f"{run.path} is unfinished: {missing}; lit-cnn resume {quoted(run.path)} completes it")
     data = _read_json(run.path / "data.json", _TYPES_OF_DATA)
     data = {key: data.get(key) for key in _TYPES_OF_DATA}
     return ArmRun(run, settings, results, rows, run.read_environment(), data)

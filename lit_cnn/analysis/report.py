@@ -23,6 +23,7 @@ from lit_cnn.inference.trained import Trained
 from lit_cnn.network.counting import Layer, list_layers
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.system.paths import quoted
 
 # Up to so many classes, a confusion matrix is a table; up to the second number, a picture.
 MAX_TABLED = 30
@@ -78,7 +79,7 @@ class _Report:
     @cached_property
     def trained(self) -> Trained:
         if self.facts.run.checkpoint is None:
-            raise ValueError(f"there is no checkpoint: lit-cnn resume {self.facts.run.path} trains on and saves one")
+            raise ValueError(f"there is no checkpoint: lit-cnn resume {quoted(self.facts.run.path)} trains on and saves one")
         try:
             return load_run(self.facts.run.path, device="cpu")
         except (OSError, RuntimeError) as error:
@@ -136,7 +137,9 @@ class _Report:
 
     def curves(self) -> list[Markup]:
         if not self.facts.rows:
-            raise ValueError(f"no epoch was finished yet: lit-cnn resume {self.facts.run.path} continues the training")
+            raise ValueError(
+                f"no epoch was finished yet: lit-cnn resume {quoted(self.facts.run.path)} continues the training"
+            )
         figures = run_plots.draw_curves(self.facts.rows)
         if not figures:
             raise ValueError(f"{self.facts.run.metrics} has no column that can be drawn: it is damaged")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lit_cnn.commands.messages import OneLineParser, in_one_line, quiet
+from lit_cnn.commands.messages import in_one_line, quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import check_output
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.tables import print_table

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lit_cnn.benchmark.case import CASES, COMPILE_MODES
-from lit_cnn.commands.messages import OneLineParser
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import check_output
 
 SUITES = {

@@ -12,7 +12,8 @@ from lit_cnn.claims.results import Results
 from lit_cnn.claims.standing import describe_budget, describe_change, describe_next, describe_verdict, describe_warnings
 from lit_cnn.claims.study import Claim, find_claim, find_experiments, read_claims
 from lit_cnn.claims.tables import describe_table, tabulate_arms
-from lit_cnn.commands.messages import OneLineParser, quiet, refuse
+from lit_cnn.commands.messages import quiet, refuse
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.commands.tables import print_table
 from lit_cnn.system.paths import expand

@@ -24,7 +24,7 @@ from lit_cnn.commands.policy import refuse_addresses, restrict_imports
 from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import MAX_SEED
-from lit_cnn.commands.selection import add_selection_options, check_selection, refuse_selection, resolve_monitor
+from lit_cnn.commands.selection import add_selection_options, check_selection, resolve_monitor
 from lit_cnn.commands.settings import check_settings, choose_image_size
 from lit_cnn.commands.tables import print_results
 from lit_cnn.commands.threads import use_threads
@@ -130,13 +130,11 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         typed = Arguments(args)
-        try:
-            if self.command == "fit":
+        if self.command == "fit":
+            try:
                 refuse_named_classes(typed)
-            else:
-                refuse_selection(typed)
-        except ValueError as error:
-            parser.error(str(error))
+            except ValueError as error:
+                parser.error(str(error))
         self.config = parser.parse_args(args)
         if not isinstance(self.config.trainer, Namespace) or "callbacks" not in self.config.trainer:
             parser.error(f"trainer: expected its settings by name, got {self.config.trainer}")

@@ -8,7 +8,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.tables import print_table
 from lit_cnn.data.finding import Finding
 from lit_cnn.data.names import DATASETS, DatasetName, find_dataset
@@ -66,7 +67,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _two_numbers(text: str) -> tuple[float, float]:
-    low, high = map(float, text.strip("[] ").split(","))
+    try:
+        low, high = map(float, text.strip("[] ").split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected two numbers such as [0,4095], got {text}") from error
     return low, high
 
 

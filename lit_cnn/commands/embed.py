@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from lit_cnn.commands.image_options import add_options, read_request
 from lit_cnn.commands.image_progress import BadImages, each_batch
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import is_replaced
 from lit_cnn.commands.row_files import Column, RowFile, check_parquet, open_rows
 from lit_cnn.system.memory import keep_freed_memory

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from lit_cnn.commands.explained_folder import GENERATOR, PAGE, check_folder, new_content, picture_name
 from lit_cnn.commands.image_options import add_bad_image_option, add_network_options, given_checkpoint
 from lit_cnn.commands.image_progress import BadImages, each_batch
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import write_page
 from lit_cnn.commands.resuming import warn
 from lit_cnn.network.catalogue import find_in_catalogue

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.compiler import require_compiler
 from lit_cnn.system.extras import require_extra
@@ -42,16 +43,16 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--layout",
         choices=("nhwc", "nchw"),
-        default="nhwc",
-        help="order of an image's axes: as Pillow and numpy have them, or as torch does (default: %(default)s)",
+        help="order of an image's axes: as Pillow and numpy have them, or as torch does (default: nhwc)",
     )
     parser.add_argument(
         "--dtype",
         choices=("uint8", "float32"),
-        default="uint8",
-        help="values of an image: 0 to 255, or 0 to 1 (default: %(default)s)",
+        help="values of an image: 0 to 255, or 0 to 1 (default: uint8)",
     )
-    parser.add_argument("--resize", action="store_true", help="take images of any size: the network resizes them")
+    parser.add_argument(
+        "--resize", action="store_true", default=None, help="take images of any size: the network resizes them"
+    )
     parser.add_argument("--aot", action="store_true", help="with --format torch: also compile for this kind of processor")
     parser.add_argument("--int8", action="store_true", help="with --format onnx: also write it with 8 bits a value")
     parser.add_argument(
@@ -77,6 +78,10 @@ def main(arguments: list[str]) -> int:
         raise ValueError("--int8 is a form of --format onnx: give both")
     if options.max_loss is not None and not options.int8:
         raise ValueError("--max_loss is what --int8 may lose: give both")
+    given = [name for name in ("layout", "dtype", "resize") if getattr(options, name) is not None]
+    has_images = formats != ["safetensors"]
+    if given and not has_images:
+        raise ValueError(f"--{given[0]} is about images, and --format safetensors writes weights alone: leave it out")
     max_loss = MAX_LOSS if options.max_loss is None else options.max_loss
     if not 0 <= max_loss <= 100:
         raise ValueError(f"--max_loss is in points from 0 to 100, got {max_loss:g}")
@@ -91,9 +96,13 @@ def main(arguments: list[str]) -> int:
 
     # Imported only now: torch takes seconds, but --help and typos are answered at once.
     from lit_cnn.commands.threads import use_threads
-    from lit_cnn.export.export import Export
+    from lit_cnn.export.export import Export, images_of_earlier_export
 
     use_threads("auto", 1, "export", has_option=False)
-    export = Export(run, options.layout, options.dtype, options.resize, lambda line: print(line, flush=True))
+    images = {"layout": options.layout, "dtype": options.dtype, "takes_any_size": options.resize}
+    images = {name: value for name, value in images.items() if value is not None}
+    if not has_images:  # forms of other images stay beside the weights
+        images = images_of_earlier_export(run)
+    export = Export(run, **images, report=lambda line: print(line, flush=True))
     print(export.write(formats, options.aot, options.int8, max_loss))
     return 0

@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 
 from lit_cnn.commands.fit_options import check_picture, prepare_fit
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import open_binary_output
 from lit_cnn.commands.resuming import warn
 from lit_cnn.system.memory import keep_freed_memory

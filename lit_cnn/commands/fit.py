@@ -17,6 +17,7 @@ from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.expected import find_expectation, print_comparison
 from lit_cnn.commands.messages import in_one_line, quiet
 from lit_cnn.commands.monitors import check_monitors
+from lit_cnn.commands.output import raise_on_signals
 from lit_cnn.commands.own_warnings import ignore_own_warnings
 from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
@@ -30,6 +31,7 @@ from lit_cnn.runs.checkpoint_file import peek, read_checkpoint
 from lit_cnn.runs.folder import DIVERGED, Run
 from lit_cnn.runs.lock import RunLock
 from lit_cnn.system.memory import keep_freed_memory
+from lit_cnn.system.paths import quoted
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, read_number, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS
 from lit_cnn.system.whole_files import put_in_place
@@ -52,7 +54,9 @@ def main(arguments: list[str]) -> int:
     """Trains and returns the exit status."""
     quiet()
     keep_freed_memory()
-    carry_out(Training(arguments[1:]))
+    # Until training begins and handles signals itself, they leave no folder behind. A peer process makes none.
+    with contextlib.nullcontext() if LAUNCHER in os.environ else raise_on_signals():
+        carry_out(Training(arguments[1:]))
     return 0
 
 
@@ -270,7 +274,7 @@ class Training(CLI):
 
     def _print_how_to_resume(self) -> None:
         options = self.resumed.options() if self.resumed else ""
-        print(f"stopped; resume with: lit-cnn resume {self.run.path}{options}", flush=True)
+        print(f"stopped; resume with: lit-cnn resume {quoted(self.run.path)}{options}", flush=True)
 
     def scores_of_best(self) -> dict[str, ClassScores]:
         return self.recorder.class_scores(self.trainer)

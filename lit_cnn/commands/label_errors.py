@@ -6,7 +6,8 @@ import argparse
 import csv
 from pathlib import Path
 
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import check_output, check_page, is_replaced, open_output, write_page
 from lit_cnn.commands.resuming import warn
 from lit_cnn.runs.search import find_run, is_run

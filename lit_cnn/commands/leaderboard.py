@@ -13,7 +13,7 @@ from lit_cnn.benchmark.leaderboard_page import (
     measure_command,
     write_texts,
 )
-from lit_cnn.commands.messages import OneLineParser
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import write_page
 from lit_cnn.commands.tables import print_table
 

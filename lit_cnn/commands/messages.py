@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import difflib
 import logging
@@ -11,7 +10,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from lit_cnn.commands.options import COMMAND_OPTIONS, options_by_class
@@ -34,6 +32,8 @@ ONE_VALUE = "Expected more than 1 value per channel when training"
 LOST_PEER = re.compile(
     r"Connection (closed|reset) by peer|Broken pipe|gloo.*(closed|reset|refused)|NCCL.*(abort|remote)", re.I | re.S
 )
+# The class of which each group of settings is.
+_BASES = {"model": "LitClassifier", "data": "ImageDataModule", "trainer": "Trainer"}
 # How torch reports that a GPU's memory, or the machine's, is too small.
 OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory", re.I)
 
@@ -160,11 +160,15 @@ def _explain_name(message: str) -> str | None:
 
 def _explain_option(message: str, class_name: str | None) -> str | None:
     """What jsonargparse says about options that there are not, or that are missing; None if it is about something else."""
-    option = re.search(r"[Oo]ption '(\S+)' is not accepted|does not accept option '(\S+)'", message)
+    option = re.search(r"[Oo]ption '(\S+)' is not accepted|(?:Group '(\S+)' )?does not accept option '(\S+)'", message)
     if option:
-        name = (option[1] or option[2]).rpartition(".")[2]
-        known = sorted(set().union(*options_by_class().values(), COMMAND_OPTIONS) - {name})
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+        name = option[1] or ".".join(filter(None, option.groups()[1:]))
+        group = name.partition(".")[0]
+        if class_name is None and group not in COMMAND_OPTIONS:
+            name, known = group, list(COMMAND_OPTIONS)
+        else:
+            known = sorted(options_by_class().get(class_name or _BASES.get(group, ""), ()))
+        near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1, cutoff=0.75)
         return f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'lit-cnn fit --help lists the options'}"
     if unread := re.search(r"Unable to load config '(.*?)'|Unexpected config: (.*)", message):
         group = re.match(r'Parser key "([\w.]+)"|([\w.]+):', message)
@@ -248,29 +252,6 @@ def _names_of(group: str) -> list[str]:
         for name, options in known.items()
         if base <= options and name not in ("ImageDataModule", "DownloadedDataModule", "ImageFiles", "AutoTrainer")
     )
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Reports an error in one line, and what an unknown option may have meant."""
-
-    def error(self, message: str) -> NoReturn:
-        known = [option for action in self._actions for option in action.option_strings]
-        unknown = [word for word in re.findall(r"--[\w-]+", message) if word not in known]
-        near = difflib.get_close_matches(unknown[0], known, n=1) if unknown else []
-        hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
-        refuse(f"{message}; {hint}")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> argparse.Namespace:
-        """As usual, but an unknown option is reported before a missing one."""
-        words = [word.partition("=")[0] for word in args or () if word.startswith("--")]
-        known = {option for action in self._actions for option in action.option_strings}
-        for word in words:
-            if not any(option.startswith(word) for option in known):
-                self.error(f"unknown option {word}")
-        for word in args or ():
-            if re.match("-[^-]", word) and word not in known and Path(word).exists():
-                refuse(f"{word} begins as an option does: write ./{word} for the file")
-        return super().parse_args(args, namespace)
 
 
 def quiet() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
-from lit_cnn.commands.messages import OneLineParser
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.tables import print_table
 from lit_cnn.network.catalogue import CatalogueEntry, read_catalogue
 from lit_cnn.weights.shipped_file import list_shipped

@@ -9,7 +9,7 @@ import yaml
 from jsonargparse import get_loader, set_loader
 from pytorch_lightning.cli import LightningArgumentParser
 
-from lit_cnn.commands.arguments import name_classes_in_configuration
+from lit_cnn.commands.configuration_file import UniqueLoader, name_classes_in_configuration
 from lit_cnn.commands.messages import DEBUG, explain, refuse
 
 # The way in which jsonargparse reads files and values: YAML, with names of variants and datasets for classes.
@@ -33,4 +33,5 @@ def read_short_names() -> None:
 
 
 def _read_yaml(text: str) -> Any:
+    yaml.compose(text, UniqueLoader)  # refuses a name that stands twice
     return name_classes_in_configuration(get_loader("yaml")(text))

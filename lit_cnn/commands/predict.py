@@ -8,7 +8,8 @@ import time
 
 from lit_cnn.commands.image_options import add_options, read_request
 from lit_cnn.commands.image_progress import BadImages, each_batch
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.prediction_rows import UNSURE, PredictionRows, check_numbers
 from lit_cnn.commands.row_files import FORMATS, format_of, open_rows
 from lit_cnn.commands.tta import CHOICES, warn_of_unseen

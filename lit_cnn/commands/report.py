@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.output import check_page, write_page
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.memory import keep_freed_memory

@@ -13,6 +13,7 @@ from lit_cnn.commands.resuming import warn
 from lit_cnn.runs.checkpoint_file import read_checkpoint
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Change, Rule, find_changes
+from lit_cnn.system.paths import quoted
 from lit_cnn.training.classifier import LitClassifier
 from lit_cnn.training.schedule import DEFAULT_SCHEDULE, depends_on_length
 
@@ -34,7 +35,8 @@ class ResumedRun:
         if "loops" not in checkpoint:
             parser.error(
                 f"the training of {self.run.path} cannot be resumed from {config.ckpt_path}: it holds only weights; resume "
-                f"from last.ckpt, or start a new run: --config {self.run.config} --model.weights {config.ckpt_path}"
+                f"from last.ckpt, or start a new run: --config {quoted(self.run.config)} "
+                f"--model.weights {quoted(config.ckpt_path)}"
             )
         # Epochs and steps that are done.
         self.epochs: int = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
@@ -68,9 +70,11 @@ class ResumedRun:
 
     def _refusal(self, change: Change, reason: str) -> str:
         group, _, name = change.setting.partition(".")
-        anew = f"start a new run from its weights: --config {self.run.config} --model.weights {self.run.path}"
+        anew = (
+            f"start a new run from its weights: --config {quoted(self.run.config)} --model.weights {quoted(self.run.path)}"
+        )
         if group == "model" and name not in signature(LitClassifier.__init__).parameters:
-            anew = f"start a new run: --config {self.run.config}"  # its weights do not fit another network
+            anew = f"start a new run: --config {quoted(self.run.config)}"  # its weights do not fit another network
         return f"{change.setting} of {self.run.path} {change}: {reason} {anew}"
 
     @property
@@ -108,7 +112,8 @@ class ResumedRun:
     def why_finished(self) -> str:
         """Why nothing is left to train."""
         if self.schedule and self.is_finished:
-            return f"the schedule {self.schedule} has ended; train further in a new run: --model.weights {self.run.path}"
+            weights = quoted(self.run.path)
+            return f"the schedule {self.schedule} has ended; train further in a new run: --model.weights {weights}"
         given = self.given["trainer"]
         for name, done in (("max_epochs", self.epochs), ("max_steps", self.steps)):
             if given[name] not in (None, -1) and done >= given[name]:

@@ -11,6 +11,7 @@ from lit_cnn.commands.command_line import Arguments
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.monitor import FIRST_MONITOR, names_monitor
 from lit_cnn.runs.search import find_run
+from lit_cnn.system.paths import quoted
 from lit_cnn.system.processes import is_first_process, read_number
 from lit_cnn.system.text import printable
 
@@ -104,7 +105,7 @@ def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:
         if name == "best":
             raise ValueError(
                 f"{run.best} holds weights alone and cannot be resumed: resume from the last checkpoint (lit-cnn resume "
-                f"{run.path}), or start a new run from these weights (--model.weights {run.path})"
+                f"{quoted(run.path)}), or start a new run from these weights (--model.weights {quoted(run.path)})"
             )
         match = _checkpoint_to_resume(run)
         if reason := run.diverged:
@@ -146,6 +147,24 @@ def _checkpoint_to_resume(run: Run) -> Path | None:
 def is_restarted_job() -> bool:
     """Whether SLURM or torchrun has restarted this job, with the arguments of the first time."""
     return any(read_number(name, 0) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+
+
+def check_run_folder(arguments: Arguments) -> None:
+    """Refuses an environment in which the folder of a new run is named twice, or not at all.
+
+    Args:
+        arguments: Of ``fit``.
+
+    Raises:
+        ValueError: If :data:`RUN_FOLDER` is empty, or stands beside an option that names the folder too.
+    """
+    folder = os.environ.get(RUN_FOLDER)
+    if folder == "":
+        raise ValueError(f"{RUN_FOLDER} is empty: name a folder, or unset it")
+    if folder is None or "--run" in arguments.names or LAUNCHER in os.environ or is_restarted_job():
+        return
+    if option := next((name for name in ("--name", "--runs_dir") if name in arguments.names), None):
+        raise ValueError(f"{RUN_FOLDER}={folder} is the folder of the run: leave out {option}, or unset {RUN_FOLDER}")
 
 
 def _run_of_restarted_job() -> Run | None:

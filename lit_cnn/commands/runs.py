@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lit_cnn.commands.messages import OneLineParser
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.tables import print_table
 from lit_cnn.runs.search import list_runs
 from lit_cnn.runs.summary import summarise

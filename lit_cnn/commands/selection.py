@@ -8,13 +8,10 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
-from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.trainer_options import AVERAGING, as_list
 from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS, choose_monitor
 from lit_cnn.training.callbacks.averaging import EMA, check_averaged_precision, check_decay
 from lit_cnn.training.callbacks.interrupts import SAVE_EVERY_MINUTES
-
-OPTIONS = ("--ema", "--monitor", "--early_stopping")
 
 
 def add_selection_options(parser: ArgumentParser) -> None:
@@ -29,18 +26,6 @@ def add_selection_options(parser: ArgumentParser) -> None:
         default=None,
         help="Stop after so many validations in which the monitored metric did not improve.",
     )
-
-
-def refuse_selection(arguments: Arguments) -> None:
-    """Refuses the options in an evaluation, which would do nothing with them.
-
-    Raises:
-        ValueError: At the first one that was typed.
-    """
-    if name := next((option for option in OPTIONS if option in arguments.names), None):
-        raise ValueError(
-            f"{name.lstrip('-')} is an option of lit-cnn fit: a run that is evaluated has its own; leave it out"
-        )
 
 
 def check_selection(settings: Mapping[str, Any], resumes: bool) -> None:

@@ -6,7 +6,8 @@ import argparse
 import os
 
 from lit_cnn.commands.image_options import add_network_options
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.resuming import warn
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.extras import require_extra

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lit_cnn.commands.messages import OneLineParser, quiet
+from lit_cnn.commands.messages import quiet
+from lit_cnn.commands.one_line_parser import OneLineParser
 from lit_cnn.commands.tables import print_table
 from lit_cnn.network.catalogue import CatalogueEntry, find_in_catalogue
 

@@ -230,10 +230,7 @@ class Export:
 
     def _earlier_forms(self) -> dict[str, Any]:
         """What earlier exports of the same checkpoint, for the same images, have left; nothing that is damaged."""
-        try:
-            earlier = read_object(self.folder / PARITY)
-        except (OSError, ValueError):
-            return {}
+        earlier = _read_parity(self.run)
         own = (self._checkpoint_digest, self.network.layout, self.network.dtype, self.network.reading is not None)
         is_same = tuple(earlier.get(name) for name in ("checkpoint", "layout", "dtype", "takes_any_size")) == own
         return dict(earlier.get("forms", {})) if is_same else {}
@@ -242,6 +239,18 @@ class Export:
     def _checkpoint_digest(self) -> str:
         with Path(self.trained.source).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def images_of_earlier_export(run: Run) -> dict[str, Any]:
+    """Arguments of :class:`Export` that give the images of the run's earlier export; empty if there is none."""
+    return {name: value for name, value in _read_parity(run).items() if name in ("layout", "dtype", "takes_any_size")}
+
+
+def _read_parity(run: Run) -> dict[str, Any]:
+    try:
+        return read_object(run.path / FOLDER / PARITY)
+    except (OSError, ValueError):
+        return {}
 
 
 def answer_of(trained: Trained) -> Callable[[Tensor], np.ndarray]:

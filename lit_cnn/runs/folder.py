@@ -14,10 +14,11 @@ from lit_cnn.runs.environment import describe_environment
 from lit_cnn.runs.format import check_format
 from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
+from lit_cnn.runs.lock import is_locked
 from lit_cnn.runs.metrics import read_rows, write_rows
 from lit_cnn.runs.results_file import changed_results, read_results
 from lit_cnn.system.json_files import read_object, write_object
-from lit_cnn.system.paths import expand
+from lit_cnn.system.paths import expand, quoted
 
 if TYPE_CHECKING:
     from lit_cnn.runs.predictions import RunPredictions
@@ -93,7 +94,10 @@ class Run:
             except FileExistsError:
                 if name is None:
                     continue
-                raise ValueError(f"{path} exists already: choose another name, or resume that run") from None
+                if any(path.rglob("config.yaml")) or is_locked(path):
+                    raise ValueError(f"{path} exists already: choose another name, or resume that run") from None
+                # A killed process may have left it.
+                raise ValueError(f"{path} exists already and holds no run: remove it, or choose another name") from None
             return cls(path)
 
     @classmethod
@@ -202,7 +206,7 @@ class Run:
 
     def evaluation_command(self, split: str) -> str:
         """The command that evaluates the best checkpoint on all images of ``test`` or ``val``."""
-        command, limit = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {self.path}", f"limit_{split}_batches"
+        command, limit = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {quoted(self.path)}", f"limit_{split}_batches"
         settings = self.config.read_text(encoding="utf-8", errors="replace") if self.config.is_file() else ""
         is_limited = re.search(rf"^  {limit}: (?!null$|1\.0$)", settings, re.MULTILINE)
         return f"{command} --trainer.{limit} 1.0" if is_limited else command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,9 +80,10 @@ def _best_so_far(run: Run) -> float | None:
 
 def _num_bytes(folder: Path) -> int:
     count = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # a run under way replaces its files
-            count += path.stat().st_size if path.is_file() else 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # a run under way replaces its files
+                count += Path(parent, name).stat().st_size
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 
@@ -17,3 +18,8 @@ def expand(path: str | Path) -> Path:
         if Path(path).exists():  # a file that is called ~draft.jpg
             return Path(path)
         raise ValueError(f"{path}: there is no such home folder") from error
+
+
+def quoted(path: str | Path) -> str:
+    """A path as it stands in a command that is printed for a shell."""
+    return shlex.quote(str(path))

@@ -18,6 +18,7 @@ from lit_cnn.network.parts import BATCH_NORMS, frozen_norms
 from lit_cnn.network.sizes import describe_sizes, takes
 from lit_cnn.runs.format import CHECKPOINT_KEY, check_format
 from lit_cnn.runs.identity import Rule, rule_of
+from lit_cnn.system.paths import quoted
 from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
 from lit_cnn.training.seen_images import warn_of_seen_images
@@ -55,7 +56,7 @@ def compare_checkpoint(classifier: pl.LightningModule, checkpoint: dict[str, Any
     if fitting and is_average and not any(isinstance(one, WeightAveraging) for one in classifier.trainer.callbacks):
         raise ValueError(
             f"the training of {path} averages its weights and cannot be resumed without: give --ema as it had it "
-            f"(in Python, the callback EMA), or start a new run from its weights (--model.weights {path})"
+            f"(in Python, the callback EMA), or start a new run from its weights (--model.weights {quoted(path)})"
         )
     if fitting and path is not None and not is_search_file(path):
         _compare_settings(classifier, path, checkpoint)
@@ -75,7 +76,7 @@ def _compare_settings(classifier: pl.LightningModule, path: Any, checkpoint: dic
             now |= {"flip": augmentation.flip, "crop_padding": augmentation.crop_padding}
             now["augment"] = now["augment"] if augmentation.draws_more else "none"
         pairs.append(("data", began, now))
-    anew = f"or start a new run from its weights (--model.weights {path})"
+    anew = f"or start a new run from its weights (--model.weights {quoted(path)})"
     for group, known, current in pairs:
         saved = {**_NEWER_ARGUMENTS[group], **known}
         for name in sorted(saved.keys() & current.keys() - {"weights"}):  # a checkpoint brings its own

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from lit_cnn.data.manifest import FILE_NAME, beside
 from lit_cnn.runs.format import CHECKPOINT_KEY, RUN_KEY, format_entries
 from lit_cnn.runs.search import run_of_checkpoint
+from lit_cnn.system.paths import quoted
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Origin:
     def _refuse_training(self, data: Any) -> NoReturn:
         raise ValueError(
             f"a training on {self.dataset} cannot be resumed on {self._other(data)}: "
-            f"start a new run from its weights (--model.weights {self.path or 'RUN'})"
+            f"start a new run from its weights (--model.weights {quoted(self.path or 'RUN')})"
         )
 
     def _check_classes(self, data: Any) -> None:

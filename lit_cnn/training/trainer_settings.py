@@ -8,6 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lit_cnn.system.paths import quoted
+
 # Settings on which every step depends.
 SETTINGS = ("accumulate_grad_batches", "gradient_clip_algorithm", "gradient_clip_val", "precision")
 
@@ -29,5 +31,5 @@ def compare_trainer(saved: Mapping[str, Any], current: Mapping[str, Any], path: 
         if saved[name] != current[name]:
             raise ValueError(
                 f"the training of {path} began with {name}={saved[name]} and cannot be resumed with {current[name]}: "
-                f"give its own value, or start a new run from its weights (--model.weights {path})"
+                f"give its own value, or start a new run from its weights (--model.weights {quoted(path)})"
             )

@@ -90,6 +90,20 @@ def test_a_configuration_names_networks_and_data_likewise(lit_cnn: Command, tmp_
     assert settings["data"]["class_path"].endswith("Digits")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "trainer.max_epochs: 5\ntrainer: {accelerator: cpu}\n",
+        "trainer: {accelerator: cpu}\ntrainer.max_epochs: 5\n",
+        "trainer:\ntrainer.max_epochs: 5\ntrainer.accelerator: cpu\n",
+    ],
+)
+def test_settings_of_the_trainer_may_have_names_with_dots(lit_cnn: Command, tmp_path: Path, content: str):
+    (tmp_path / "config.yaml").write_text(f"model: lenet\ndata: digits\n{content}", encoding="utf-8")
+    trainer = settings_of(lit_cnn, "--config", "config.yaml")["trainer"]
+    assert (trainer["max_epochs"], trainer["accelerator"]) == (5, "cpu")
+
+
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("name", ["lenet", "LitLeNet", "lit_cnn.models.LitLeNet"])
 def test_what_follows_from_the_data_cannot_be_set_in_a_file(lit_cnn: Command, tmp_path: Path, nested: bool, name: str):
@@ -147,6 +161,65 @@ def test_an_unknown_option_gets_the_one_that_was_meant(option: str, hint: str):
 def test_what_makes_no_sense_is_said_in_one_line(words: list[str], message: str):
     with pytest.raises(ValueError, match=message):
         prepare("fit", *words)
+
+
+NEW = ["fit", "--model", "lenet", "--data", "digits"]
+
+
+@pytest.mark.parametrize("null", ["null", "~"])
+def test_no_value_is_no_name(null: str):
+    with pytest.raises(ValueError, match="--name cannot be null: give a value, or leave it out"):
+        prepare(*NEW, "--name", null)
+
+
+@pytest.mark.parametrize(("option", "value"), [("--name", "a"), ("--runs_dir", "other")])
+def test_the_folder_of_the_run_is_named_once(monkeypatch: pytest.MonkeyPatch, option: str, value: str):
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", "runs/job")
+    with pytest.raises(
+        ValueError, match=f"LIT_CNN_RUN_FOLDER=runs/job is the folder of the run: leave out {option}, or unset"
+    ):
+        prepare(*NEW, option, value)
+    # The other processes of a training have the options of the first, which was started without the variable.
+    monkeypatch.setenv("LIT_CNN_LAUNCHER", "1")
+    assert f"{option}={value}" in prepare(*NEW, option, value)
+
+
+def test_an_empty_name_of_the_folder_of_the_run_is_refused(
+    lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", "")
+    done = lit_cnn(*NEW)
+    assert done.stderr == "lit-cnn: error: LIT_CNN_RUN_FOLDER is empty: name a folder, or unset it\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--test_after_fit"],
+        ["--diagnose", "5"],
+        ["--save_every_steps", "3"],
+        ["--save_every_minutes", "3"],
+        ["--ema", "0.9"],
+        ["--model.lr", "7"],
+        ["--model.init_args.optimizer", "AdamW"],
+        ["--trainer.max_epochs", "77"],
+        ["--data.augment", "strong"],
+        ["--data.augment.cutout", "8"],
+    ],
+    ids=" ".join,
+)
+def test_an_evaluation_refuses_what_only_a_training_follows(command: str, words: list[str]):
+    name = words[0].lstrip("-")
+    with pytest.raises(ValueError, match=f"^{name} is an option of lit-cnn fit: a run that is evaluated has its own; leave"):
+        prepare(command, "--run", "runs/a", *words)
+
+
+def test_an_evaluation_without_a_run_takes_all_settings_of_network_and_data(tmp_path: Path):
+    (tmp_path / "best.ckpt").touch()
+    words = ["--model", "lenet", "--data", "digits", "--model.lr", "0.1", "--trainer.max_epochs", "2"]
+    assert prepare("test", *words, "--ckpt_path", str(tmp_path / "best.ckpt"))[0] == "test"
 
 
 def test_a_part_of_the_augmentation_stands_beside_the_preset_of_a_recipe(lit_cnn: Command):

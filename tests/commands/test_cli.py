@@ -2,7 +2,9 @@
 
 import csv
 import json
+import shlex
 import shutil
+import signal
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +18,8 @@ from PIL import Image
 from lit_cnn.data import Digits, FakeImages
 from lit_cnn.inference.loading import load_run
 from lit_cnn.models import LitLeNet
+from lit_cnn.runs.folder import Run
+from lit_cnn.training.classifier import LitClassifier
 
 LENET = ROOT / "experiments" / "digits" / "lenet.yaml"
 
@@ -383,6 +387,44 @@ def test_nonsense_is_one_line_and_leaves_nothing_behind(
 ):
     assert says in fails(lit_cnn(*arguments), status)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_first_step_leaves_nothing_behind(
+    lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signum: int
+):
+    ignored = []
+    before = signal.signal(signum, lambda *arguments: ignored.append(arguments))
+    monkeypatch.setattr(LitClassifier, "configure_optimizers", lambda _: signal.raise_signal(signum))
+    try:
+        assert lit_cnn(*FIT).returncode == 128 + signum
+    finally:
+        signal.signal(signum, before)
+    assert ignored == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_printed_command_works_whatever_the_name_of_the_run(lit_cnn: Command, monkeypatch: pytest.MonkeyPatch):
+    training_step = LitClassifier.training_step
+
+    def stopped(self: LitClassifier, *arguments: object) -> torch.Tensor:
+        signal.raise_signal(signal.SIGTERM)
+        return training_step(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LitClassifier, "training_step", stopped)
+        done = lit_cnn(*FIT, "--trainer.max_epochs", "1", "--name", "spaced name")
+    assert done.returncode == 128 + signal.SIGTERM
+    line = done.stdout.splitlines()[-1]
+    assert line == "stopped; resume with: lit-cnn resume 'runs/digits/lenet/spaced name'"
+    run = "runs/digits/lenet/spaced name"
+    refused = lit_cnn("resume", run, "--model.lr", "7").stderr
+    assert f"--config '{run}/config.yaml' --model.weights '{run}'" in refused
+    assert f"(lit-cnn resume '{run}')" in fails(lit_cnn("resume", run, "--ckpt_path", "best"), 2)
+    assert f"lit-cnn resume '{run}' completes it" in fails(lit_cnn("compare", run, run), 2)
+    assert lit_cnn(*shlex.split(line.partition(": lit-cnn ")[2])).returncode == 0
+    with pytest.raises(ValueError, match=f"write them with lit-cnn test --run '{run}'"):
+        Run(run).read_predictions("test")
 
 
 def test_a_checkpoint_of_another_network_is_refused(digits_run: tuple[Path, str], lit_cnn: Command):

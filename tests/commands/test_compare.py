@@ -63,6 +63,14 @@ def test_a_page_is_written_beside_what_is_printed(lit_cnn: Command, arms: list[P
     assert Path("other.html").is_file()
 
 
+def test_arms_may_stand_on_both_sides_of_an_option(lit_cnn: Command, arms: list[Path]):
+    plain = lit_cnn("compare", *arms[:2], "--split", "val", "--format", "json")
+    done = lit_cnn("compare", arms[0], "--split", "val", arms[1], "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == plain.stdout
+    assert "-none is neither a run nor a folder of runs" in lit_cnn("compare", arms[0], "--", "-none").stderr
+
+
 def test_spread_by_source_has_a_table(lit_cnn: Command, arms: list[Path], tmp_path: Path):
     fixed = {"data.seed": 0, "data.split_seed": 0}
     write_arm(tmp_path / "initialisation", [0.5, 0.6, 0.7], settings=fixed)

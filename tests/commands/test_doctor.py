@@ -301,3 +301,10 @@ def test_a_reading_that_there_is_not_is_refused(photos: Path, lit_cnn: Command, 
     assert findings(lit_cnn, "digits", option, value.replace("7,3", "3,7"), status=1)["data"]["text"].startswith(
         f"{option} is for folders and tables of images"
     )
+
+
+@pytest.mark.parametrize("value", ["abc", "5", "1,2,3", ""])
+def test_a_range_of_values_is_two_numbers(lit_cnn: Command, value: str):
+    done = lit_cnn("doctor", "--data", "photos", f"--value_range={value}")
+    assert done.returncode == 2
+    assert f"--data.value_range: expected two numbers such as [0,4095], got {value}" in done.stderr

@@ -18,6 +18,12 @@ from fake_runs import write_run
         (["--run", "none", "--format", "torch", "--int8"], "--int8 is a form of --format onnx: give both"),
         (["--run", "none", "--int8", "--max_loss", "-1"], "--max_loss is in points from 0 to 100, got -1"),
         (["--run", "none", "--int8", "--max_loss", "nan"], "--max_loss is in points from 0 to 100, got nan"),
+        (
+            ["--run", "none", "--format", "safetensors", "--layout", "nchw"],
+            "--layout is about images, and --format safetensors writes weights alone: leave it out",
+        ),
+        (["--run", "none", "--format", "safetensors", "--resize"], "--resize is about images"),
+        (["--run", "none", "--format", "torch", "safetensors", "--layout", "nchw"], "none is not a run folder"),
         (["--run", "none", "--max_loss", "2"], "--max_loss is what --int8 may lose: give both"),
         (["--run", "none", "--format", "onnx", "torch", "--aot"], "none is not a run folder"),
         (["--run", "none", "--format", "tflite"], "invalid choice: 'tflite'"),

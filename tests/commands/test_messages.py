@@ -135,15 +135,45 @@ def test_every_setting_is_accepted_or_refused_in_one_line(lit_cnn: Command, tmp_
         ("model: {class_path: lit_cnn.models.LitLenet}\n", "unknown model lit_cnn.models.LitLenet; did you mean LitLeNet?"),
         ("model: {class_path: null}\n", "model: expected the name of a class, or its class_path and init_args"),
         ("model: lenet\nmodle: vgg11\n", "unknown option modle; did you mean model?"),
+        ("model: lenet\ntrainers: {max_epochs: 5}\n", "unknown option trainers; did you mean trainer?"),
+        ("model: lenet\ntrainer: {max_epoch: 5}\n", "unknown option trainer.max_epoch; did you mean max_epochs?"),
+        ("model: lenet\ntrainer: {lr: 5}\n", "unknown option trainer.lr; lit-cnn fit --help lists the options"),
+        ("model: {class_path: lenet, init_args: {lrr: 1}}\n", "unknown option lrr; did you mean lr?"),
+        ("model: {class_path: lenet, init_args: {val_fraction: 1}}\n", "unknown option val_fraction; lit-cnn fit --help"),
         ("model: [lenet]\n", "model: expected the name of a class, or its class_path and init_args"),
         ("model: lenet\ndata.init_args.num_classes: null\n", "num_classes: expected int. Got value: null"),
         ("model: lenet\ntrainer: 3\n", "trainer: "),
         ("model.num_classes: 3\n", "num_classes of the model follows from the data and cannot be set"),
+        (
+            "trainer:\n  max_epochs: 3\ntrainer:\n  accelerator: cpu\n",
+            "recipe.yaml: trainer stands there twice (lines 2 and 4)",
+        ),
+        ("model:\n  class_path: lenet\n  init_args: {lr: 1, lr: 2}\n", "recipe.yaml: lr stands there twice (lines 4 and 4)"),
+        ("trainer: cpu\ntrainer.max_epochs: 3\n", "trainer.max_epochs stands beside trainer, which must then be settings"),
+        (
+            "model: lenet\ndata.augment: flip\ndata.augment.cutout: 8\n",
+            "recipe.yaml: data.augment.cutout stands beside augment, which must then be settings by name, got flip",
+        ),
     ],
 )
 def test_a_mistake_in_a_file_is_named(lit_cnn: Command, tmp_path: Path, content: str, expected: str):
     (tmp_path / "recipe.yaml").write_text(f"data: FakeImages\n{content}", encoding="utf-8")
     assert expected in refused(lit_cnn("fit", "--config", "recipe.yaml"))
+
+
+@pytest.mark.parametrize("way", ["option", "configuration"])
+@pytest.mark.parametrize("group", ["model", "data"])
+def test_a_name_that_stands_twice_in_a_file_of_one_group_is_refused(lit_cnn: Command, tmp_path: Path, group: str, way: str):
+    settings = {"model": "lenet", "data": "FakeImages"}
+    content = f"class_path: {settings[group]}\ninit_args: {{}}\ninit_args: {{}}\n"
+    (tmp_path / "own.yaml").write_text(content, encoding="utf-8")
+    settings[group] = "own.yaml"
+    (tmp_path / "recipe.yaml").write_text(
+        "".join(f"{name}: {value}\n" for name, value in settings.items()), encoding="utf-8"
+    )
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    done = lit_cnn("fit", *(options if way == "option" else ["--config", "recipe.yaml"]), "--print_config")
+    assert "init_args stands there twice (lines 2 and 3)" in refused(done)
 
 
 @pytest.mark.parametrize(

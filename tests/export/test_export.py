@@ -90,6 +90,19 @@ def test_another_format_stays_beside_the_first(run: Run):
     assert "model.safetensors" not in lines[-1]
 
 
+def test_weights_are_written_beside_forms_of_other_images(run: Run, lit_cnn: Command):
+    assert (
+        lit_cnn("export", "--run", run.path, "--format", "torch", "--layout", "nchw", "--dtype", "float32").returncode == 0
+    )
+    done = lit_cnn("export", "--run", run.path, "--format", "safetensors")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "removed" not in done.stdout
+    assert {"model.safetensors", "model.pt2"} <= names_in(run.path / "export")
+    parity = json.loads((run.path / "export" / "parity.json").read_text())
+    assert (parity["layout"], parity["dtype"]) == ("nchw", "float32")
+    assert {"model.safetensors", "model.pt2"} <= parity["forms"].keys()
+
+
 def test_the_script_classifies_without_torch(run: Run, tmp_path: Path):
     folder = Export(run, report=silent).write(["onnx"])
     images = tmp_path / "images"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger
+from lit_cnn.runs.lock import HOLDER, LOCK, RunLock
 from lit_cnn.runs.search import find_run, list_runs, run_of_checkpoint
 from lit_cnn.runs.summary import summarise
 
@@ -218,6 +220,21 @@ def test_a_run_may_have_a_free_name(tmp_path: Path):
     assert len(str(refused.value).splitlines()) == 1
 
 
+def test_a_name_that_a_killed_run_or_a_study_has_is_refused(tmp_path: Path):
+    killed = Run.create(tmp_path, "digits", "lenet", "killed")
+    lock = RunLock(killed.path)
+    with pytest.raises(ValueError, match="killed exists already: choose another name, or resume that run"):
+        Run.create(tmp_path, "digits", "lenet", "killed")
+    lock.release()
+    for name in (LOCK, HOLDER):
+        (killed.path / name).touch()
+    with pytest.raises(ValueError, match="killed exists already and holds no run: remove it, or choose another name"):
+        Run.create(tmp_path, "digits", "lenet", "killed")
+    write_run(Run.of_seed(tmp_path, "digits", "lenet", "study", 3).path)
+    with pytest.raises(ValueError, match="study exists already: choose another name, or resume that run"):
+        Run.create(tmp_path, "digits", "lenet", "study")
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/a", "a\\b", "a\nb", " a", "a ", "-a", ".a", "a" * 101])
 def test_a_name_that_is_no_plain_folder_name_is_refused(tmp_path: Path, name: str):
     with pytest.raises(ValueError, match="the name of a run must be letters, digits") as refused:
@@ -296,6 +313,24 @@ def test_a_summary_has_the_facts_of_a_run(tmp_path: Path):
     facts = summarise(run)
     assert (facts.val_acc, facts.test_acc, facts.looks) == (0.6, 0.55, 1)
     assert facts.num_bytes == sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()) > 1000
+
+
+def test_a_summary_of_a_run_whose_folders_change_meanwhile_has_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = write_run(tmp_path / "digits/lenet/1", dataset="digits")
+    size = summarise(run).num_bytes
+    vanishing = run.path / ".export-1.partial"
+    vanishing.mkdir()
+    (vanishing / "model.onnx").write_bytes(bytes(1000))
+    scandir = os.scandir
+
+    def removing(folder: str | Path) -> object:
+        if Path(folder) == vanishing:
+            vanishing.rename(tmp_path / "removed")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", removing)
+    facts = summarise(run)
+    assert (facts.dataset, facts.num_bytes) == ("digits", size)
 
 
 def test_a_summary_of_a_finished_run_that_is_trained_further_has_the_best_epoch_so_far(tmp_path: Path):
