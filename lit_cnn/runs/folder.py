@@ -94,10 +94,10 @@ class Run:
             except FileExistsError:
                 if name is None:
                     continue
-                if any(path.rglob("config.yaml")) or is_locked(path):
-                    raise ValueError(f"{path} exists already: choose another name, or resume that run") from None
-                # A killed process may have left it.
-                raise ValueError(f"{path} exists already and holds no run: remove it, or choose another name") from None
+                cure = "choose another name, or resume that run"
+                if not any(path.rglob("config.yaml")) and not is_locked(path):  # of a process that was killed
+                    cure = "it holds no run: remove it, or choose another name"
+                raise ValueError(f"{path} exists already: {cure}") from None
             return cls(path)
 
     @classmethod
@@ -206,10 +206,10 @@ class Run:
 
     def evaluation_command(self, split: str) -> str:
         """The command that evaluates the best checkpoint on all images of ``test`` or ``val``."""
-        command, limit = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {quoted(self.path)}", f"limit_{split}_batches"
+        command = f"lit-cnn {'test' if split == 'test' else 'validate'} --run {quoted(self.path)}"
         settings = self.config.read_text(encoding="utf-8", errors="replace") if self.config.is_file() else ""
-        is_limited = re.search(rf"^  {limit}: (?!null$|1\.0$)", settings, re.MULTILINE)
-        return f"{command} --trainer.{limit} 1.0" if is_limited else command
+        is_limited = re.search(rf"^  limit_{split}_batches: (?!null$|1\.0$)", settings, re.MULTILINE)
+        return f"{command} --trainer.limit_{split}_batches 1.0" if is_limited else command
 
     def read_predictions(self, split: str) -> RunPredictions:
         """What the network answered for the images of ``val`` or ``test``.

@@ -228,7 +228,7 @@ def test_a_name_that_a_killed_run_or_a_study_has_is_refused(tmp_path: Path):
     lock.release()
     for name in (LOCK, HOLDER):
         (killed.path / name).touch()
-    with pytest.raises(ValueError, match="killed exists already and holds no run: remove it, or choose another name"):
+    with pytest.raises(ValueError, match="killed exists already: it holds no run: remove it, or choose another name"):
         Run.create(tmp_path, "digits", "lenet", "killed")
     write_run(Run.of_seed(tmp_path, "digits", "lenet", "study", 3).path)
     with pytest.raises(ValueError, match="study exists already: choose another name, or resume that run"):
