@@ -8,7 +8,7 @@ DATA   ?= digits
 # In a recipe these are "$$DATA": names may hold spaces and quotes.
 export MODEL DATA DATA_DIR RUN RUN_NAME SEEDS IMAGES ARMS
 
-# The variables of each target. On the command line, any other would do nothing, and is refused.
+# The variables of each target. On the command line, any other is refused: it may be misspelt. Those of other programs are not.
 MACHINE      = DATA_DIR DEVICES PRECISION THREADS
 OF_train     = MODEL DATA $(MACHINE) EPOCHS TIME_LIMIT SEED SEEDS RUN_NAME
 OF_resume    = RUN $(MACHINE) EPOCHS TIME_LIMIT SEED
@@ -19,17 +19,19 @@ OF_export    = RUN
 OF_compare   = ARMS
 OF_doctor    = DATA DATA_DIR MODEL
 OF_benchmark = DATA_DIR
-OF_ANY       = ARGS PYTHON VENV BIN PARALLEL LOWEST SHELL
+OF_ANY       = ARGS PYTHON VENV BIN PARALLEL LOWEST SHELL __BASH_MAKE_COMPLETION__
+OF_OTHERS    = CUDA_% HF_% LIT_CNN_% MKL_% NCCL_% OMP_% PIP_% PYTHON% SLURM_% TORCH_% UV_%
 GOALS = $(or $(MAKECMDGOALS),help)
 TAKEN = $(strip $(foreach goal,$(GOALS),$(OF_$(goal))) ARGS)
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-$(foreach name,$(filter-out $(TAKEN) $(OF_ANY),$(GIVEN)),$(error $(name) does nothing in make $(GOALS), which takes $(TAKEN)))
+$(foreach name,$(filter-out $(TAKEN) $(OF_ANY) $(OF_OTHERS),$(GIVEN)),$(error $(name) does nothing in make $(GOALS), which takes $(TAKEN)))
 
 # What a user gives becomes an option of lit-cnn; what is not given stays as the recipe has it.
 OF_THE_MACHINE = $(if $(DATA_DIR),--data.data_dir "$$DATA_DIR") \
                  $(if $(DEVICES),--trainer.devices $(DEVICES)) \
                  $(if $(PRECISION),--trainer.precision $(PRECISION)) \
-                 $(if $(THREADS),--threads $(THREADS))
+                 $(OF_THREADS)
+OF_THREADS = $(if $(THREADS),--threads $(THREADS))
 OPTIONS = $(OF_THE_MACHINE) \
           $(if $(EPOCHS),--trainer.max_epochs $(EPOCHS)) \
           $(if $(TIME_LIMIT),--time_limit $(TIME_LIMIT)) \
@@ -122,7 +124,7 @@ images:
 	@test -n "$$IMAGES" || { echo "which images? IMAGES=folder" >&2; exit 2; }
 
 predict: run images $(VENV)/installed ## Classify the folder IMAGES with RUN into predictions.csv
-	@$(BIN)/lit-cnn predict --run "$$RUN" --images "$$IMAGES" $(if $(THREADS),--threads $(THREADS)) $(ARGS)
+	@$(BIN)/lit-cnn predict --run "$$RUN" --images "$$IMAGES" $(OF_THREADS) $(ARGS)
 
 export: run $(VENV)/extras ## Write RUN as ONNX, compared with the run (other forms: ARGS="--format torch"; see docs/deploy.md)
 	@$(BIN)/lit-cnn export --run "$$RUN" $(ARGS)

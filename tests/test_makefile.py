@@ -167,6 +167,13 @@ def test_a_variable_that_a_target_does_not_take_is_refused(words: list[str], mes
     assert message in done.stderr
 
 
+@pytest.mark.parametrize("word", ["CUDA_VISIBLE_DEVICES=1", "PIP_INDEX_URL=x", "__BASH_MAKE_COMPLETION__=1"])
+def test_variables_of_other_programs_are_taken(word: str):
+    done = make("--dry-run", "train", "MODEL=lenet", word)
+    assert "does nothing" not in done.stderr
+    assert "lit-cnn fit" in done.stdout
+
+
 def test_targets_made_together_take_the_variables_of_each(call: Callable[..., list[str]]):
     words = call("evaluate", "predict", "RUN=a", "IMAGES=b", "DEVICES=1")
     assert words == ["test", "--run", "a", "--trainer.devices", "1", "predict", "--run", "a", "--images", "b"]

@@ -159,9 +159,11 @@ def check_run_folder(arguments: Arguments) -> None:
         ValueError: If :data:`RUN_FOLDER` is empty, or stands beside an option that names the folder too.
     """
     folder = os.environ.get(RUN_FOLDER)
-    if folder == "":
+    if folder is None or "--run" in arguments.names:
+        return
+    if not folder:
         raise ValueError(f"{RUN_FOLDER} is empty: name a folder, or unset it")
-    if folder is None or "--run" in arguments.names or LAUNCHER in os.environ or is_restarted_job():
+    if LAUNCHER in os.environ or is_restarted_job():
         return
     if option := next((name for name in ("--name", "--runs_dir") if name in arguments.names), None):
         raise ValueError(f"{RUN_FOLDER}={folder} is the folder of the run: leave out {option}, or unset {RUN_FOLDER}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.lengths import check_lengths, read_duration
-from lit_cnn.commands.resuming import warn
+from lit_cnn.commands.resuming import RUN_FOLDER, warn
 from lit_cnn.commands.selection import make_average
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.commands.trial_options import read_time_limit
@@ -135,8 +136,8 @@ def measure_speed(cli: CLI, limit: float) -> tuple[SpeedTrial, float]:
         TrainingError: See :func:`try_out`.
     """
     trial = SpeedTrial(min(MOST_SECONDS, limit / 20))
-    runs_dir = expand(cli.config.runs_dir).absolute()
-    place = next(folder for folder in (runs_dir, *runs_dir.parents) if folder.is_dir())
+    runs = expand(os.environ.get(RUN_FOLDER) or cli.config.runs_dir).absolute()
+    place = next(folder for folder in (runs, *runs.parents) if folder.is_dir())
     with tempfile.TemporaryDirectory(prefix=".lit_cnn_trial_", dir=place) as folder:
         run = Run(folder)
         saves = cli.config_init.trainer.enable_checkpointing is not False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +42,7 @@ from lit_cnn.export.torch_program import TorchProgram, write_compiled, write_pro
 from lit_cnn.inference.loading import load_run
 from lit_cnn.inference.trained import Trained
 from lit_cnn.runs.folder import Run
+from lit_cnn.system.digests import digest_of
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.system.locks import alone
 
@@ -237,8 +237,7 @@ class Export:
 
     @cached_property
     def _checkpoint_digest(self) -> str:
-        with Path(self.trained.source).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest_of(Path(self.trained.source))
 
 
 def images_of_earlier_export(run: Run) -> dict[str, Any]:

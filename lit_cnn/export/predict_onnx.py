@@ -61,7 +61,7 @@ if __name__ == "__main__":
     for path in found:  # to which each folder, also a linked one, adds once what it holds
         if path.is_dir() and known.setdefault(path.resolve(), path) is path:
             inner = (one for one in path.iterdir() if one.name[0] != "." and one.name.lower() not in how["system_names"])
-            found += sorted(inner, key=Path.is_symlink)
+            found += sorted(inner, key=lambda one: (one.is_symlink(), one))
     files = sorted(file for file in found if file.suffix.lower() in how["endings"] and file.is_file())
     if not files:
         parser.error(f"--images: there is no {'image in' if options.images.exists() else 'file or folder'} {options.images}")

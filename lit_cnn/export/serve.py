@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from jinja2 import Environment, StrictUndefined
 
 from lit_cnn.runs.folder import Run
+from lit_cnn.system.digests import digest_of
 from lit_cnn.system.text import printable
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Service:
         # Imported only now: the extra may be missing, and nothing of LitServe is wanted for a wrong option.
         import uvicorn
 
-        from lit_cnn.export.serve_worker import ClassifierAPI, digest_of
+        from lit_cnn.export.serve_worker import ClassifierAPI
 
         checkpoint = Path(self.path) if Path(self.path).is_file() else Run(self.path).checkpoint
         digest = None if checkpoint is None else digest_of(checkpoint)

@@ -3,7 +3,6 @@
 Imported only when the extra ``serve`` is known to be installed: classes of LitServe are extended here.
 """
 
-import hashlib
 import hmac
 import logging
 import multiprocessing
@@ -23,6 +22,7 @@ from litserve.utils import LitAPIStatus, LoopResponseType
 
 from lit_cnn.data.opening import reason
 from lit_cnn.export.serve_request import Answer, Question
+from lit_cnn.system.digests import digest_of
 
 # A worker looks so often, in seconds, whether the server is still there.
 SECONDS_IDLE = 1.0
@@ -102,7 +102,7 @@ class ClassifierAPI(LitAPI):
         batch_size: Images that the network gets at a time.
         batch_wait: Time to wait for a full batch once a request is there, in seconds.
         api_key: What the header ``X-API-Key`` must hold; None if anyone may ask.
-        digest: Of the checkpoint that every worker must load, see :func:`digest_of`; None for any.
+        digest: Of the checkpoint that every worker must load, see :func:`lit_cnn.system.digests.digest_of`; None for any.
     """
 
     def __init__(
@@ -163,12 +163,6 @@ class ClassifierAPI(LitAPI):
     def predict(self, questions: list[Question]) -> list[Response]:
         """The responses to several requests."""
         return [response(answer) for answer in self.answering.answer(questions)]
-
-
-def digest_of(checkpoint: Path) -> str:
-    """Digest of the content of a checkpoint."""
-    with checkpoint.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _heat_map(*arguments: Any) -> Any:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+# Files are changed in less than a second.
+LONGEST_WAIT_S = 60
+
 
 @contextlib.contextmanager
 def alone(lock: Path, otherwise: str | None = None) -> Iterator[None]:
@@ -19,11 +22,14 @@ def alone(lock: Path, otherwise: str | None = None) -> Iterator[None]:
 
     Raises:
         ValueError: If another process holds it.
+        TimeoutError: If another process holds it for longer than :data:`LONGEST_WAIT_S`.
     """
-    held = FileLock(lock, timeout=-1 if otherwise is None else 0)
+    held = FileLock(lock, timeout=LONGEST_WAIT_S if otherwise is None else 0)
     try:
         held.acquire()
     except Timeout:
+        if otherwise is None:
+            raise TimeoutError(f"{lock} is held by another process: end it, or remove the file") from None
         raise ValueError(otherwise) from None
     try:
         yield

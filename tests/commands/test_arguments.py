@@ -193,6 +193,14 @@ def test_an_empty_name_of_the_folder_of_the_run_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_resumed_run_has_a_folder_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = Run.create(tmp_path, "digits", "lenet")
+    run.checkpoints.mkdir()
+    torch.save({}, run.last)
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", "")
+    assert f"--ckpt_path={run.last}" in prepare("fit", "--run", str(run.path))
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
 @pytest.mark.parametrize(
     "words",

@@ -142,6 +142,15 @@ def test_a_trial_writes_where_the_run_will_be(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in tmp_path.iterdir()] == (["new"] if made else [])
 
 
+def test_a_trial_writes_where_the_environment_names_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("LIT_CNN_RUN_FOLDER", str(tmp_path / "scratch" / "job"))
+    folders: list[Path] = []
+    monkeypatch.setattr(Last, "on_fit_start", lambda self, *_: folders.append(Path(self.dirpath)))
+    trials.measure_speed(CLI("fit", prepare("fit", *OPTIONS, *SHORT, "--time_limit", "1s")[1:]), 0.01)
+    assert folders[0].is_relative_to(tmp_path / "scratch")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_trial(monkeypatch: pytest.MonkeyPatch, number: int):
     training_step = LitClassifier.training_step

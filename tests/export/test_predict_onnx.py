@@ -165,13 +165,14 @@ def test_linked_folders_are_entered_once_and_folders_of_systems_not(tmp_path: Pa
     picture(20, 20).save(images / "ant" / "b.png")
     (images / "bee").symlink_to(elsewhere, target_is_directory=True)
     (images / "again").symlink_to(images / "ant", target_is_directory=True)
+    (images / "also").symlink_to(elsewhere, target_is_directory=True)
     (elsewhere / "up").symlink_to(tmp_path, target_is_directory=True)
     (images / "c.png").symlink_to(images / "ant" / "b.png")
     (images / "gone.png").symlink_to(images / "nowhere")
     assert run_script(tmp_path, images, monkeypatch) == 0
     with (tmp_path / "out.csv").open(newline="") as file:
         found = [Path(row["file"]).relative_to(images).as_posix() for row in csv.DictReader(file)]
-    assert found == ["ant/b.png", "bee/a.png", "c.png"]
+    assert found == ["also/a.png", "ant/b.png", "c.png"]  # of two links, the first name
 
 
 def test_no_image_is_an_error_and_writes_nothing(

@@ -36,6 +36,21 @@ def test_files_of_earlier_versions_hold_whole_paths(tmp_path):
         assert (read.folder, read.images, read.step) == (folder, files, None)
 
 
+def test_files_of_earlier_and_present_versions_name_images_alike(tmp_path):
+    """The folder of the data is not marked in earlier files; in present ones, the images may lie in its folder test/."""
+    files, read = ["test/ant/1.jpg", "test/bee/2.jpg", "test/bee/3.jpg"], []
+    make().write(tmp_path / "test.npz")
+    with np.load(tmp_path / "test.npz") as arrays:
+        present = dict(arrays.items()) | {"images": np.array(files), "folder": np.array("photos/")}
+    earlier = {name: array for name, array in present.items() if name not in ("folder", "step")}
+    earlier["images"] = np.array([f"/home/me/photos/{file}" for file in files])
+    for content in (present, earlier):
+        np.savez(tmp_path / "test.npz", **content)
+        read.append(RunPredictions.read(tmp_path / "test.npz"))
+    assert read[0].images == read[1].images == ["ant/1.jpg", "bee/2.jpg", "bee/3.jpg"]
+    assert [one.folder for one in read] == ["photos/test/", "/home/me/photos/test/"]
+
+
 def test_predicted_class_and_probabilities_come_from_the_logits():
     predictions = make()
     assert predictions.predicted.tolist() == [0, 1, 0]
