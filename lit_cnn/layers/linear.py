@@ -10,7 +10,7 @@ class Linear(nn.Module):
     """``y = x W + b`` with parameters of its own.
 
     The product uses the parameters themselves. With their ``.data`` instead, autograd would not see them: their gradients
-    would stay None, and ``backward`` would fail.
+    would stay None. Without other layers ``backward`` would fail; with others, this one would never learn, and nothing tell.
 
     Deviates from ``nn.Linear``: the weight has shape (in_features, out_features), not its transpose.
 
