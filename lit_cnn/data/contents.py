@@ -17,7 +17,7 @@ from lit_cnn.data.index import FileFacts, FileIndex
 from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, draw_entries, group_images, value_range_of
 from lit_cnn.data.manifest import Entry, Manifest, first
 from lit_cnn.data.match import Found, Match, match
-from lit_cnn.data.splits import SPLITS, Split
+from lit_cnn.data.splits import FRACTION, SPLITS, Split
 from lit_cnn.errors import OwnValidationError
 
 # The manifest of the run that new datasets of files follow, see following_run().
@@ -185,6 +185,9 @@ class Contents:
             raise OwnValidationError(
                 "num_folds draws the validation images, but there is a validation set: remove one of the two"
             )
+        for split, fraction in (("val", wanted.drawing.val_fraction), ("test", wanted.drawing.test_fraction)):
+            if split in listing.own and fraction != FRACTION:
+                raise ValueError(f"{split}_fraction={fraction} has no effect beside a {split} set: remove one of the two")
         drawing = replace(
             wanted.drawing,
             test_fraction=None if "test" in listing.own else wanted.drawing.test_fraction,

@@ -178,7 +178,8 @@ class Drawing:
         num_parts = self._num_parts
         if self.test_fraction is not None:
             shares = [self.test_fraction, 1 - self.test_fraction]
-            take("test", shares, f"test {TEST_SPLIT_SEED}", 0, [1, num_parts])
+            # Not the number of folds: they must not take images back from the test set, which is that of all runs.
+            take("test", shares, f"test {TEST_SPLIT_SEED}", 0, [1, min(num_parts, 2)])
         if self.val_fraction is not None:
             shares = [1 / num_parts] * num_parts if self.num_folds else [self.val_fraction, 1 - self.val_fraction]
             take("val", shares, f"val {self.split_seed}", self.fold, [1] * num_parts)

@@ -21,7 +21,7 @@ from lit_cnn.data.manifest import Manifest, beside
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.reading import Background, Reading, Resize
 from lit_cnn.data.scan import LeftOut
-from lit_cnn.data.splits import Split
+from lit_cnn.data.splits import FRACTION, Split
 from lit_cnn.system.paths import expand
 
 
@@ -79,7 +79,7 @@ class ImageFiles(DecodedFiles):
         self,
         data_dir: str,
         batch_size: int = 32,
-        test_fraction: float = 0.1,
+        test_fraction: float = FRACTION,
         group_by: str | None = None,
         manifest: str | None = None,
         channels: Literal[1, 3] | None = None,

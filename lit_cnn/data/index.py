@@ -13,6 +13,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
+import PIL
 from filelock import FileLock
 
 from lit_cnn.data.depth import Values
@@ -21,6 +22,8 @@ from lit_cnn.data.reading import DECODING, Reading, values_in
 
 # Version of the index file. Older ones are made anew.
 VERSION = 3
+# With what decides whether a file can be decoded.
+CURRENT = [VERSION, DECODING, PIL.__version__]
 # A file that changed so shortly before the index was written may change again without a new time: its time is too coarse.
 COARSE_NS = 20_000_000
 # Size to which a file is decoded to see whether it can be decoded at all.
@@ -107,6 +110,9 @@ class FileIndex:
         try:
             Reading(PROBE_SIZE, 3).read(self.root / path)
         except ValueError as error:
+            cause = error.__cause__
+            if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None):
+                raise cause from None  # of the machine, not of the file: it may be read the next time
             return str(error)
         return ""
 
@@ -132,7 +138,7 @@ class FileIndex:
         try:
             trusted = self.file.stat().st_mtime_ns - COARSE_NS
             content = json.loads(self.file.read_text(encoding="utf-8"))
-            if content["version"] != [VERSION, DECODING]:
+            if content["version"] != CURRENT:
                 return {}
             return {
                 path: FileFacts((size, modified, changed), digest, grey, values and Values(*values), problem)
@@ -153,7 +159,7 @@ class FileIndex:
         ]
         with contextlib.suppress(OSError):
             try:
-                partial.write_text(json.dumps({"version": [VERSION, DECODING], "files": rows}), encoding="utf-8")
+                partial.write_text(json.dumps({"version": CURRENT, "files": rows}), encoding="utf-8")
                 partial.replace(self.file)
             finally:
                 partial.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from lit_cnn.data.division import Drawing, TooFewUnitsError, join_units
 from lit_cnn.data.index import FileFacts
 from lit_cnn.data.manifest import Entry, count
 from lit_cnn.data.splits import Split
+from lit_cnn.system.text import composed
 
 
 class ListedImage(NamedTuple):
@@ -64,9 +64,9 @@ def classes_of(images: Iterable[ListedImage]) -> tuple[str, ...]:
 def describe_difference(training: set[str], other: set[str]) -> str:
     """How the classes of a split differ from those of the training images."""
     missing, extra = sorted(training - other), sorted(other - training)
-    spelt = {_composed(name): name for name in extra}
+    spelt = {composed(name): name for name in extra}
     for name in missing:
-        if same := spelt.get(_composed(name)):
+        if same := spelt.get(composed(name)):
             return (
                 f"differ from those of the training images in how Unicode spells them, "
                 f"{same!a} for {name!a}: rename one of the two"
@@ -90,16 +90,11 @@ def check_spelling(place: Path, names: Iterable[str]) -> None:
     """
     found: dict[str, str] = {}
     for name in names:
-        other = found.setdefault(_composed(name), name)
+        other = found.setdefault(composed(name), name)
         if other != name:
             raise ValueError(
                 f"two classes of {place} differ only in how Unicode spells them, {other!a} and {name!a}: give them one name"
             )
-
-
-def _composed(name: str) -> str:
-    """A name in the spelling in which equal texts are equal."""
-    return unicodedata.normalize("NFC", name)
 
 
 def channels_of(images: Iterable[ListedImage], facts: Mapping[str, FileFacts]) -> Literal[1, 3]:

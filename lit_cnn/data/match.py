@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lit_cnn.data.manifest import Entry, Manifest, count, first
 from lit_cnn.data.splits import Split
+from lit_cnn.system.text import told_apart
 
 
 class Found(NamedTuple):
@@ -93,9 +94,10 @@ def match(manifest: Manifest, files: Mapping[str, Found]) -> Match:
         fitting = next((path for path in paths if files[path].class_name == entry.class_name), None)
         if fitting is None:
             elsewhere = next((path for path in paths if path not in own), None)
-            lost[entry] = (
-                f"now {files[elsewhere].class_name}" if elsewhere else "changed" if entry.path in files else "missing"
-            )
+            lost[entry] = "changed" if entry.path in files else "missing"
+            if elsewhere:
+                before, now = told_apart(entry.class_name, files[elsewhere].class_name)
+                lost[entry] = f"now {now}" if now == files[elsewhere].class_name else f"now {now}, before {before}"
             known |= {entry.path, *paths}
             entries.append(entry)
             continue

@@ -20,6 +20,7 @@ from lit_cnn.data.loader import Batch, Images, Loader
 from lit_cnn.data.manifest import describe_unevaluated, description
 from lit_cnn.data.preprocess import Preprocessing, measure
 from lit_cnn.data.splits import (
+    FRACTION,
     Split,
     Subset,
     check_same_classes,
@@ -85,7 +86,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
         data_dir: str | None = None,
         image_size: int | None = None,
         batch_size: int = 128,
-        val_fraction: float = 0.1,
+        val_fraction: float = FRACTION,
         augment: Preset | Augment = "none",
         crop_padding: int | None = None,
         flip: bool | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +30,42 @@ def read_table(
 
     Args:
         path: A CSV or Parquet file.
-        required: Columns that it has.
+        required: Columns that it has, in any capitals.
         optional: Columns that are read if it has them. Other columns are ignored.
 
     Raises:
-        ValueError: If it cannot be read, has no rows or lacks a column.
+        ValueError: If it cannot be read, has no rows, lacks a column or has it twice, or a cell holds several lines.
     """
     if not path.is_file():
         raise ValueError(f"there is no table {path}")
     rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    columns: list[str] = []
-    empty = True
-    for line, row in rows:
-        if not columns:
-            if missing := [column for column in required if column not in row]:
-                raise ValueError(f"{path} has no column {missing[0]}; it has {', '.join(row) or 'none'}")
-            columns = [column for column in (*required, *optional) if column in row]
-        yield line, {column: _as_text(row[column]) for column in columns}
-        empty = False
-    if empty:
+    columns: dict[str, int] = {}
+    for line, header, cells in rows:
+        columns = columns or _find_columns(path, header, required, optional)
+        row = {column: _as_text(cells[number]) for column, number in columns.items()}
+        if broken := next((column for column, text in row.items() if len(text.splitlines()) > 1), None):
+            raise ValueError(f"{path}, line {line}: the {broken} has several lines; a quote that is not closed?")
+        yield line, row
+    if not columns:
         raise ValueError(f"{path} has no rows below its header")
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _find_columns(path: Path, header: Sequence[str], required: Sequence[str], optional: Sequence[str]) -> dict[str, int]:
+    """The number of each column that is wanted and there."""
+    names = [name.casefold() for name in header]
+    for column in (*required, *optional):
+        if column in required and column not in names:
+            raise ValueError(f"{path} has no column {column}; it has {', '.join(header) or 'none'}")
+        if names.count(column) > 1:
+            raise ValueError(f"{path} has {names.count(column)} columns {column}: remove all but one")
+    return {column: names.index(column) for column in (*required, *optional) if column in names}
+
+
+# A row: its line, the header and the cells.
+Row = tuple[int, Sequence[str], Sequence[Any]]
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
             header = file.readline()
@@ -60,19 +73,21 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             # Spreadsheets write semicolons where a comma separates decimals.
             delimiter = next((mark for mark in "\t;" if mark in header and "," not in header), ",")
             names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-            reader = csv.reader(file, delimiter=delimiter)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             for cells in reader:
                 line = reader.line_num + 1  # the header was the first
                 if not any(cell.strip() for cell in cells):
                     continue
                 if len(cells) != len(names):
                     raise ValueError(f"{path}, line {line}: {len(cells)} cells, but the header has {len(names)}")
-                yield line, dict(zip(names, cells, strict=True))
-    except (UnicodeError, csv.Error) as error:
+                yield line, names, cells
+    except UnicodeError as error:
         raise ValueError(f"{path} is not a CSV file in UTF-8 ({error})") from error
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a CSV file: {error}; a quote that is not closed?") from error
 
 
-def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_parquet(path: Path) -> Iterator[Row]:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
@@ -80,7 +95,9 @@ def _read_parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with parquet.ParquetFile(path) as file:
             # In batches: a table of all images may be long.
-            yield from enumerate((row for batch in file.iter_batches() for row in batch.to_pylist()), start=1)
+            names, batches = file.schema_arrow.names, file.iter_batches()
+            rows = (row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            yield from ((line, names, row) for line, row in enumerate(rows, start=1))
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a Parquet file ({error})") from error
 

@@ -35,6 +35,9 @@ SPLIT_NAMES: dict[str, Split] = {
     "tst": "test",
 }
 
+# Share of the images that is drawn for a split, if no other is given.
+FRACTION = 0.1
+
 # The test set belongs to the dataset: the seed of a run does not change it.
 TEST_SPLIT_SEED = 0
 

@@ -73,6 +73,17 @@ def _numbered(texts: list[str], limit: int) -> dict[str, str]:
     return {text: shorten(text, limit - len(mark)) + mark for text, mark in zip(texts, marks, strict=True)}
 
 
+def composed(text: str) -> str:
+    """A text in the spelling of Unicode in which texts that look the same are equal."""
+    return unicodedata.normalize("NFC", text)
+
+
+def told_apart(*texts: str) -> tuple[str, ...]:
+    """Different texts as a message shows them: with escapes if they look the same."""
+    alike = len({composed(text) for text in texts}) < len(texts)
+    return tuple(ascii(text) if alike else text for text in texts)
+
+
 def _fitting(text: str, room: int) -> str:
     """The longest beginning that takes no more than ``room`` columns."""
     for end, character in enumerate(text):

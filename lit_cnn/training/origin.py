@@ -12,6 +12,7 @@ from lit_cnn.data.manifest import FILE_NAME, beside
 from lit_cnn.runs.format import CHECKPOINT_KEY, RUN_KEY, format_entries
 from lit_cnn.runs.search import run_of_checkpoint
 from lit_cnn.system.paths import quoted
+from lit_cnn.system.text import told_apart
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ class Origin:
             difference = f"{self.dataset} has {len(trained)} classes, {name_of(data)} has {len(given)}"
         else:
             number = next(i for i, (one, other) in enumerate(zip(trained, given, strict=True)) if one != other)
-            difference = f"class {number} is {trained[number]} in {self.dataset} and {given[number]} in {name_of(data)}"
+            one, other = told_apart(trained[number], given[number])
+            difference = f"class {number} is {one} in {self.dataset} and {other} in {name_of(data)}"
         raise ValueError(
             f"a network trained on {self.dataset} cannot be evaluated on {name_of(data)}, whose classes differ: {difference}"
         )

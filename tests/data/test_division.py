@@ -124,6 +124,21 @@ def test_each_image_is_in_the_validation_set_of_one_fold():
     assert set(validated) | next(iter(tests)) == set(digests)
 
 
+def test_folds_take_no_image_back_from_the_test_set():
+    """Of few images of a class, more than the folds can spare may be test images; those are then refused, not moved."""
+    refused = 0
+    for seed in range(100):
+        digests, labels = images_of(2, 6, seed)
+        test = {digest for digest, split in drawn(digests, labels).items() if split == "test"}
+        try:
+            folds = drawn(digests, labels, Drawing(0.1, 0.1, split_seed=0, num_folds=5, fold=0))
+        except TooFewUnitsError:
+            refused += 1
+        else:
+            assert {digest for digest, split in folds.items() if split == "test"} == test
+    assert 0 < refused < 50
+
+
 def test_equal_images_and_groups_are_one_unit():
     digests = ["d1", "d2", "d1", "d3", "d4", "d5"]
     groups = [None, None, "a", "a", "b", "b"]

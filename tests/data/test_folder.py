@@ -243,3 +243,12 @@ def test_too_few_images_are_refused_in_plain_words(tmp_path: Path):
     write_photos(tmp_path, ("c",), 9)
     with pytest.raises(ValueError, match=r"the class a has 2 .* needs 4, .*: add images, lower num_folds, or"):
         ImageFolder(str(tmp_path), image_size=8, num_folds=3, fold=0).setup("fit")
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_share_for_a_split_that_is_given_is_refused(tmp_path: Path, split: str):
+    for folder in ("train", split):
+        write_photos(tmp_path / folder, ("a", "b"), 9)
+    ImageFolder(str(tmp_path), image_size=8).setup("fit")
+    with pytest.raises(ValueError, match=f"{split}_fraction=0.3 has no effect beside a {split} set: remove one of the two"):
+        ImageFolder(str(tmp_path), image_size=8, **{f"{split}_fraction": 0.3}).setup("fit")

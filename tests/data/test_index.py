@@ -1,5 +1,6 @@
 """Facts of files, kept between starts."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -103,3 +104,21 @@ def test_whether_a_file_can_be_decoded_is_found_out_once(photos: Path, cache: Pa
 
     monkeypatch.setattr("lit_cnn.data.reading.Reading.read", fail)
     assert FileIndex(photos, cache).facts(paths, decode=True) == facts
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()], ids=["drive", "memory"])
+def test_an_error_of_the_machine_is_not_kept_as_one_of_the_file(
+    photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    paths = list_images(photos)
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lit_cnn.data.reading.Reading.decode", fail)
+        with pytest.raises(type(error)):
+            FileIndex(photos, cache).facts(paths, decode=True)
+    age(cache)
+    facts = FileIndex(photos, cache).facts(paths, decode=True)
+    assert {known.problem for known in facts.values()} == {""}

@@ -109,6 +109,16 @@ def test_changed_and_missing_images_of_the_split_in_use_are_an_error(photos: Pat
     assert len(data.splits["test"].labels) == total - 1
 
 
+def test_a_class_that_unicode_spells_otherwise_is_shown_with_escapes(tmp_path: Path):
+    photos = tmp_path / "photos"
+    write_photos(photos, ("ant", "bee", "caf\u00e9"), 10)
+    folder_of(photos).write_manifest(tmp_path / "data.json")
+    (photos / "caf\u00e9").rename(photos / "moved")
+    (photos / "moved").rename(photos / "cafe\u0301")
+    with pytest.raises(ValueError, match=r"\(now 'cafe\\u0301', before 'caf\\xe9'\)"):
+        folder_of(photos, manifest=str(tmp_path / "data.json")).setup("fit")
+
+
 def test_only_the_images_of_the_split_in_use_need_be_there(photos: Path, manifest: Path):
     tests = {entry.path for entry in Manifest.read(manifest).of("test")}
     for file in photos.rglob("*.*"):

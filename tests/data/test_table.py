@@ -49,6 +49,13 @@ def test_splits_and_groups_come_from_columns(photos: Path):
     assert all(len(splits) == 1 for splits in found.values())
 
 
+def test_names_of_columns_have_any_capitals(photos: Path):
+    rows = [(*row, ("train", "val", "test")[number % 3], f"g{number % 3}") for number, row in enumerate(rows_of(photos))]
+    data = table_of(write_table(photos / "list.csv", rows, ("Path", "LABEL", "Split", "Group")))
+    assert {split: sum(counts) for split, counts in data.counts().items()} == {"train": 20, "val": 20, "test": 20}
+    assert {entry.group for entry in data.manifest.entries} == {"g0", "g1", "g2"}
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_semicolons_tabs_and_other_columns_are_understood(photos: Path, delimiter: str):
     text = "\ufeff" + delimiter.join(("note", "path", "label")) + "\r\n"
@@ -100,6 +107,12 @@ def test_a_wrong_split_is_named(photos: Path, split: str, told: str):
         ("", r"has no rows below its header"),
         ("path,label\n", r"has no rows below its header"),
         ("file,label\na.jpg,x\n", r"has no column path; it has file, label"),
+        ("path,label,Label\na.jpg,x,y\n", r"has 2 columns label: remove all but one"),
+        (
+            'path,label,note\na.jpg,x,"blurry\nb.jpg,x,\n',
+            r"is not a CSV file: unexpected end of data; a quote that is not clo",
+        ),
+        ('path,label\na.jpg,"x\nb.jpg,x"\n', r"line 3: the label has several lines; a quote that is not closed\?"),
         (b"path,label,caf\xe9\n0.jpg,x,\n", r"is not a CSV file in UTF-8"),
         (b"path,label\nant/0.png,K\xe4fer\n", r"line 2: the label is not in UTF-8; save the table as a CSV file in UTF-8"),
     ],

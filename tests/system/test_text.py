@@ -2,7 +2,7 @@
 
 import pytest
 
-from lit_cnn.system.text import printable, shorten, shorten_all, width
+from lit_cnn.system.text import printable, shorten, shorten_all, told_apart, width
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ def test_what_cannot_be_printed_becomes_an_escape(text: str, shown: str):
 
 def test_what_a_font_lacks_becomes_an_escape():
     assert printable("猫a", without="猫") == r"\u732ba"
+
+
+def test_names_that_look_the_same_are_told_apart():
+    assert told_apart("caf\u00e9", "th\u00e9") == ("caf\u00e9", "th\u00e9")
+    assert told_apart("caf\u00e9", "cafe\u0301") == ("'caf\\xe9'", "'cafe\\u0301'")
 
 
 def test_long_names_lose_their_middle():
