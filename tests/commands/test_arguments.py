@@ -12,7 +12,9 @@ import yaml
 from conftest import ROOT, Command, write_photos
 
 from lit_cnn.commands.arguments import prepare
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.options import COMMAND_OPTIONS, check_options, options_by_class
+from lit_cnn.commands.resuming import check_run_folder
 from lit_cnn.runs.folder import Run
 
 DIGITS = ["--data", "digits", "--data.image_size", "28", "--trainer.max_epochs", "1"]
@@ -193,12 +195,11 @@ def test_an_empty_name_of_the_folder_of_the_run_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_resumed_run_has_a_folder_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    run = Run.create(tmp_path, "digits", "lenet")
-    run.checkpoints.mkdir()
-    torch.save({}, run.last)
+def test_a_resumed_run_has_a_folder_already(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LIT_CNN_RUN_FOLDER", "")
-    assert f"--ckpt_path={run.last}" in prepare("fit", "--run", str(run.path))
+    check_run_folder(Arguments(["--run", "runs/a"]))
+    with pytest.raises(ValueError, match="LIT_CNN_RUN_FOLDER is empty"):
+        check_run_folder(Arguments(["--model", "lenet"]))
 
 
 @pytest.mark.parametrize("command", ["validate", "test"])
