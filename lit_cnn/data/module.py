@@ -226,8 +226,7 @@ class ImageDataModule(pl.LightningDataModule, ABC):
 
     def counts(self) -> dict[Split, list[int]]:
         """Images of each class in the splits that are known, by split."""
-        size = self.num_classes
-        return {split: torch.bincount(images.labels, minlength=size).tolist() for split, images in self.splits.items()}
+        return {split: images.labels.bincount(minlength=self.num_classes).tolist() for split, images in self.splits.items()}
 
     def write_manifest(self, path: Path) -> None:
         """Writes what the data are, as JSON: name, digest, classes, and number of images in each split."""

@@ -16,6 +16,7 @@ from lit_cnn.runs.identity import Change
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks, now
 from lit_cnn.runs.lock import is_locked
 from lit_cnn.runs.metrics import read_rows, write_rows
+from lit_cnn.runs.names import as_folder_name, check_name
 from lit_cnn.runs.results_file import changed_results, read_results
 from lit_cnn.system.json_files import read_object, write_object
 from lit_cnn.system.paths import expand, quoted
@@ -83,9 +84,9 @@ class Run:
         Raises:
             ValueError: If the name is no plain folder name, or a folder of that name exists already.
         """
-        parent = expand(root) / _as_folder_name(dataset) / _as_folder_name(variant)
+        parent = expand(root) / as_folder_name(dataset) / as_folder_name(variant)
         if name is not None:
-            _check_name(name)
+            check_name(name)
         parent.mkdir(parents=True, exist_ok=True)
         while True:
             path = parent / (name or f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
@@ -114,8 +115,8 @@ class Run:
         Raises:
             ValueError: If the study's name is no plain folder name.
         """
-        _check_name(study)
-        return cls(expand(root) / _as_folder_name(dataset) / _as_folder_name(variant) / study / f"seed-{seed}")
+        check_name(study)
+        return cls(expand(root) / as_folder_name(dataset) / as_folder_name(variant) / study / f"seed-{seed}")
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -148,7 +149,7 @@ class Run:
         """The folder of runs in which this run lies: that of :meth:`create`; for any other run, the folder above it."""
         path, environment = self.path.absolute(), self.read_environment()
         for known in (environment, *environment.get("earlier", [])):  # a folder of images may have been renamed since
-            levels = [_as_folder_name(str(known.get(level))) for level in LEVELS]
+            levels = [as_folder_name(str(known.get(level))) for level in LEVELS]
             for own in [path, path.parent] if self._is_of_study else [path]:
                 if [own.parent.name, own.parent.parent.name] == levels:
                     return own.parents[2]
@@ -181,7 +182,7 @@ class Run:
     def evaluation_folder(self, split: str, name: str | None = None) -> Path:
         """Folder of the files of an evaluation; a name sets it apart from the usual one."""
         folder = self.evaluations[split]
-        return folder / _as_folder_name(name) if name else folder
+        return folder / as_folder_name(name) if name else folder
 
     def add_results(self, results: dict[str, Any], without: tuple[str, ...] = ()) -> None:
         """Adds to ``results.json``; replaces equal keys, and drops earlier keys that begin with one of ``without``."""
@@ -292,12 +293,3 @@ class Run:
     def write_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         """Replaces ``metrics.csv``."""
         write_rows(self.metrics, rows)
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"\w[\w .,+=@-]{,99}(?<! )", name):
-        raise ValueError(f"the name of a run must be letters, digits, spaces or any of . , + = @ _ -, got {name!r}")
-
-
-def _as_folder_name(name: str) -> str:
-    return re.sub(r"[^\w-]+", "_", name).strip("_") or "unnamed"

@@ -195,54 +195,36 @@ def test_differences_that_are_equal_but_for_rounding_have_no_spread():
     assert answer(ask(), values).missing == "3 equal differences of 0.1 have no spread"
 
 
-# Lower bounds
+# Bounds
 
 
 @pytest.mark.parametrize(
-    ("mean", "expect", "bounded", "expected"),
+    ("mean", "expect", "lower", "upper", "expected"),
     [
-        (0.3, "above", "b", SUPPORTED),  # b may be larger still
-        (0.3, "above", "a", INCONCLUSIVE),
-        (-0.3, "above", "a", REFUTED),
-        (-0.3, "above", "b", INCONCLUSIVE),
-        (-0.3, "below", "a", SUPPORTED),
-        (-0.3, "below", "b", INCONCLUSIVE),
-        (0.3, "below", "b", REFUTED),
-        (0.3, "below", "a", INCONCLUSIVE),
-        (0.0, "within", "a", INCONCLUSIVE),
-        (0.8, "within", "b", REFUTED),
-        (0.8, "within", "a", INCONCLUSIVE),
-        (-0.8, "within", "a", REFUTED),
-        (-0.8, "within", "b", INCONCLUSIVE),
+        (0.3, "above", "b", "a", SUPPORTED),  # b may be larger still, or a smaller
+        (0.3, "above", "a", "b", INCONCLUSIVE),
+        (-0.3, "above", "a", "b", REFUTED),
+        (-0.3, "above", "b", "a", INCONCLUSIVE),
+        (-0.3, "below", "a", "b", SUPPORTED),
+        (-0.3, "below", "b", "a", INCONCLUSIVE),
+        (0.3, "below", "b", "a", REFUTED),
+        (0.3, "below", "a", "b", INCONCLUSIVE),
+        (0.0, "within", "a", "b", INCONCLUSIVE),
+        (0.8, "within", "b", "a", REFUTED),
+        (0.8, "within", "a", "b", INCONCLUSIVE),
+        (-0.8, "within", "a", "b", REFUTED),
+        (-0.8, "within", "b", "a", INCONCLUSIVE),
     ],
 )
-def test_a_lower_bound_does_not_carry_a_verdict_that_it_may_overturn(
-    mean: float, expect: str, bounded: str, expected: Verdict
+def test_a_bound_does_not_carry_a_verdict_that_it_may_overturn(
+    mean: float, expect: str, lower: str, upper: str, expected: Verdict
 ):
-    question = ask(expect=expect, threshold=0.5 if expect == "within" else 0)
-    found = answer(question, differences(mean), {bounded: {1, 2, 99}})
-    assert (found.verdict, found.num_bounds, found.num_values) == (expected, 2, 10)
-    assert found.seeds_needed is None
-
-
-@pytest.mark.parametrize(
-    ("mean", "expect", "bounded", "expected"),
-    [
-        (0.3, "above", "a", SUPPORTED),  # a may be smaller still
-        (0.3, "above", "b", INCONCLUSIVE),
-        (-0.3, "below", "b", SUPPORTED),
-        (-0.3, "below", "a", INCONCLUSIVE),
-        (0.0, "within", "a", INCONCLUSIVE),
-        (0.8, "within", "a", REFUTED),
-    ],
-)
-def test_an_upper_bound_does_not_carry_a_verdict_that_it_may_overturn(
-    mean: float, expect: str, bounded: str, expected: Verdict
-):
-    question = ask(expect=expect, threshold=0.5 if expect == "within" else 0)
-    found = answer(question, differences(mean), upper_bounds={bounded: {1, 2, 99}})
-    assert (found.verdict, found.num_bounds, found.num_upper_bounds, found.num_values) == (expected, 0, 2, 10)
-    assert found.seeds_needed is None
+    question, seeds = ask(expect=expect, threshold=0.5 if expect == "within" else 0), {1, 2, 99}
+    for bounds in ({"bounds": {lower: seeds}}, {"upper_bounds": {upper: seeds}}):
+        found = answer(question, differences(mean), **bounds)
+        counts = (2, 0) if "bounds" in bounds else (0, 2)
+        assert (found.verdict, found.num_bounds, found.num_upper_bounds, found.num_values) == (expected, *counts, 10)
+        assert found.seeds_needed is None
 
 
 def test_two_arms_that_never_arrive_show_no_equality():

@@ -24,7 +24,6 @@ from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.record import Recorder
 
 MakeTrainer = Callable[..., Trainer]
-# Lightning says these in every evaluation of a checkpoint that was trained with other callbacks.
 
 
 def digits(**arguments: object) -> Digits:
