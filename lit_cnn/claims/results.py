@@ -14,6 +14,7 @@ from lit_cnn.claims.design import OF_ARMS, OF_SWEEPS, STEPS, TIMED, Question, St
 from lit_cnn.claims.study import RESULTS, Claim
 from lit_cnn.claims.tuning import Search, choose_rate
 from lit_cnn.claims.verdict import COUNTED, Answer, Verdict, answer, combine
+from lit_cnn.system.whole_files import write_whole
 
 # What a finished cell has in the file, besides its curve.
 KEYS_OF_CELLS = ("key", "arm", "rate", "seed", "purpose", "values", "steps", "planned", "diverged", "num_classes")
@@ -96,14 +97,7 @@ class Results:
         # A line for each cell, so that changes can be read.
         cells = ",\n".join(f"  {json.dumps(cell)}" for cell in self.cells.values())
         text = json.dumps(head, indent=1)[:-2] + f',\n "cells": [\n{cells}\n ]\n}}\n'
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(self.path)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(self.path, text)
 
     # Cells
 

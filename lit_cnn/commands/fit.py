@@ -34,7 +34,7 @@ from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import quoted
 from lit_cnn.system.processes import end_with_parent, handing_on, is_first_process, read_number, started_by_a_launcher
 from lit_cnn.system.processors import NUM_THREADS
-from lit_cnn.system.whole_files import put_in_place
+from lit_cnn.system.whole_files import put_in_place, write_whole
 from lit_cnn.training.callbacks.averaging import averages_that_never_began
 from lit_cnn.training.callbacks.checkpointing import Best, Last
 from lit_cnn.training.callbacks.dashboard import Dashboard
@@ -177,11 +177,8 @@ class Training(CLI):
             settings = configuration.describe(self.config)
         else:
             settings = self.resumed.describe_longer()
-        if settings is None:
-            return
-        partial = self.run.config.with_suffix(".partial")
-        partial.write_text(configuration.write(self.parser, settings), encoding="utf-8")
-        put_in_place(partial, self.run.config)
+        if settings is not None:
+            write_whole(self.run.config, configuration.write(self.parser, settings))
 
     def _use_findings(self) -> None:
         """Puts the rate and the batch size that finders found in their place: the run is repeated with them."""

@@ -7,10 +7,12 @@ import bz2
 import gzip
 import hashlib
 import lzma
+import os
 import shutil
 import stat
 import tarfile
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from typing import BinaryIO, Self
 from uuid import uuid4
 
 from lit_cnn.data.system_files import is_hidden, is_system
+from lit_cnn.system.whole_files import ABANDONED_S
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
@@ -30,6 +33,8 @@ MAX_NUM_FILES = 10_000_000
 # Bytes between two files of a tar: headers, for example of long names, and padding.
 MAX_HEADER_BYTES = 2**20
 CHUNK_BYTES = 2**20
+UNPACKING = ".unpacking-"
+SIZES = ".unpacked"  # a file in an unpacked folder: what it must hold
 
 
 def is_archive(path: Path) -> bool:
@@ -55,6 +60,8 @@ def temporary_folder() -> Path:
 def unpack(archive: Path, below: Path) -> Path:
     """Unpacks an archive into a new folder, or returns the folder if an archive of the same bytes was unpacked before.
 
+    A folder that lacks some of its files is unpacked again.
+
     Args:
         archive: A file with one of :data:`SUFFIXES`.
         below: The new folder is made in this one.
@@ -69,14 +76,16 @@ def unpack(archive: Path, below: Path) -> Path:
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "blake2b").hexdigest()[:12]
     target = below / f"unpacked-{digest}"
-    if not target.is_dir():
+    if not _is_whole(target):
         below.mkdir(parents=True, exist_ok=True)
-        partial = below / f".unpacking-{uuid4().hex}"
+        _remove_abandoned(below)
+        partial = below / f"{UNPACKING}{uuid4().hex}"
         partial.mkdir()
         try:
             _unpack(archive, partial, min(MAX_RATIO * archive.stat().st_size, shutil.disk_usage(below).free))
-            if not target.is_dir():  # another process may have unpacked it
-                _rename(partial, target)
+            (partial / SIZES).write_text(_sizes(partial), encoding="utf-8")
+            if not _is_whole(target):  # another process may have unpacked it
+                _put_in_place(partial, target)
         except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
             if getattr(error, "errno", None) is not None:
                 raise  # an error of the disk, not of the archive
@@ -87,12 +96,40 @@ def unpack(archive: Path, below: Path) -> Path:
     return content[0] if len(content) == 1 and content[0].is_dir() else target
 
 
-def _rename(partial: Path, target: Path) -> None:
+def _sizes(folder: Path) -> str:
+    """How many files are below the folder, and their bytes."""
+    marker = str(folder / SIZES)
+    paths = (f"{place}/{name}" for place, _, names in os.walk(folder) for name in names)
+    sizes = [os.stat(path).st_size for path in paths if path != marker]  # noqa: PTH116 - many times as fast as Path
+    return f"{len(sizes)} files, {sum(sizes)} bytes"
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether an unpacked folder has all that it had: a cleaner of caches removes single files."""
     try:
+        return (target / SIZES).read_text(encoding="utf-8") == _sizes(target)
+    except OSError:
+        return False
+
+
+def _remove_abandoned(below: Path) -> None:
+    for partial in below.glob(f"{UNPACKING}*"):
+        with suppress(FileNotFoundError):  # another process has just finished it
+            if time.time() - partial.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    damaged = target.with_name(f"{UNPACKING}{uuid4().hex}")
+    try:
+        if target.is_dir():
+            target.replace(damaged)
         partial.replace(target)
     except OSError:
-        if not target.is_dir():  # otherwise another process has unpacked it
+        if not _is_whole(target):  # otherwise another process has unpacked it
             raise
+    finally:
+        shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _unpack(archive: Path, target: Path, max_bytes: int) -> None:

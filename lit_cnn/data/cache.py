@@ -18,9 +18,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from lit_cnn.system.memory import format_bytes
-
-# Partial files of killed processes are removed after a day.
-ABANDONED_S = 24 * 3600
+from lit_cnn.system.whole_files import ABANDONED_S
 
 
 def mapped(folder: Path, name: str, digest: str, shape: Sequence[int], fill: Callable[[Tensor], None]) -> Tensor | None:

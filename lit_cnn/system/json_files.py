@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lit_cnn.system.whole_files import put_in_place
+from lit_cnn.system.whole_files import write_whole
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -30,8 +30,6 @@ def write_object(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a file, whole or not at all.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If it cannot be written; names the file.
     """
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    put_in_place(partial, path)
+    write_whole(path, json.dumps(content, indent=2) + "\n")

@@ -3,7 +3,28 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
+
+# Partial files and folders of killed processes are removed after a day.
+ABANDONED_S = 24 * 3600
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a file, whole or not at all.
+
+    Raises:
+        OSError: If it cannot be written; names the file.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        put_in_place(partial, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def put_in_place(partial: Path, path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -225,6 +226,30 @@ def test_archives_of_every_format(tmp_path: Path, suffix: str):
     broken.write_bytes(b"x" * 5000)
     with pytest.raises(ValueError, match=r"broken\.t"):
         unpack(broken, tmp_path / "target")
+
+
+def test_an_unpacked_archive_that_lost_a_file_is_unpacked_again(tmp_path: Path):
+    archive = tar_of(tmp_path / "a.tar.gz", *((tarfile.TarInfo(f"bee/{n}.jpg"), b"image") for n in range(3)))
+    folder = unpack(archive, tmp_path / "cache")
+    made = (folder / "1.jpg").stat().st_mtime_ns
+    assert (unpack(archive, tmp_path / "cache") / "1.jpg").stat().st_mtime_ns == made
+    (folder / "0.jpg").unlink()
+    assert sorted(path.name for path in unpack(archive, tmp_path / "cache").iterdir()) == ["0.jpg", "1.jpg", "2.jpg"]
+    (folder / "1.jpg").write_bytes(b"im")
+    assert (unpack(archive, tmp_path / "cache") / "1.jpg").read_bytes() == b"image"
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_what_a_killed_unpacking_left_is_removed_after_a_day(tmp_path: Path):
+    archive = tar_of(tmp_path / "a.tar.gz", (tarfile.TarInfo("bee/0.jpg"), b"image"))
+    running, killed = (tmp_path / "cache" / f".unpacking-{name}" for name in ("running", "killed"))
+    for folder in (running, killed):
+        folder.mkdir(parents=True)
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(killed, (two_days_ago, two_days_ago))
+    unpack(archive, tmp_path / "cache")
+    assert running.is_dir()
+    assert not killed.exists()
 
 
 def test_a_broken_archive_is_named(tmp_path: Path):

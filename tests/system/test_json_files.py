@@ -25,9 +25,11 @@ def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytes
         raise OSError("disk is full")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk is full"):
+    with pytest.raises(OSError, match="disk is full") as error:
         write_object(path, {"a": 2})
+    assert error.value.filename == str(path)
     assert read_object(path) == {"a": 1}
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"3"])
