@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lit_cnn.analysis.images import ImagePairs
 from lit_cnn.analysis.pairs import LEVEL, Measure, PairSummary, Values
 from lit_cnn.analysis.seeds import Seed, fixed_sources, vary_together
 from lit_cnn.analysis.statistics import Interval, seeds_for_equivalence, seeds_needed
@@ -40,8 +41,7 @@ def decide(pair: PairSummary, values: Values, margin: float | None, measure: Mea
         if is_equivalent and pair.equivalence:
             interval = _describe_ends(pair.equivalence, measure, 90)
             verdict += f"; yet they are equivalent within {within} ({interval})"
-        if pair.images and pair.images.p_adjusted is not None and pair.images.p_adjusted >= LEVEL:
-            verdict += f"; other images could decide otherwise (exact McNemar p = {pair.images.p_adjusted:.2g})"
+        verdict += _describe_images(pair.images, difference)
         return replace(pair, verdict=verdict + alone, better=second, is_equivalent=is_equivalent)
     if is_equivalent and pair.equivalence:
         interval = describe_interval(pair.equivalence, measure, 90)
@@ -83,6 +83,19 @@ def _describe_fixed(pair: PairSummary, values: Values) -> str:
     fixed = {source for name in (pair.first, pair.second) for source in fixed_sources(values[name])}
     *others, last = [source for source in Seed._fields if source in fixed] or [""]
     return f"; for this {', '.join(others)}{' and ' if others else ''}{last} alone" if last else ""
+
+
+def _describe_images(images: ImagePairs | None, difference: Interval) -> str:
+    """What a test over images says against a difference over seeds; nothing if it agrees."""
+    if images is None or images.p_adjusted is None:
+        return ""
+    p = f"(exact McNemar p = {images.p_adjusted:.2g})"
+    if images.p_adjusted >= LEVEL:
+        return f"; other images could decide otherwise {p}"
+    if (images.difference.value > 0) == (difference.value > 0):
+        return ""
+    seeds = f"seed{'' if len(images.seeds) == 1 else 's'} {', '.join(images.seeds)}"
+    return f"; yet the networks of {seeds} differ the other way {p}"
 
 
 def _without_interval(pair: PairSummary, values: Values, measure: Measure) -> str:

@@ -18,6 +18,7 @@ from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.splits import Split
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.ledger import ImageSet, Ledger, Looks, count_looks
+from lit_cnn.runs.monitor import chose_epoch
 from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.runs.results import is_complete, leaves_batches_out, other_checkpoint
 from lit_cnn.system.json_files import read_object
@@ -148,6 +149,11 @@ class RunFacts:
     def is_finished(self) -> bool:
         """Whether its training came to its end: results are written then, also after a resumed training."""
         return is_complete(self.results, self.rows)
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the validation images chose its best checkpoint."""
+        return chose_epoch(self.config, self.rows)
 
     @property
     def max_epochs(self) -> int | None:

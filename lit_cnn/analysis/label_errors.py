@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from lit_cnn.analysis import page, pictures
-from lit_cnn.analysis.run_images import images_of
+from lit_cnn.analysis.run_images import images_of, read_config
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.sharing import sharing_images
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.monitor import chose_epoch
 from lit_cnn.runs.predictions import RunPredictions
 from lit_cnn.system.extras import require_extra
 from lit_cnn.system.json_files import read_object
@@ -164,5 +165,6 @@ def write_label_errors(run: Run, folds: Folds, errors: Sequence[LabelError], num
         num_images=folds.num_images,
         accuracy=folds.accuracy,
         num_folds=len(folds.runs),
+        is_chosen=any(chose_epoch(read_config(own), own.read_metrics()) for own in folds.runs),
         table=table.name,
     )

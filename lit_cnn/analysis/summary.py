@@ -48,7 +48,8 @@ def describe_accuracy(facts: RunFacts) -> str:
         return f"It recognises {with_interval(accuracy)} of {facts.num_scored('test'):,} test images."
     test = _describe_missing_test(facts)
     if "val/acc" in facts.results:
-        return f"It recognises {_describe_validation(facts)}, on which its checkpoint was chosen. {test}"
+        chosen = ", on which its checkpoint was chosen" if facts.is_chosen else ""
+        return f"It recognises {_describe_validation(facts)}{chosen}. {test}"
     return f"It was not validated. {test}" if facts.other_checkpoint else "It was neither validated nor tested."
 
 

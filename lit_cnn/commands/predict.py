@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--calibrated",
         action="store_true",
         help="probabilities at the temperature of the run, and the column set_90: classes of which one is true in 90 %% "
-        "of the validation images, on which the checkpoint was chosen too",
+        "of the validation images, on which the checkpoint may have been chosen",
     )
     return parser
 

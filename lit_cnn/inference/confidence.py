@@ -66,7 +66,7 @@ class Confidence:
     """How sure a network may be, from its answers for the validation images.
 
     Temperature and thresholds are of all validation images. How good they are is measured with those that the images of
-    other folds give (cross-fitting). The checkpoint itself was chosen on the same images, which flatters its accuracy.
+    other folds give (cross-fitting). The checkpoint may have been chosen on the same images, which flatters its accuracy.
 
     Args:
         temperature: See :func:`lit_cnn.inference.temperature.fit_temperature`.

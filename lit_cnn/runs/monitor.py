@@ -27,6 +27,16 @@ def monitor_of(settings: Mapping[str, Any]) -> str:
     return monitor if monitor in MONITORS else FIRST_MONITOR
 
 
+def chose_epoch(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the validation images chose the best checkpoint, which makes the score on them a little too good.
+
+    Args:
+        settings: Content of the ``config.yaml``.
+        rows: Metrics of each epoch.
+    """
+    return monitor_of(settings) != "last" and len(rows) > 1
+
+
 def choose_monitor(schedule: str | None, may_end_early: bool) -> str:
     """What the best checkpoint is judged by if the user does not say.
 

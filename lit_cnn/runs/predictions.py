@@ -95,17 +95,18 @@ class RunPredictions:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 images = arrays["images"].tolist()
                 step = int(arrays["step"]) if "step" in arrays else -1
-                # Earlier versions wrote whole paths and no folder. What all images have in common is left out in either.
-                common = _common_folder(images)
+                # Earlier versions wrote whole paths. Present ones write them from the folder of the data. What the images of
+                # a split have in common there stays: those of another seed or fold may differ in it alone.
+                folder = str(arrays["folder"]) if "folder" in arrays else _common_folder(images)
                 read = cls(
-                    images=[image.removeprefix(common) for image in images],
+                    images=images if "folder" in arrays else [image.removeprefix(folder) for image in images],
                     labels=arrays["labels"],
                     logits=arrays["logits"],
                     class_names=arrays["class_names"].tolist(),
                     digest=str(arrays["digest"]) or None,
                     checkpoint=str(arrays["checkpoint"]) or None,
                     step=step if step >= 0 else None,
-                    folder=(str(arrays["folder"]) if "folder" in arrays else "") + common,
+                    folder=folder,
                 )
             read._check()
             return read

@@ -53,6 +53,15 @@ def test_test_scores_of_another_checkpoint_than_the_files_are_not_shown(run: Run
 
 
 @pytest.mark.parametrize(
+    ("monitor", "epochs", "is_chosen"), [("val/acc", 2, True), ("val/acc", 1, False), ("last", 2, False)]
+)
+def test_a_checkpoint_is_chosen_by_a_score_of_several_epochs(tmp_path: Path, monitor: str, epochs: int, is_chosen: bool):
+    run = write_run(tmp_path / "a", epochs=epochs, settings={"monitor": monitor})
+    run.results.write_text(json.dumps({k: v for k, v in run.read_results().items() if not k.startswith("test/")}))
+    assert ("on which its checkpoint was chosen" in write_report(run)) is is_chosen
+
+
+@pytest.mark.parametrize(
     ("limit", "results", "words"),
     [
         (None, {}, "80.0 % (95 % interval 65.2 to 89.5 %) of the validation images"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_runs import all_but, write_arm, write_arm_with_predictions, write_predictions, write_run
+from scipy import stats
 
 from lit_cnn.analysis.arms import read_arms
 from lit_cnn.analysis.comparison import compare
@@ -57,12 +58,53 @@ def test_images_are_the_same_wherever_their_folder_lay(tmp_path: Path):
     assert (images.num_images, images.only_first, images.only_second) == (40, (2, 2), (1, 1))
 
 
+@pytest.mark.parametrize("num_networks", [1, 3])
+def test_the_interval_over_images_is_that_of_two_more_images(tmp_path: Path, num_networks: int):
+    """Bonett and Price 2012: as if each arm alone recognised one more image."""
+    a = write_arm_with_predictions(tmp_path / "a", [all_but(*range(5))] * num_networks)
+    b = write_arm_with_predictions(tmp_path / "b", [all_but()] * num_networks)
+    difference = compare(read_arms([a, b])).pairs[0].images.difference
+    outcomes = np.array([1.0] * 5 + [0.0] * 35 + [1.0, -1.0])
+    half = stats.t.ppf(0.975, 41) * outcomes.std(ddof=1) / np.sqrt(42)
+    assert (difference.low, difference.high) == pytest.approx((5 / 42 - half, 5 / 42 + half))
+    assert difference.value == pytest.approx(5 / 40)
+
+
+def test_networks_that_agree_on_all_images_may_differ_on_others(tmp_path: Path):
+    folders = [write_arm_with_predictions(tmp_path / name, [all_but(3)]) for name in "ab"]
+    difference = compare(read_arms(folders)).pairs[0].images.difference
+    assert difference.value == 0
+    assert difference.low == pytest.approx(-difference.high)
+    assert 0.05 < difference.high < 0.1
+
+
+def test_images_of_several_folders_stay_apart(tmp_path: Path):
+    """Each seed's validation set is one folder, and their files have the same names."""
+    for arm, wrong in (("a", (0, 1)), ("b", (1, 2))):
+        for seed in range(2):
+            names = [f"v{seed}/{number}.png" for number in range(40)]
+            write_predictions(write_run(tmp_path / arm / str(seed), seed), all_but(*wrong), "val", names)
+    assert compare(read_arms([tmp_path / "a", tmp_path / "b"]), split="val").pairs[0].images.num_images == 80
+
+
 def test_images_may_contradict_seeds(tmp_path: Path):
     a = write_arm_with_predictions(tmp_path / "a", [all_but(1, 2, seed + 9) for seed in range(4)])
     b = write_arm_with_predictions(tmp_path / "b", [all_but(seed + 9, *[3] * (seed == 3)) for seed in range(4)])
     (pair,) = compare(read_arms([a, b])).pairs
     assert pair.p < 0.05 < pair.images.p
     assert pair.verdict.endswith("; other images could decide otherwise (exact McNemar p = 0.5)")
+
+
+def test_images_may_find_the_other_arm_better(tmp_path: Path):
+    """Over all seeds, b is better; of the only seed that both have, a."""
+    num_wrong = {"a": dict.fromkeys(range(9), 20) | {9: 0}, "b": dict.fromkeys(range(10, 19), 2) | {9: 12}}
+    for arm, by_seed in num_wrong.items():
+        for seed, number in by_seed.items():
+            run = write_run(tmp_path / arm / str(seed), seed, accuracy=1 - number / 40)
+            write_predictions(run, all_but(*range(number)))
+    (pair,) = compare(read_arms([tmp_path / "a", tmp_path / "b"])).pairs
+    assert pair.verdict.startswith("b is better than a by ")
+    assert pair.verdict.endswith("; yet the networks of seed 9 differ the other way (exact McNemar p = 0.00049)")
 
 
 def test_validation_images_of_each_seed_are_known_by_their_names(tmp_path: Path):
