@@ -56,7 +56,10 @@ STEPS = {"rates": RATES, "seeds": [100], "measure": "steps", "highest": False}
 
 def claim_content(**changes: Any) -> dict[str, Any]:
     """What the file of a claim holds, with some keys changed; None removes a key."""
-    content = copy.deepcopy(CONTENT) | changes
+    content = copy.deepcopy(CONTENT)
+    if "stop_at_loss" in changes:  # beside which no steps are counted
+        del content["measures"]["steps"]
+    content |= changes
     return {key: value for key, value in content.items() if value is not None}
 
 

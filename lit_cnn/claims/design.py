@@ -154,6 +154,8 @@ def check_study(study: Study) -> None:
     for name, measure in study.measures.items():
         if "measure" not in measure:
             raise ValueError(f"measures.{name}: the key measure is missing")
+        if study.stop_at_loss is not None and str(measure["measure"]).startswith(STEPS):
+            raise ValueError(f"measures.{name}: stop_at_loss may end a training before these steps: leave one of them out")
     if study.tuning.measure not in study.measures:
         raise ValueError(f"tuning: there is no measure {study.tuning.measure}")
     chosen_by = study.measures[study.tuning.measure]

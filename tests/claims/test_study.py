@@ -157,6 +157,10 @@ def test_notes_do_not_change_the_digest_but_everything_else_does(tmp_path: Path)
         (claim(recipe={"net": {}}), "recipe: unknown key net; there are model, data and trainer"),
         (claim(recipe={}), "recipe.data: the key class_path is missing"),
         (claim(measures={"a": {}}), "measures.a: the key measure is missing"),
+        (
+            claim(stop_at_loss=0.1, measures={"steps": {"measure": "steps_to_error", "error": 0.5}}),
+            "measures.steps: stop_at_loss may end a training before these steps: leave one of them out",
+        ),
         (claim(train_images=0), "train_images must be a whole number of at least 1, got 0"),
         (claim(val_images="many"), "val_images must be a whole number of at least 1, got 'many'"),
         (claim(budget_minutes="long"), "could not convert string to float: 'long'"),
