@@ -15,7 +15,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from lit_cnn.data.division import Drawing
 from lit_cnn.data.index import FileFacts, FileIndex
 from lit_cnn.data.listing import ListedImage, Listing, channels_of, classes_of, draw_entries, group_images, value_range_of
-from lit_cnn.data.manifest import Entry, Manifest, first
+from lit_cnn.data.manifest import Entry, Manifest, count, first
 from lit_cnn.data.match import Found, Match, match
 from lit_cnn.data.splits import FRACTION, SPLITS, Split
 from lit_cnn.errors import OwnValidationError
@@ -104,15 +104,17 @@ class Contents:
 
     @property
     def is_other_data(self) -> bool:
-        """Whether a run is followed and these are images of another dataset."""
-        return self.match is not None and self.match.is_other_data
+        """Whether a run is followed and these are images of another dataset. Its own, encoded anew, are not."""
+        if self.followed is None or self.match is None or not self.match.is_other_data:
+            return False
+        return self.wanted.name != self.followed.dataset or not self.match.is_rewritten
 
     @cached_property
     def manifest(self) -> Manifest:
         """All images with their classes and splits; of a run also those that are not there any more."""
         if self.match is None:
             return self._draw()
-        return self._take_all() if self.match.is_other_data else self.match.manifest
+        return self._take_all() if self.is_other_data else self.match.manifest
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -153,16 +155,23 @@ class Contents:
         return index.facts([image.path for image in images], decode=self.wanted.skip_bad)
 
     def _take_all(self) -> Manifest:
-        """The images of another dataset than that of the run: none of them has trained it, so that all test it.
+        """The images of another dataset than that of the run. All test it but those that trained it or chose its checkpoint.
 
         Where there is a test set that is chosen by hand, its images do.
         """
+        assert self.followed is not None
         listed = self._list_rest()
         images = [image for image in listed if image.split == "test"] or listed
         if not images:
             raise ValueError(f"{self.wanted.root} holds no images in class folders")
         facts = self._facts_of(images)
         images = [image._replace(split=None) for image in images if not (self.wanted.skip_bad and facts[image.path].problem)]
+        known = {entry.digest for entry in self.followed.of("train", "val")}
+        if seen := [image.path for image in images if facts[image.path].digest in known]:
+            images = [image for image in images if facts[image.path].digest not in known]
+            if not images:
+                raise ValueError(f"all images of {self.wanted.root} are training or validation images of the run")
+            self._warn(f"{count(len(seen), 'image')} that the run was trained or validated with, left out: {first(seen)}")
         names = tuple(sorted({image.class_name for image in images}))
         channels = self.wanted.channels or channels_of(images, facts)
         entries = (Entry(i.path, facts[i.path].stamp[0], facts[i.path].digest, i.class_name, None, "test") for i in images)

@@ -50,6 +50,11 @@ class Match:
         total, lost = (Counter(entry.split for entry in entries) for entries in (self.manifest.entries, self.lost))
         return all(2 * lost[split] > number for split, number in total.items())
 
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether every file is at its place, and what is lost has other content alone."""
+        return not self.new and set(self.lost.values()) <= {"changed"}
+
     def news(self) -> list[str]:
         """Says which images came later and which were moved to another split, of which the run takes no notice."""
         messages = []

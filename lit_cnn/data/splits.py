@@ -104,7 +104,9 @@ def on_device(sets: Sequence[Images], device: torch.device, room: int) -> list[I
             return Subset(move(images.images), images.index)
         if not isinstance(images, ArrayImages) or images.pixels.nbytes > room:
             return images
-        return moved.setdefault(id(images), replace(images, pixels=images.pixels.to(device)))
+        if id(images) not in moved:
+            moved[id(images)] = replace(images, pixels=images.pixels.to(device))
+        return moved[id(images)]
 
     return [move(images) for images in sets]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lit_cnn.system.text import composed
 from lit_cnn.training.class_scores import wilson
 
 
@@ -19,10 +20,11 @@ def label_folders(folders: Iterable[str], class_names: Collection[str]) -> dict[
         folders: Relative to the folder that was given, with ``/``; that folder itself is empty.
         class_names: Names of the classes.
     """
-    known = set(class_names)
+    spelled = _by_spelling(class_names)
     above = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
     places = {
-        folder: next((place for place, part in enumerate(parts) if part in known), None) for folder, parts in above.items()
+        folder: next((place for place, part in enumerate(parts) if composed(part) in spelled), None)
+        for folder, parts in above.items()
     }
     # The folders in which class folders lie.
     holders = {above[folder][:place] for folder, place in places.items() if place is not None}
@@ -31,8 +33,13 @@ def label_folders(folders: Iterable[str], class_names: Collection[str]) -> dict[
         beside = (place for place in range(len(parts)) if parts[:place] in holders)
         known_place = places[folder]
         place = next(beside, None) if known_place is None else known_place
-        labels[folder] = None if place is None else parts[place]
+        labels[folder] = None if place is None else spelled.get(composed(parts[place]), parts[place])
     return labels
+
+
+def _by_spelling(class_names: Collection[str]) -> dict[str, str]:
+    """The classes by what their names look like: another program may have spelled them otherwise in Unicode."""
+    return {composed(name): name for name in class_names}
 
 
 @dataclass
@@ -61,13 +68,14 @@ class Agreement:
         """
         if not label:
             return
+        known_label = _by_spelling(self.class_names).get(composed(label))
         if is_unsure:
             self.unsure += 1
-        elif label not in self.class_names:
+        elif known_label is None:
             self.unknown += 1
         else:
             self.known += 1
-            self.right += class_name == label
+            self.right += class_name == known_label
 
     def __str__(self) -> str:
         """The accuracy in a line, with its 95 % interval; empty if no image has a label."""

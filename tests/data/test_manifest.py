@@ -144,6 +144,35 @@ def test_another_folder_is_told_from_a_changed_one(photos: Path, manifest: Path,
     moved.setup("test")
 
 
+def test_images_that_a_run_knows_do_not_test_it_in_another_folder(photos: Path, manifest: Path, tmp_path: Path):
+    content = Manifest.read(manifest)
+    known, unseen = [*content.of("train")[:3], *content.of("val")[:1]], content.of("test")[:2]
+    for entry in (*known, *unseen):
+        copy = tmp_path / "others" / entry.class_name / f"copy of {Path(entry.path).name}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / entry.path, copy)
+    with following_run(manifest):
+        data = folder_of(tmp_path / "others")
+    with pytest.warns(UserWarning, match="4 images that the run was trained or validated with, left out: .*copy of"):
+        data.setup("test")
+    assert len(data.splits["test"].labels) == 2
+    for entry in unseen:
+        (tmp_path / "others" / entry.class_name / f"copy of {Path(entry.path).name}").unlink()
+    with following_run(manifest), pytest.raises(ValueError, match="are training or validation images of the run"):
+        folder_of(tmp_path / "others").setup("test")
+
+
+def test_images_that_were_encoded_anew_are_not_another_dataset(photos: Path, manifest: Path):
+    for file in photos.rglob("*.*"):
+        with Image.open(file) as image:
+            image.rotate(180).save(file)
+    with following_run(manifest):
+        data = folder_of(photos)
+    assert not data.is_other_data
+    with pytest.raises(ValueError, match=r"of the run's \d+ test images differ: .*\(changed\)"):
+        data.setup("test")
+
+
 def test_the_splits_of_a_manifest_are_not_drawn_otherwise(photos: Path, manifest: Path):
     for arguments in ({"num_folds": 3, "fold": 0}, {"group_by": "(.)"}, {"val_fraction": 0.3}, {"split_seed": 4}):
         with pytest.raises(ValueError, match="the splits are those of the manifest: remove "):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import write_photos
 
+from lit_cnn.inference.labels import Agreement
 from lit_cnn.inference.sources import ListedFile, find_files, piped_files, read_lines
 
 CLASSES = ("ant", "bee")
@@ -43,6 +44,15 @@ def test_images_below_a_folder_and_of_a_pattern_have_the_labels_of_their_folders
         assert source.has_labels
         assert [file.label for file in source] == [file.path.parent.name for file in source]
     assert not find_files([new / "ant"], CLASSES).has_labels
+
+
+def test_labels_are_the_classes_whichever_way_unicode_spells_them(new: Path):
+    (new / "ant").rename(new / "cafe\u0301")
+    labels = {file.label for file in find_files([new], ("caf\xe9", "bee"))}
+    assert labels == {"caf\xe9", "bee"}
+    agreement = Agreement(("caf\xe9", "bee"))
+    agreement.add("caf\xe9", "cafe\u0301")
+    assert (agreement.right, agreement.known, agreement.unknown) == (1, 1, 0)
 
 
 def test_a_file_may_have_the_name_of_a_pattern(new: Path):
