@@ -47,7 +47,8 @@ BATCH_NORMS = {
 
 
 class LeNet(Network):
-    """LeNet for images of 32×32, or of 28×28, which get a border of two black pixels.
+    """LeNet for images of 32×32, or of 28×28, which get a border of two pixels of zero: the mean grey of
+    normalised images.
 
     Deviates from the paper, as most implementations do: pooling has no coefficients, the second convolution reads all maps
     of the first, and a linear layer replaces the radial basis functions. ``tanh`` is not scaled (paper: 1.7159 tanh(2x/3)).

@@ -297,4 +297,4 @@ class LitClassifier(pl.LightningModule):
             self._check_data()  # Lightning gives the state to data of the same class alone, which compare it first
         compare_checkpoint(self, checkpoint)
         if "mean" in self.origin.data:
-            self.normalisation = tuple(self.origin.data["mean"]), tuple(self.origin.data["std"])
+            self.normalisation = self.origin.normalisation

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import BatchSizeFinder, WeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
 
+from lit_cnn import layers
 from lit_cnn.network.base import evaluating
 from lit_cnn.network.parts import BATCH_NORMS, frozen_norms
 from lit_cnn.network.sizes import describe_sizes, takes
@@ -23,6 +24,7 @@ from lit_cnn.training.callbacks.finders import FINDERS, is_search_file
 from lit_cnn.training.schedule import depends_on_length, planned_length
 from lit_cnn.training.seen_images import warn_of_seen_images
 
+WRITTEN_OUT = (layers.BatchNorm1d, layers.BatchNorm2d)
 # Arguments that checkpoints of earlier versions do not have, with the values that are as before.
 _NEWER_ARGUMENTS = {
     "model": {"norm_weight_decay": None, "unfreeze_at": None},
@@ -182,13 +184,19 @@ def _compare_batch(classifier: pl.LightningModule, data: Any) -> None:
     """Refuses batches of one image, if a BatchNorm of the network would get one value for each channel.
 
     Raises:
-        ValueError: If a process gets one image of a batch; names ``batch_size``.
+        ValueError: If a process gets one image of a batch; names ``batch_size``. If statistics are to be those of all
+            processes, and a BatchNorm does not take part.
     """
     train = getattr(data, "splits", {}).get("train")
     if train is None:
         return
     trainer = classifier.trainer
     shared = trainer.world_size > 1 and getattr(trainer.strategy, "_layer_sync", None) is not None
+    if shared and any(isinstance(module, WRITTEN_OUT) for module in classifier.modules()):
+        raise ValueError(
+            "trainer.sync_batchnorm reaches torch's BatchNorm alone, not the one that lit_cnn.layers writes out: "
+            "leave it out, or take torch's"
+        )
     images = min(data.batch_size, len(train.labels))
     searched = any(isinstance(callback, BatchSizeFinder) for callback in trainer.callbacks)
     if images // trainer.world_size > 1 or shared or searched:

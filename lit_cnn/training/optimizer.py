@@ -47,6 +47,12 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
     raise ValueError(f"optimizer {name!r} is not in torch.optim; did you mean {', '.join(near)}?")
 
 
+def rate_of(classifier: pl.LightningModule, optimizer: torch.optim.Optimizer) -> float:
+    """The learning rate now, without the scale of the backbone, which other groups of parameters have."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    return max(rates) if getattr(classifier, "hparams", {}).get("backbone_lr_scale", 1) <= 1 else min(rates)
+
+
 def require_weight_decay(name: str) -> None:
     """Raises a ValueError if an optimiser of ``torch.optim`` has no weight decay."""
     if "weight_decay" not in signature(find_optimizer(name)).parameters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,6 +52,18 @@ class Origin:
             data,
         )
 
+    @classmethod
+    def of_training(cls, classifier: pl.LightningModule) -> Origin:
+        """The origin of weights that were trained in this process, whichever files hold them too."""
+        about, data = describe_classifier(classifier), classifier.trainer.datamodule
+        state = {} if data is None else data.state_dict()
+        return replace(cls.of({CHECKPOINT_KEY: about, about["data_key"]: state}), step=classifier.trainer.global_step)
+
+    @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation by channel, with which the network was trained."""
+        return tuple(self.data["mean"]), tuple(self.data["std"])
+
     def is_of_other(self, data: Any, with_digest: bool = True) -> bool:
         """Whether data are not those that the network was trained on, as far as that is known.
 
@@ -74,6 +86,8 @@ class Origin:
     def check(self, data: Any, stage: str, with_digest: bool | None = None) -> None:
         """Refuses data that do not go with the network, and shows it others as those that it was trained on.
 
+        A size of the images that the data were made with stays.
+
         Args:
             data: A data module; None if it is not known.
             stage: ``fit`` resumes the training; ``validate``, ``test`` or ``predict``.
@@ -95,8 +109,9 @@ class Origin:
         if stage != "predict":
             self._check_classes(data)
         if {"image_size", "mean", "std"} <= self.data.keys() and hasattr(data, "normalise_with"):
-            data.see_as(self.data["image_size"], self.data.get("frame", 1.0))
-            data.normalise_with((tuple(self.data["mean"]), tuple(self.data["std"])))
+            wanted = getattr(data, "hparams", {}).get("image_size")
+            data.see_as(wanted or self.data["image_size"], self.data.get("frame", 1.0))
+            data.normalise_with(self.normalisation)
 
     def _refuse_training(self, data: Any) -> NoReturn:
         raise ValueError(
@@ -125,10 +140,14 @@ class Origin:
             data: The data module that is evaluated on.
             subject: Name of the network or its run.
         """
-        if self.is_of_other(data, with_digest=False):
-            return f"cross-dataset evaluation: {subject} was trained on {self.dataset}, evaluated on {self._other(data)}"
         size, trained_size = getattr(data, "image_size", None), self.data.get("image_size")
-        if size and trained_size and size != trained_size:
+        has_other_size = size and trained_size and size != trained_size
+        if self.is_of_other(data, with_digest=False):
+            trained, given = self.dataset, self._other(data)
+            if has_other_size:
+                trained, given = f"{trained} at {trained_size}×{trained_size}", f"{given} at {size}×{size}"
+            return f"cross-dataset evaluation: {subject} was trained on {trained}, evaluated on {given}"
+        if has_other_size:
             return f"{subject} was trained on images of {trained_size}×{trained_size}, evaluated on {size}×{size}"
         return None
 

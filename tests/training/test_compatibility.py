@@ -169,3 +169,15 @@ def test_a_batch_of_one_image_is_refused_where_batch_norm_needs_two(
         return
     with pytest.raises(ValueError, match=r"BatchNorm 2 needs more than one image, .* set batch_size to at least 2"):
         trainer(max_steps=1).fit(Pooled(**model), datamodule=images)
+
+
+def test_batch_norm_that_is_written_out_is_not_said_to_share_its_statistics(
+    trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+):
+    ours = trainer(max_steps=1)
+    monkeypatch.setattr(ours.strategy, "_layer_sync", object(), raising=False)
+    monkeypatch.setattr(type(ours), "world_size", property(lambda _: 2))
+    with pytest.raises(
+        ValueError, match=r"sync_batchnorm reaches torch's BatchNorm alone, not the one that lit_cnn\.layers"
+    ):
+        ours.fit(LitLeNet(variant="lenet_bn", batch_norm="lit_cnn"), datamodule=FakeImages(num_images=40))

@@ -23,6 +23,7 @@ from lit_cnn.system.text import printable
 from lit_cnn.training.class_scores import names_of_classes
 from lit_cnn.training.figures import draw_confusion, draw_filters, draw_seen, draw_worst
 from lit_cnn.training.metrics import is_log_step
+from lit_cnn.training.optimizer import rate_of
 from lit_cnn.training.run_logger import RunLogger
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Dashboard(Callback):
         if is_log_step(trainer):
             gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
             pl_module.log("train/gradient_norm", nn.utils.get_total_norm(gradients))
-            pl_module.log("train/lr", optimizer.param_groups[0]["lr"])
+            pl_module.log("train/lr", rate_of(pl_module, optimizer))
 
     # A few times a run
 

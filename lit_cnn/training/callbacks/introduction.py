@@ -104,12 +104,14 @@ def describe_settings(trainer: pl.Trainer, pl_module: pl.LightningModule) -> str
     hparams, data = pl_module.hparams, trainer.datamodule
     defaults = trainer.optimizers[0].defaults
     momentum = f" with momentum {defaults['momentum']:g}" if defaults.get("momentum") else ""
+    scale = hparams["backbone_lr_scale"]
+    scaled = "" if scale == 1 else f", times {scale:g} below the last layer"
     warm_up = f" after a warm-up of {hparams['warmup_ratio']:.0%}" if hparams["warmup_ratio"] else ""
     of_norms = hparams["norm_weight_decay"]
     norms = "" if of_norms is None else f" ({of_norms:g} for biases and normalisation)"
     parts = [
         f"{hparams['optimizer']}{momentum}",
-        f"learning rate {hparams['lr']:g} ({hparams['schedule']}{warm_up})",
+        f"learning rate {hparams['lr']:g} ({hparams['schedule']}{warm_up}{scaled})",
         f"weight decay {defaults.get('weight_decay', 0):g}{norms}",
         f"batches of {data.batch_size} images of {data.image_size}×{data.image_size}",
         f"augmentation: {'none (overfit_batches)' if trainer.overfit_batches else describe_augmentation(data)}",

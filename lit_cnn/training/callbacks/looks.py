@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.utilities.rank_zero import rank_zero_warn
 
+from lit_cnn.runs.checkpoint_file import peek
 from lit_cnn.runs.folder import OTHER_DATA, Run
 from lit_cnn.runs.ledger import ImageSet, Looks
 from lit_cnn.runs.results_file import changed_results
@@ -57,6 +58,15 @@ class LookRecorder(Callback):
             if isinstance(callback, WeightAveraging):
                 # After a training, it would replace the averaged weights of a checkpoint by those in training.
                 callback._average_model = None
+
+    # The end of a training
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Without a checkpoint, the network is evaluated as it was trained now: other data are shown to it likewise."""
+        if pl_module.origin is None:
+            pl_module.origin = Origin.of_training(pl_module)
+            if "mean" in pl_module.origin.data:
+                pl_module.normalisation = pl_module.origin.normalisation
 
     # Any evaluation
 
@@ -198,10 +208,14 @@ def _name_of_others(trainer: pl.Trainer, pl_module: pl.LightningModule, split: s
 def _folder_for(run: Run, trainer: pl.Trainer, pl_module: pl.LightningModule, split: str, num_images: int) -> Path:
     """Where the files of an evaluation lie: those of the best checkpoint on the run's own images come first."""
     others, origin = _name_of_others(trainer, pl_module, split, num_images), pl_module.origin
-    checkpoint = Path(origin.path).stem if origin and origin.path else None
-    usual = run.checkpoint.stem if run.checkpoint else None
     parts = [others] if others else []
-    parts += [checkpoint] if checkpoint not in (None, usual) else []
+    usual = run.checkpoint
+    if origin and origin.path and not (usual and Path(origin.path).resolve() == usual.resolve()):
+        checkpoint = Path(origin.path).stem
+        if usual is None or checkpoint != usual.stem:
+            parts.append(checkpoint)
+        elif origin.step != peek(usual).get("global_step"):  # a copy that is older than the file of this name
+            parts.append(f"{checkpoint}_step{origin.step}")
     return run.evaluation_folder(split, "_".join(parts))
 
 

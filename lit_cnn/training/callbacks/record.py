@@ -19,6 +19,7 @@ from lit_cnn.training.callbacks.compile import Compile
 from lit_cnn.training.class_scores import ClassScores
 from lit_cnn.training.evaluation_files import remove_evaluation
 from lit_cnn.training.kept_predictions import remove_predictions
+from lit_cnn.training.optimizer import rate_of
 from lit_cnn.training.origin import data_of, name_of, variant_of
 
 # Results of a test.
@@ -105,7 +106,7 @@ class Recorder(Callback):
             self._batch_ended = time.perf_counter()
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        self._lr = optimizer.param_groups[0]["lr"]
+        self._lr = rate_of(pl_module, optimizer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._validated = True
@@ -152,6 +153,8 @@ class Recorder(Callback):
                 if best.class_counts is not None:
                     results["val/images"] = sum(best.class_counts[-1])
             without = ("val/",) if "val/acc" in results or not self.run.best.is_file() else ()
+            if not self.trained and "val/acc" in self.run.read_results():  # since then it may have been validated as a whole
+                results, without = {name: value for name, value in results.items() if not name.startswith("val/")}, ()
             if self.trained:  # what was evaluated meanwhile, by another process, was trained less
                 _remove_evaluations(self.run)
                 without += TEST_RESULTS

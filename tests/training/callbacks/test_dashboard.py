@@ -99,10 +99,11 @@ def test_the_gradient_norm_and_the_rate_are_those_of_the_step(events: EventAccum
     assert rates == sorted(rates, reverse=True)
 
 
-def test_what_a_step_logs_is_of_that_step(trainer: Callable[..., Trainer], tmp_path: Path):
+@pytest.mark.parametrize("scale", [1.0, 0.1, 2.0])
+def test_what_a_step_logs_is_of_that_step(trainer: Callable[..., Trainer], tmp_path: Path, scale: float):
     settings = {"max_epochs": 2, "log_every_n_steps": 4, "logger": RunLogger(tmp_path), "callbacks": [Dashboard()]}
     data = FakeImages(num_images=80, batch_size=10, seed=0)  # six steps in an epoch
-    trainer(**settings).fit(LitLeNet(lr=0.1, schedule="cosine"), datamodule=data)
+    trainer(**settings).fit(LitLeNet(lr=0.1, schedule="cosine", backbone_lr_scale=scale), datamodule=data)
     events = EventAccumulator(str(tmp_path)).Reload().Scalars("train/lr")
     assert [event.step for event in events] == [3, 7, 11]
     assert [event.value for event in events] == pytest.approx([0.05 * (1 + math.cos(math.pi * s / 12)) for s in (3, 7, 11)])

@@ -98,6 +98,23 @@ def test_a_copied_checkpoint_finds_its_run(run: Run, trainer: MakeTrainer):
     assert [entry["checkpoint"] for entry in run.ledger.entries()] == ["copy.ckpt"]
 
 
+def test_a_copy_of_an_older_checkpoint_replaces_no_score(run: Run, trainer: MakeTrainer, tmp_path: Path):
+    copy = tmp_path / "backup" / "best.ckpt"
+    copy.parent.mkdir()
+    shutil.copy(run.best, copy)
+    fit(trainer, run, run.last, max_epochs=2)
+    before, kept = run.read_results(), run.read_predictions("val")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", CALLBACKS_NEEDED, UserWarning)
+        trainer().validate(LitLeNet(), digits(), copy, verbose=False, weights_only=True)
+        evaluate(trainer(), digits(), copy)
+    results = run.read_results()
+    assert {name: value for name, value in results.items() if not name.startswith("test/")} == before
+    assert run.read_predictions("val").step == kept.step > 5
+    assert not run.predictions["test"].exists()
+    assert (run.evaluation_folder("val", "best_step5") / "per_class.csv").is_file()
+
+
 def test_no_checkpoint_names_a_folder_of_this_machine(run: Run, tmp_path: Path):
     for path in (run.best, run.last):
         content = torch.load(path, weights_only=True)
@@ -193,6 +210,27 @@ def test_another_dataset_of_the_same_classes_is_kept_apart(run: Run, trainer: Ma
     assert [entry["data"] for entry in run.ledger.entries()] == ["digits", "mnist"]
 
 
+def test_a_network_that_was_trained_just_now_sees_other_data_as_its_own(trainer: MakeTrainer, tmp_path: Path):
+    model, data = LitLeNet(), MNIST(data_dir=write_mnist(tmp_path))
+    trainer().fit(model, datamodule=digits())
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        evaluate(trainer(), data, None, model)
+    said = "cross-dataset evaluation: the network was trained on digits, evaluated on mnist"
+    assert said in [str(one.message) for one in warned]
+    assert (data.preprocessing.mean, data.preprocessing.std) == (Digits.mean, Digits.std)
+    write_fashion_mnist(tmp_path, 64, 20)
+    with pytest.raises(ValueError, match="cannot be evaluated on fashion_mnist, whose classes differ"):
+        evaluate(trainer(), FashionMNIST(data_dir=tmp_path, val_fraction=0.25), None, model)
+
+
+def test_a_size_that_was_asked_for_is_that_of_another_dataset_too(run: Run, trainer: MakeTrainer, tmp_path: Path):
+    data = MNIST(data_dir=write_mnist(tmp_path), image_size=30)
+    with pytest.warns(UserWarning, match="was trained on digits at 28×28, evaluated on mnist at 30×30"):
+        evaluate(trainer(), data, run.best)
+    assert run.read_results()["other_data"].keys() == {"mnist at 30×30"}
+
+
 def test_another_size_of_the_images_is_kept_apart(run: Run, trainer: MakeTrainer):
     evaluate(trainer(), digits(), run.best)
     before = run.read_results()
@@ -268,6 +306,13 @@ def test_a_validation_of_all_images_replaces_the_scores_of_some(run: Run, traine
     assert "val/of_some" not in results
     assert results["seconds"] == before["seconds"]
     assert len(run.ledger) == 0
+
+
+def test_a_resumed_run_with_nothing_left_to_train_keeps_its_validation(run: Run, trainer: MakeTrainer):
+    run.add_results({"val/acc": 0.5, "val/images": 1000})
+    before = run.read_results()
+    fit(trainer, run, run.last)
+    assert {**run.read_results(), "seconds": before["seconds"]} == before
 
 
 def test_a_validation_of_the_last_checkpoint_goes_when_a_resumed_run_trains(run: Run, trainer: MakeTrainer):

@@ -148,7 +148,8 @@ def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer]
         optimizer="AdamW", lr=1e-3, schedule="cosine", warmup_ratio=0.1, weight_decay=0.1, norm_weight_decay=0
     )
     trainer(max_epochs=-1, max_steps=3, callbacks=[Introduction(0)]).fit(classifier, datamodule=data)
-    trainer(limit_train_batches=1, callbacks=[Introduction(0)]).fit(LitLeNet(), datamodule=FakeImages(num_images=64))
+    scaled = LitLeNet(backbone_lr_scale=0.1)
+    trainer(limit_train_batches=1, callbacks=[Introduction(0)]).fit(scaled, datamodule=FakeImages(num_images=64))
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == (
         "AdamW, learning rate 0.001 (cosine after a warm-up of 10%), weight decay 0.1 (0 for biases and normalisation), "
@@ -156,8 +157,8 @@ def test_the_settings_are_printed_in_plain_words(trainer: Callable[..., Trainer]
     )
     assert lines[2].startswith("train: 48 images (class 0 ")
     assert lines[5] == (
-        "SGD with momentum 0.9, learning rate 0.01 (cosine), weight decay 0.0005, batches of 32 images of 28×28, "
-        "augmentation: none, 1 epoch"
+        "SGD with momentum 0.9, learning rate 0.01 (cosine, times 0.1 below the last layer), weight decay 0.0005, "
+        "batches of 32 images of 28×28, augmentation: none, 1 epoch"
     )
 
 
