@@ -32,8 +32,14 @@ def describe_variant(name: str) -> CatalogueEntry:
         max_size=layout.max_size,
         paper=layout.paper,
         accuracy=layout.accuracy,
-        weights=tuple(member.name for member in get_model_weights(name)) if name in list_models() else (),
+        weights=_weights_of(name),
     )
+
+
+def _weights_of(name: str) -> tuple[str, ...]:
+    """Names of torchvision's weights. Without classes, they are of the feature layers alone: others hold no numbers."""
+    members = get_model_weights(name) if name in list_models() else ()
+    return tuple(member.name for member in members if member.meta["categories"])
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from lit_cnn.network.parts import first_convolution, head_names
 from lit_cnn.weights.sources import StateDict, Weights
@@ -69,6 +69,8 @@ def start_from(network: nn.Module, weights: Weights) -> Weights:
         ValueError: If the weights are of another architecture; names the first mismatch.
     """
     own, given = network.state_dict(), _with_current_names(weights.state_dict)
+    if bad := next((name for name, tensor in given.items() if not _is_finite(tensor)), None):
+        raise ValueError(f"{weights.source} holds values that are no numbers, in {bad}: name other weights")
     remarks: list[str] = []
     first = first_convolution(network)
     key = f"{first}.weight"
@@ -100,3 +102,7 @@ def start_from(network: nn.Module, weights: Weights) -> Weights:
             mean, std = ((sum(values) / len(values),) * channels for values in (mean, std))
     names = None if replaced else weights.class_names
     return replace(weights, state_dict={}, mean=mean, std=std, class_names=names, remarks=tuple(remarks))
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())

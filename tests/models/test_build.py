@@ -54,6 +54,15 @@ def test_torchvisions_weights_come_by_their_name(tmp_path: Path, monkeypatch: py
     assert differing(build("resnet18", weights="IMAGENET1K_V1"), theirs.state_dict()) == set()
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path):
+    """As in torchvision's IMAGENET1K_FEATURES of VGG-16, whose linear layers have none."""
+    theirs = torchvision.models.resnet18(weights=None).state_dict()
+    theirs["layer4.1.conv2.weight"].fill_(float("nan"))
+    torch.save(theirs, tmp_path / "own.pth")
+    with pytest.raises(ValueError, match=r"own\.pth holds values that are no numbers, in layer4\.1\.conv2\.weight"):
+        build("resnet18", num_classes=3, weights=tmp_path / "own.pth")
+
+
 @pytest.mark.parametrize(
     ("name", "weights", "match"),
     [
