@@ -49,6 +49,7 @@ from lit_cnn.system.locks import alone
 FORMATS = ("onnx", "torch", "safetensors", "openvino", "docker")
 FOLDER = "export"
 LOCK = ".export.lock"
+SAMPLES = ".samples"  # ending of a folder beside the export: images with which it is compared
 
 
 class Export:
@@ -98,7 +99,7 @@ class Export:
         """
         busy = f"{self.run.path} is being exported by another process: wait until it has ended"
         with alone(self.run.path / LOCK, busy), self._partial_folder() as partial:
-            samples = Samples.of(self.run, self.trained, partial / "samples")
+            samples = Samples.of(self.run, self.trained, partial.with_suffix(SAMPLES))
             write_object(partial / PREPROCESS, describe_preprocessing(self.trained, self.network))
             write_labels(self.trained.class_names, partial / LABELS)
             if is_int8 or "onnx" in formats or "openvino" in formats:
@@ -119,7 +120,6 @@ class Export:
                 self._check(WEIGHTS, answer_of(load_hub_files(partial)), samples)
             if "docker" in formats:
                 write_container(partial)
-            shutil.rmtree(partial / "samples")
             parity = self._describe(samples)
             write_object(partial / PARITY, parity)
             write_card(self.run, self.trained, self.network, parity, partial / CARD)
@@ -174,7 +174,7 @@ class Export:
 
     def _check_script(self, folder: Path, samples: Samples) -> None:
         """Runs the stand-alone script on the files, and compares its answers."""
-        parity = check_script(folder / SCRIPT.name, samples, folder / "samples")
+        parity = check_script(folder / SCRIPT.name, samples, folder.with_suffix(SAMPLES))
         self.forms[ONNX]["script"] = parity.as_json()
         self.report(str(parity))
 
@@ -225,7 +225,7 @@ class Export:
         finally:
             if replaced.exists() and not self.folder.exists():
                 replaced.rename(self.folder)
-            for left in (partial, replaced):
+            for left in (partial, replaced, partial.with_suffix(SAMPLES)):
                 shutil.rmtree(left, ignore_errors=True)
 
     def _earlier_forms(self) -> dict[str, Any]:

@@ -263,9 +263,11 @@ def test_a_program_is_compiled_ahead_of_time(run: Run):
 def test_files_of_others_and_what_an_export_left_that_was_killed(run: Run):
     folder = Export(run, report=silent).write(["safetensors"])
     (folder / "notes.txt").write_text("mine")
+    (folder / "samples").mkdir()
+    (folder / "samples" / "broken.png").write_text("mine")
     (run.path / ".export-1234.partial").mkdir()
-    Export(run, dtype="float32", report=silent).write(["torch"])
-    assert (folder / "notes.txt").read_text() == "mine"
+    Export(run, dtype="float32", report=silent).write(["torch", "onnx"])
+    assert (folder / "notes.txt").read_text() == (folder / "samples" / "broken.png").read_text() == "mine"
     assert "model.safetensors" not in names_in(folder)
     assert not list(run.path.glob(".export-*"))
 
