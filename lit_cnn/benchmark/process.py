@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_cnn.benchmark.case import Case
+from lit_cnn.system.processes import RESTARTS
 
 
 def run_arm(arm: str, case: Case, num_workers: int = 0) -> dict[str, Any]:
@@ -37,7 +39,9 @@ def run_lit_cnn(*arguments: str) -> None:
 
 
 def _run(command: list[str], name: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    # In a job that was restarted, a measured training is none that goes on.
+    environment = {name: value for name, value in os.environ.items() if name not in RESTARTS}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=environment)
     if done.returncode:
         raise ChildProcessError(f"{name} failed: {last_line(done.stderr) or last_line(done.stdout) or 'no output'}")
 

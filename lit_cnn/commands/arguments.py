@@ -27,11 +27,17 @@ Options that may change are those of lit-cnn fit, for example --trainer.devices 
 """
 
 
-def prepare(command: str, *words: str) -> list[str]:
+def prepare(command: str, *words: str, may_resume_job: bool = True) -> list[str]:
     """Prepares ``fit``, ``resume``, ``validate`` or ``test`` and its options for Lightning's parser.
 
     ``resume RUN`` becomes ``fit --run RUN``; names of variants, datasets and folders become classes and their arguments;
     ``--run FOLDER`` becomes the run's configuration and checkpoint.
+
+    Args:
+        command: Its name.
+        words: Its options, and the run of ``resume``.
+        may_resume_job: Whether a new training, in a job that SLURM or torchrun has restarted, is the one that goes on. It is
+            not where another command trains.
 
     Returns:
         The command and its options.
@@ -71,14 +77,16 @@ def prepare(command: str, *words: str) -> list[str]:
     _refuse_linked_options(arguments)
     for group in ("model", "data"):
         arguments.put_behind_class(group)
-    name_classes(arguments)
-    replace_augmentation(arguments)
     configured = {group: _settings_in(configurations, group) for group in ("model", "data")}
+    name_classes(arguments, configured["data"][0])
+    replace_augmentation(arguments)
     classes = {group: arguments.last(f"--{group}") or configured[group][0] for group in configured}
     take_arguments_of_weights(arguments, classes["model"], configured["model"][1])
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
-    expand_run(command, arguments, _find_runs_dir(arguments, configurations))
+    if command == "fit" and "--run" not in arguments.names:
+        _lift_limit_of_epochs(arguments, configurations)
+    expand_run(command, arguments, _find_runs_dir(arguments, configurations), may_resume_job)
     checkpoint = arguments.last("--ckpt_path")
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise ValueError(f"a checkpoint must be a file, got {checkpoint}")
@@ -104,6 +112,16 @@ def _settings_in(configurations: list[dict[str, Any]], group: str) -> tuple[str 
     return next(reversed(classes), None), arguments
 
 
+def _lift_limit_of_epochs(arguments: Arguments, configurations: list[dict[str, Any]]) -> None:
+    """If the length of a training is given in steps alone, the usual number of epochs does not end it before."""
+    of_files = [content["trainer"] for content in configurations if isinstance(content.get("trainer"), dict)]
+    settings = {name: value for settings in of_files for name, value in settings.items()}
+    steps = arguments.last("--trainer.max_steps") or settings.get("max_steps")
+    has_epochs = "max_epochs" in settings or "--trainer.max_epochs" in arguments.names
+    if steps not in (None, -1, "-1") and not has_epochs:
+        arguments.options.append(("--trainer.max_epochs", "-1"))
+
+
 def _check_complete(command: str, arguments: Arguments) -> None:
     names = set(arguments.names)
     check_seeds(command, arguments)
@@ -115,6 +133,9 @@ def _check_complete(command: str, arguments: Arguments) -> None:
             raise ValueError("--name is the name of a new run: only fit takes it")
         return
     check_run_folder(arguments)
+    typed = {name.replace(".init_args", "") for name in names}
+    if {"--data.val_fraction", "--data.num_folds"} <= typed:
+        raise ValueError("--data.val_fraction has no effect beside --data.num_folds: leave one of them out")
     if "--name" in names and "--run" in names:
         raise ValueError("--name is the name of a new run: a resumed run keeps its own")
     if names & {"--config", "-c", "--run", "--model.help", "--data.help"}:
@@ -135,8 +156,12 @@ def _check_complete(command: str, arguments: Arguments) -> None:
 # Names
 
 
-def name_classes(arguments: Arguments) -> None:
+def name_classes(arguments: Arguments, configured_data: str | None = None) -> None:
     """Replaces what ``--model`` and ``--data`` name by classes and their arguments.
+
+    Args:
+        arguments: What was typed.
+        configured_data: Class of the data in the configurations.
 
     Raises:
         ValueError: If there is no such network or no such data.
@@ -158,8 +183,8 @@ def name_classes(arguments: Arguments) -> None:
                     f"--data {data} is the folder of the images already: remove --data.data_dir (make: DATA_DIR)"
                 )
             own = dataset.arguments if option == "--data" else {}
-            if option == "--data" and "--run" in arguments.names:
-                # The data of the run are not to be mixed with these.
+            if option == "--data" and ("--run" in arguments.names or dataset.has_other_files_than(configured_data)):
+                # The data of the run or of the configuration are not to be mixed with these.
                 rest = dataset.arguments_to_clear
                 own = {name: value for name, value in rest.items() if f"--data.{name}" not in arguments.names} | own
             arguments.replace(option, {option: dataset.class_name, **{f"--data.{name}": own[name] for name in own}})

@@ -24,7 +24,7 @@ from lit_cnn.commands.policy import refuse_addresses, restrict_imports
 from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import MAX_SEED
-from lit_cnn.commands.selection import add_selection_options, check_selection, resolve_monitor
+from lit_cnn.commands.selection import add_selection_options, check_selection, resolve_monitor, warn_of_last_weights
 from lit_cnn.commands.settings import check_settings, choose_image_size
 from lit_cnn.commands.tables import print_results
 from lit_cnn.commands.threads import use_threads
@@ -142,6 +142,8 @@ class CLI(LightningCLI):
             self._check_settings()
         except ValueError as error:
             parser.error(str(error))
+        if self.command == "fit" and not self.config.run and "--monitor" not in typed.names:
+            warn_of_last_weights(self.config)
         for key in ("run", "ckpt_path", "seeds", "lr", "time_limit", "tta"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
                 parser.error(

@@ -34,6 +34,8 @@ def read_configuration(value: str, folder: Path = Path()) -> dict[str, Any]:
     try:
         content = yaml.load(value if is_text else path.read_text(encoding="utf-8"), UniqueLoader)
         content = content if isinstance(content, dict) else {}
+        if isinstance(content.get("config"), dict | list):
+            raise TypeError(f"config must be the path of one file of settings, got {content['config']}")
         if isinstance(content.get("config"), str):
             content = read_configuration(content["config"], path.parent) | content
         model = content.get("model")

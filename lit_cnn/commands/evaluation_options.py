@@ -34,8 +34,17 @@ def check_evaluation_options(command: str, arguments: Arguments) -> None:
     if command == "fit":
         return
     for name in arguments.names:
-        setting = ".".join(name.replace(".init_args", "").split(".")[:2])
-        if setting in _OF_FIT or (setting in _SETTINGS and "--run" in arguments.names):
+        if _setting(name) in _OF_FIT or (_setting(name) in _SETTINGS and "--run" in arguments.names):
             raise ValueError(
                 f"{name.lstrip('-')} is an option of lit-cnn fit: a run that is evaluated has its own; leave it out"
             )
+
+
+def is_of_fit_alone(option: str) -> bool:
+    """Whether the evaluation of a run refuses an option of ``fit``."""
+    return _setting(option) in _OF_FIT or _setting(option) in _SETTINGS
+
+
+def _setting(option: str) -> str:
+    """``--data.augment`` for each of its parts."""
+    return ".".join(option.replace(".init_args", "").split(".")[:2])

@@ -44,7 +44,7 @@ def prepare_fit(words: list[str], reason: str) -> list[str]:
     typed = Arguments(words)
     if refused := next((name for name in typed.names if name in NOT_TAKEN), None):
         raise ValueError(f"{reason}: leave out {refused}")
-    return prepare("fit", *words)[1:]
+    return prepare("fit", *words, may_resume_job=False)[1:]
 
 
 def check_picture(given: str) -> Path:

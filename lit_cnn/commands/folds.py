@@ -93,7 +93,7 @@ def _train(own: Run, config: Path, number: int, fold: int) -> None:
         monitor = monitor_of(read_config(Run(config.parent)))
         words = [f"--config={config}", f"--monitor={monitor}", f"--data.num_folds={number}", f"--data.fold={fold}"]
     with as_command(("fit", *words)):
-        training = OfFold(prepare("fit", *words)[1:], own)
+        training = OfFold(prepare("fit", *words, may_resume_job=False)[1:], own)
         carry_out(training)
         for process in getattr(training.trainer.strategy.launcher, "procs", ()):
             process.wait()

@@ -106,8 +106,9 @@ class ResumedRun:
     def options(self) -> str:
         """The options that the next resume needs again, because its configuration does not have them."""
         changes = [*self._with(Rule.FREE), *self._with(Rule.TIME)]
-        plain = [change for change in changes if isinstance(change.given, str | int | float)]
-        return "".join(f" --{change.setting} {shlex.quote(str(change.given))}" for change in plain)
+        plain = {change.setting: change.given for change in changes if isinstance(change.given, str | int | float | None)}
+        words = {name: "null" if value is None else shlex.quote(str(value)) for name, value in plain.items()}
+        return "".join(f" --{name} {word}" for name, word in words.items())
 
     def why_finished(self) -> str:
         """Why nothing is left to train."""

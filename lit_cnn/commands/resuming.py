@@ -12,7 +12,7 @@ from lit_cnn.runs.folder import Run
 from lit_cnn.runs.monitor import FIRST_MONITOR, names_monitor
 from lit_cnn.runs.search import find_run
 from lit_cnn.system.paths import quoted
-from lit_cnn.system.processes import is_first_process, read_number
+from lit_cnn.system.processes import RESTARTS, is_first_process, read_number
 from lit_cnn.system.text import printable
 
 # Processes that a launcher starts for the other devices, and restarted jobs, find the folder of their run here.
@@ -25,7 +25,7 @@ WEIGHTS = "--model.weights"
 OPTIONS_OF_A_RESTARTED_JOB = ("--test_after_fit", "--save_every_minutes", "--save_every_steps", "--compile", "--diagnose")
 
 
-def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> None:
+def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs", may_resume_job: bool = True) -> None:
     """Puts a run's configuration and checkpoint in the place of ``--run``.
 
     ``--ckpt_path last`` and ``best`` are those of the run, which ``--config FOLDER/config.yaml`` names too. A job that SLURM
@@ -35,6 +35,7 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
         command: ``fit``, ``validate`` or ``test``.
         arguments: Its options.
         runs_dir: Folder in which the latest run is looked for.
+        may_resume_job: See :func:`lit_cnn.commands.arguments.prepare`.
 
     Raises:
         ValueError: If the folder is not a run or has no such checkpoint.
@@ -48,7 +49,8 @@ def expand_run(command: str, arguments: Arguments, runs_dir: str = "runs") -> No
             raise ValueError(f"--ckpt_path {checkpoint} needs the run that it belongs to: add --run FOLDER")
     if folder is None:
         # The same command with --seeds finds its runs by itself.
-        run = _run_of_restarted_job() if command == "fit" and "--seeds" not in arguments.names else None
+        may_resume_job = may_resume_job and command == "fit" and "--seeds" not in arguments.names
+        run = _run_of_restarted_job() if may_resume_job else None
         if run and (checkpoint_of_run := _checkpoint_of(run, "fit", None)):
             # The run describes itself. What was typed may hold a search whose result is used, and where the job started.
             arguments.keep(*OPTIONS_OF_A_RESTARTED_JOB)
@@ -146,7 +148,7 @@ def _checkpoint_to_resume(run: Run) -> Path | None:
 
 def is_restarted_job() -> bool:
     """Whether SLURM or torchrun has restarted this job, with the arguments of the first time."""
-    return any(read_number(name, 0) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return any(read_number(name, 0) > 0 for name in RESTARTS)
 
 
 def check_run_folder(arguments: Arguments) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
+from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.trainer_options import AVERAGING, as_list
 from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS, choose_monitor
 from lit_cnn.training.callbacks.averaging import EMA, check_averaged_precision, check_decay
@@ -70,16 +71,30 @@ def check_selection(settings: Mapping[str, Any], resumes: bool) -> None:
 def resolve_monitor(config: Namespace) -> None:
     """Puts what the best checkpoint is judged by in the place of ``auto``, so that the run keeps it."""
     if config.monitor == DEFAULT_MONITOR:
-        schedule = (config.model.get("init_args") or {}).get("schedule")
-        trainer = config.trainer
-        ends = {"EarlyStopping", "Timer"} & {
-            str(one.get("class_path")).rpartition(".")[2] for one in as_list(trainer.callbacks)
-        }
-        may_end_early = config.early_stopping is not None or trainer.max_time is not None or bool(ends)
-        # The last validation may be before the end.
-        may_end_early |= trainer.max_steps != -1
-        may_end_early |= trainer.check_val_every_n_epoch not in (None, 1) or trainer.val_check_interval not in (None, 1.0)
-        config.monitor = choose_monitor(schedule, may_end_early)
+        config.monitor = _choose(config)
+
+
+def warn_of_last_weights(config: Namespace) -> None:
+    """Warns if a configuration keeps the last weights of a training of which they may not be the best.
+
+    The ``config.yaml`` of a run names what was chosen for its own schedule and end.
+    """
+    if config.monitor == "last" and _choose(config) != "last":
+        warn(
+            "monitor: last stands in the configuration, but the learning rate of this training does not fall to zero, or it "
+            "may end early: --monitor val/acc keeps the checkpoint with the highest validation accuracy"
+        )
+
+
+def _choose(config: Namespace) -> str:
+    schedule = (config.model.get("init_args") or {}).get("schedule")
+    trainer = config.trainer
+    ends = {"EarlyStopping", "Timer"} & {str(one.get("class_path")).rpartition(".")[2] for one in as_list(trainer.callbacks)}
+    may_end_early = config.early_stopping is not None or trainer.max_time is not None or bool(ends)
+    # The last validation may be before the end.
+    may_end_early |= trainer.max_steps != -1
+    may_end_early |= trainer.check_val_every_n_epoch not in (None, 1) or trainer.val_check_interval not in (None, 1.0)
+    return choose_monitor(schedule, may_end_early)
 
 
 def make_average(config: Namespace) -> list[Callback]:

@@ -16,6 +16,7 @@ from lit_cnn.commands import configuration, evaluate
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.evaluation_options import is_of_fit_alone
 from lit_cnn.commands.fit import Training, carry_out
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
@@ -23,6 +24,7 @@ from lit_cnn.data.module import ImageDataModule
 from lit_cnn.errors import Interrupted
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, digest_of_settings, find_changes, rule_of
+from lit_cnn.runs.results import leaves_batches_out
 from lit_cnn.runs.search import is_run
 from lit_cnn.runs.study import add_wanted_seeds, runs_of_study
 from lit_cnn.system.json_files import read_object
@@ -52,6 +54,9 @@ class Study(CLI):
         trainer = self.config.trainer
         if trainer.fast_dev_run:
             raise ValueError("fast_dev_run keeps no run, and --seeds compares runs: leave one of them out")
+        limit = trainer.limit_test_batches
+        if self.config.test_after_fit and leaves_batches_out(limit):
+            raise ValueError(f"--seeds compares whole tests: leave out limit_test_batches={limit}, or test_after_fit")
         finders = [one.class_path.rpartition(".")[2] for one in as_list(trainer.callbacks)]
         if finder := next((name for name in finders if name in FINDER_NAMES), None):
             raise ValueError(f"{finder} would find another value for each seed: find it once, and give it with --seeds")
@@ -110,15 +115,22 @@ class Study(CLI):
         if "seconds" not in run.read_results():
             self._train(seed, run)
         else:
-            words = ("test", "--run", str(run.path))
-            with as_command(words):
-                evaluate.main(prepare(*words))
+            test = self._of(run)
+            test.options = [option for option in test.options if not is_of_fit_alone(option[0])]
+            with as_command(("test", *test.words())):
+                evaluate.main(prepare("test", *test.words()))
+
+    def _of(self, run: Run) -> Arguments:
+        """The options for a run that is there: its own settings, and those that were typed now and may change."""
+        options = Arguments(())
+        options.options = [("--run", str(run.path)), *(one for one in self.options.options if _may_change(one[0]))]
+        return options
 
     def _train(self, seed: int, run: Run) -> None:
         if is_run(run.path):
-            kept = [option for option in self.options.options if _may_change(option[0])]
-            resumed = Arguments(())
-            resumed.options = [("--run", str(run.path)), *kept]
+            resumed = self._of(run)
+            if self.config.test_after_fit and "--test_after_fit" not in resumed.names:  # a recipe says it, a run does not
+                resumed.options.append(("--test_after_fit", "true"))
             typed, words = resumed.words(), prepare("fit", *resumed.words())[1:]
         else:
             own = Arguments(sys.argv[2:])

@@ -24,6 +24,8 @@ DATASETS = {
 
 # Datasets that read no files.
 WITHOUT_FILES = ("Digits", "FakeImages")
+# Those that are downloaded, all into the same folder.
+DOWNLOADED = ("CIFAR10", "CIFAR100", "MNIST", "FashionMNIST")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class DatasetName:
         """Arguments of the class that follow from the name."""
         given = {"data_dir": self.data_dir, "table": self.table}
         return {name: value for name, value in given.items() if value is not None}
+
+    def has_other_files_than(self, configured: str | None) -> bool:
+        """Whether the folder that a configuration gives to the data of this class would be wrong here."""
+        if configured is None:
+            return False
+        return not {self.class_name, configured.rpartition(".")[2]} <= set(DOWNLOADED)
 
     @property
     def arguments_to_clear(self) -> dict[str, str]:

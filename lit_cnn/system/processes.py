@@ -12,6 +12,9 @@ from typing import Any
 
 PR_SET_PDEATHSIG = 1  # option of Linux's prctl: the signal that a process gets when its parent ends
 
+# How often a job was restarted: by SLURM, by torchrun.
+RESTARTS = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+
 
 def end_with_parent(parent: int) -> None:
     """Makes Linux kill this process when its parent ends in any way. Does nothing on other systems.

@@ -13,6 +13,7 @@ from conftest import ROOT, Command, write_photos
 
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.command_line import Arguments
+from lit_cnn.commands.fit_options import prepare_fit
 from lit_cnn.commands.options import COMMAND_OPTIONS, check_options, options_by_class
 from lit_cnn.commands.resuming import check_run_folder
 from lit_cnn.runs.folder import Run
@@ -50,6 +51,52 @@ def test_a_network_is_named_in_any_way(lit_cnn: Command, names: list[str], class
 def test_a_dataset_is_named_as_its_recipes_or_its_class(lit_cnn: Command, name: str):
     data = settings_of(lit_cnn, "--model", "lenet", "--data", name)["data"]
     assert data["class_path"].endswith("FashionMNIST")
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs"),
+    [
+        ([], 10),
+        (["--trainer.max_steps", "9"], -1),
+        (["--config", "steps.yaml"], -1),
+        (["--trainer.max_steps", "9", "--trainer.max_epochs", "3"], 3),
+        (["--config", "epochs.yaml", "--trainer.max_steps", "9"], 4),
+        (["--config", "steps.yaml", "--trainer.max_steps", "-1"], 10),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_length_in_steps_alone_is_not_cut_by_epochs(lit_cnn: Command, tmp_path: Path, words: list[str], epochs: int):
+    (tmp_path / "steps.yaml").write_text("trainer: {max_steps: 9}\n")
+    (tmp_path / "epochs.yaml").write_text("trainer: {max_epochs: 4}\n")
+    settings = settings_of(lit_cnn, "--model", "lenet", "--data", "FakeImages", *words)
+    assert settings["trainer"]["max_epochs"] == epochs
+
+
+@pytest.mark.parametrize(
+    ("configured", "named", "folder"),
+    [
+        ("ImageFolder", "fashion_mnist", "data"),
+        ("lit_cnn.data.ImageFolder", "photos.csv", None),
+        ("ImageTable", "photos", "photos"),
+        ("Digits", "mnist", "data"),
+        ("FashionMNIST", "digits", None),
+        ("FashionMNIST", "mnist", "elsewhere"),
+    ],
+)
+def test_data_that_replace_those_of_a_recipe_do_not_take_their_folder(
+    lit_cnn: Command, tmp_path: Path, configured: str, named: str, folder: str | None
+):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos.csv").touch()
+    data = {"class_path": configured, "init_args": {"data_dir": "elsewhere", "image_size": 28}}
+    if configured == "Digits":
+        del data["init_args"]["data_dir"]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"model": "lenet", "data": data}))
+    settings = settings_of(lit_cnn, "--config", "recipe.yaml", "--data", named)["data"]["init_args"]
+    assert settings["data_dir"] == folder
+    assert settings["image_size"] == 28
+    own = settings_of(lit_cnn, "--config", "recipe.yaml", "--data", "mnist", "--data.data_dir", "own")["data"]["init_args"]
+    assert own["data_dir"] == "own"
 
 
 @pytest.mark.parametrize(("model", "size"), [("resnet18", 224), ("resnet20", 32), ("LitLeNet", 28)])
@@ -417,12 +464,24 @@ def test_a_restarted_job_resumes_whatever_it_had_started_from(tmp_path: Path, mo
     assert [word for word in words if "ckpt" in word] == [f"--ckpt_path={run.last}"]
 
 
+def test_a_command_that_trains_in_a_restarted_job_is_not_the_training_that_goes_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with pytest.raises(ValueError, match="the folder of its run is not known"):
+        prepare("fit", "--model", "lenet", *DIGITS)
+    assert "--data.image_size=28" in prepare("fit", "--model", "lenet", *DIGITS, may_resume_job=False)
+    assert prepare_fit(["--model", "lenet", *DIGITS], "find-lr trains no run")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["resume", "a", "--run", "b"], "resume takes one run"),
         (["fit", "--run", "a", "--name", "b"], "a resumed run keeps its own"),
         (["test", "--run", "a", "--name", "b"], "only fit takes it"),
+        (
+            ["fit", "--model", "lenet", "--data", "digits", "--data.num_folds", "5", "--data.val_fraction", "0.2"],
+            "--data.val_fraction has no effect beside --data.num_folds",
+        ),
         (["test"], "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),
         (["fit", "--model", "lenet", "--data", "photos.zip"], "there is no dataset, folder, archive or table photos.zip"),
         (["fit", "--model", "lenet", "--data", "~nobody_of_this_name/x"], "there is no such home folder"),

@@ -150,6 +150,8 @@ def test_every_setting_is_accepted_or_refused_in_one_line(lit_cnn: Command, tmp_
         ),
         ("model:\n  class_path: lenet\n  init_args: {lr: 1, lr: 2}\n", "recipe.yaml: lr stands there twice (lines 4 and 4)"),
         ("trainer: cpu\ntrainer.max_epochs: 3\n", "trainer.max_epochs stands beside trainer, which must then be settings"),
+        ("config: {seed: 1}\n", "recipe.yaml: config must be the path of one file of settings, got {'seed': 1}"),
+        ("config: [a.yaml, b.yaml]\n", "recipe.yaml: config must be the path of one file of settings, got ['a.yaml', "),
         (
             "model: lenet\ndata.augment: flip\ndata.augment.cutout: 8\n",
             "recipe.yaml: data.augment.cutout stands beside augment, which must then be settings by name, got flip",

@@ -18,6 +18,7 @@ from PIL import Image
 from pytorch_lightning import Trainer
 
 from lit_cnn.analysis.statistics import mean_interval
+from lit_cnn.commands import evaluate
 from lit_cnn.commands.arguments import prepare
 from lit_cnn.commands.seed_options import read_seeds
 from lit_cnn.data import digits
@@ -103,6 +104,10 @@ def test_launchers_and_a_given_folder_are_refused(monkeypatch: pytest.MonkeyPatc
         (["--trainer.fast_dev_run", "true"], "fast_dev_run keeps no run, and --seeds compares runs"),
         (["--trainer.callbacks+=LearningRateFinder"], "LearningRateFinder would find another value for each seed"),
         (["--name", "a/b"], "the name of a run must be letters"),
+        (
+            ["--test_after_fit", "--trainer.limit_test_batches", "1"],
+            "--seeds compares whole tests: leave out limit_test_batches=1, or test_after_fit",
+        ),
     ],
 )
 def test_what_makes_no_study_is_one_line(lit_cnn: Command, tmp_path: Path, options: list[str], message: str):
@@ -177,18 +182,36 @@ def test_a_run_is_no_folder_of_runs(lit_cnn: Command, tmp_path: Path):
     assert done.stderr.endswith("lenet/a is a run, and no folder of several: choose another --name\n")
 
 
+def stop(monkeypatch: pytest.MonkeyPatch, seed: str) -> None:
+    """Makes a signal stop the training with a seed after its third step."""
+    on_train_batch_end = Recorder.on_train_batch_end
+
+    def end(self: Recorder, trainer: Trainer, *arguments: object) -> None:
+        on_train_batch_end(self, trainer, *arguments)
+        if os.environ["PL_GLOBAL_SEED"] == seed and trainer.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Recorder, "on_train_batch_end", end)
+
+
+@pytest.mark.slow
+def test_a_resumed_seed_is_tested_if_the_recipe_says_so(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "recipe.yaml").write_text("test_after_fit: true\n")
+    study = [*ONE_EPOCH, "--config", "recipe.yaml", "--seeds", "1", "--name", "study"]
+    with monkeypatch.context() as patched:
+        stop(patched, "0")
+        assert lit_cnn(*study).returncode == 128 + signal.SIGTERM
+    done = lit_cnn(*study)
+    assert done.returncode == 0, done.stderr
+    (run,) = list_runs("runs")
+    assert len(run.ledger) == 1
+
+
 @pytest.mark.slow
 def test_a_stopped_study_is_resumed_by_the_same_command(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     study = [*ONE_EPOCH, "--seeds", "2", "--name", "my study"]
-    on_train_batch_end = Recorder.on_train_batch_end
-
-    def stop(self: Recorder, trainer: Trainer, *arguments: object) -> None:
-        on_train_batch_end(self, trainer, *arguments)
-        if os.environ["PL_GLOBAL_SEED"] == "1" and trainer.global_step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Recorder, "on_train_batch_end", stop)
+        stop(patched, "1")
         done = lit_cnn(*study)
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stdout.splitlines()[-1].startswith("stopped; resume with: lit-cnn fit --model LitLeNet")
@@ -199,8 +222,12 @@ def test_a_stopped_study_is_resumed_by_the_same_command(lit_cnn: Command, tmp_pa
     assert lit_cnn(*ONE_EPOCH, "--seed_everything", "1", "--name", "alone").returncode == 0
     assert_same(tmp_path / "runs/digits/lenet/my study/seed-1", tmp_path / "runs/digits/lenet/alone")
     # Later, a look at the test images is asked for.
-    done = lit_cnn(*study, "--test_after_fit")
+    looks: list[list[str]] = []
+    main = evaluate.main
+    monkeypatch.setattr(evaluate, "main", lambda words: looks.append(words) or main(words))
+    done = lit_cnn(*study, "--test_after_fit", "--threads", "1", "--save_every_steps", "5")
     assert done.returncode == 0, done.stderr
+    assert ["--threads=1" in words for words in looks] == [True, True]
     assert "nothing left to train" not in done.stdout
     assert all(len(run.ledger) == 1 for run in list_runs("runs") if run.path.name.startswith("seed-"))
 

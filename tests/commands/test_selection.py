@@ -12,7 +12,7 @@ from conftest import Command
 from jsonargparse import Namespace
 
 from lit_cnn.commands import selection
-from lit_cnn.commands.selection import check_selection, resolve_monitor
+from lit_cnn.commands.selection import check_selection, resolve_monitor, warn_of_last_weights
 from lit_cnn.runs.folder import Run
 
 FIT = ["fit", "--model", "LitLeNet", "--model.schedule", "constant", "--data", "Digits", "--data.image_size", "28"]
@@ -146,6 +146,24 @@ def test_an_older_run_keeps_its_judge_if_the_default_changes(lit_cnn: Command, m
     assert "cannot become last" in lit_cnn("resume", run.path, "--monitor", "last", "--trainer.max_epochs", "3").stderr
 
 
+def config_of(**given: object) -> Namespace:
+    """What the parser makes of some options."""
+    trainer = {
+        "max_time": None,
+        "max_steps": -1,
+        "callbacks": None,
+        "check_val_every_n_epoch": 1,
+        "val_check_interval": None,
+    }
+    trainer |= {name: value for name, value in given.items() if name in trainer}
+    return Namespace(
+        monitor=given.get("monitor", "auto"),
+        early_stopping=given.get("early_stopping"),
+        model=Namespace(init_args=Namespace(schedule=given.get("schedule", "cosine"))),
+        trainer=Namespace(**trainer),
+    )
+
+
 @pytest.mark.parametrize(
     ("given", "monitor"),
     [
@@ -165,19 +183,32 @@ def test_an_older_run_keeps_its_judge_if_the_default_changes(lit_cnn: Command, m
     ids=str,
 )
 def test_the_last_checkpoint_is_the_best_if_the_training_ends_with_a_low_rate(given: dict, monitor: str):
-    trainer = {
-        "max_time": None,
-        "max_steps": -1,
-        "callbacks": None,
-        "check_val_every_n_epoch": 1,
-        "val_check_interval": None,
-    }
-    trainer |= {name: value for name, value in given.items() if name in trainer}
-    config = Namespace(
-        monitor=given.get("monitor", "auto"),
-        early_stopping=given.get("early_stopping"),
-        model=Namespace(init_args=Namespace(schedule=given.get("schedule", "cosine"))),
-        trainer=Namespace(**trainer),
-    )
+    config = config_of(**given)
     resolve_monitor(config)
     assert config.monitor == monitor
+
+
+@pytest.mark.parametrize(
+    ("given", "warns"),
+    [
+        ({"monitor": "last", "schedule": "constant"}, True),
+        ({"monitor": "last", "max_time": "00:01:00:00"}, True),
+        ({"monitor": "last"}, False),
+        ({"monitor": "val/acc", "schedule": "constant"}, False),
+    ],
+    ids=str,
+)
+def test_the_last_weights_of_a_run_may_not_be_those_of_another_schedule(
+    capsys: pytest.CaptureFixture[str], given: dict, warns: bool
+):
+    warn_of_last_weights(config_of(**given))
+    advice = "--monitor val/acc keeps the checkpoint with the highest validation accuracy"
+    assert (advice in capsys.readouterr().err) is warns
+
+
+@pytest.mark.slow
+def test_a_run_that_is_repeated_with_another_schedule_warns(lit_cnn: Command, tmp_path: Path):
+    (tmp_path / "own.yaml").write_text("model: lenet\ndata: FakeImages\nmonitor: last\ntrainer.fast_dev_run: 1\n")
+    constant = ["fit", "--config", "own.yaml", "--model.schedule", "constant"]
+    assert "monitor: last stands in the configuration" in lit_cnn(*constant).stderr
+    assert "monitor: last" not in lit_cnn(*constant, "--monitor", "last").stderr
