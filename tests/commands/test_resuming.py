@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 import yaml
 from conftest import Command
 
+from lit_cnn.models import LitLeNet
 from lit_cnn.runs.checkpoint_file import previous
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.lock import RunLock
@@ -286,6 +288,21 @@ def test_the_configuration_holds_what_a_finder_found(lit_cnn: Command, tmp_path:
     assert again.returncode == 0, again.stderr
     repeated = torch.load(newest(tmp_path / "again").last, weights_only=True)
     assert all(torch.equal(tensor, repeated["state_dict"][name]) for name, tensor in last["state_dict"].items())
+
+
+def test_the_printed_command_lifts_the_limit_that_this_one_lifted(
+    lit_cnn: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = copy_of(lit_cnn, trained, tmp_path, *CONSTANT, "--trainer.max_time=00:01:00:00")
+    training_step = LitLeNet.training_step
+
+    def stopped(self: LitLeNet, *arguments: object) -> torch.Tensor:
+        signal.raise_signal(signal.SIGTERM)
+        return training_step(self, *arguments)
+
+    monkeypatch.setattr(LitLeNet, "training_step", stopped)
+    done = lit_cnn("resume", run.path, "--trainer.max_time", "null", "--trainer.max_epochs", "2")
+    assert done.stdout.splitlines()[-1].endswith(f"lit-cnn resume {run.path} --trainer.max_time null")
 
 
 def test_nulls_are_kept(lit_cnn: Command, tmp_path: Path):
