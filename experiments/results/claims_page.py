@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lit_cnn.analysis.markdown import markdown_table as layout
 from lit_cnn.claims.describe import describe_answer, describe_facts, describe_scale
+from lit_cnn.claims.design import STEPS
 from lit_cnn.claims.plots import figure_of
 from lit_cnn.claims.results import Results
 from lit_cnn.claims.standing import describe_next, describe_provenance, describe_verdict, describe_warnings
@@ -39,9 +40,9 @@ These are the images of CIFAR-10 as JPEG files of quality 75: accuracies are not
 
 **How a claim is decided.** Its file in `experiments/claims/` was written before the first run; where it was changed
 later, the section tells so. It has the arms, a grid of learning rates, seeds, and the rule for the verdict. The rate of
-each arm is chosen on validation images, with seeds that are not used again. Then each arm is trained with the same seeds.
-The differences between arms with the same seed give a 95 % interval (Student's t). Intervals are over seeds, for these
-training and test images.
+each arm is chosen on validation images, with seeds that are not used again ({by_steps}: by the training steps that
+they count). Then each arm is trained with the same seeds. The differences between arms with the same seed give a 95 %
+interval (Student's t). Intervals are over seeds, for these training and test images.
 
 Say that A is claimed to be better than B, and the margin is 0.5 points.
 
@@ -59,6 +60,9 @@ is one of 1 − 0.05 / k, so that a true claim is refuted in at most 5 % of stud
 Where a result contradicts the statement, smaller studies with three seeds look for the reason. They were written after that
 result, and decide nothing: `lit-cnn claims --experiments experiments/trials`.
 
+Over-fitting is the gap between training and test accuracy. What a claim on it asks of the test accuracy besides is its own:
+claim 4 that it rises, claim 3 that it falls by at most half a point, claim 11 nothing that decides.
+
 A verdict holds at its scale: small networks, few images, few epochs. Accuracies are in %, their differences in points.
 """
 
@@ -70,7 +74,7 @@ def write_page(experiments: Path, docs: Path) -> list[Path]:
         The written files.
     """
     all_results = [Results.read(experiments, claim) for claim in read_claims(experiments)]
-    parts = [HEAD.format(summary=_summary(all_results)), _table(all_results)]
+    parts = [HEAD.format(summary=_summary(all_results), by_steps=_tuned_by_steps(all_results)), _table(all_results)]
     written = []
     for results in all_results:
         plot = _draw(results, docs)
@@ -96,6 +100,14 @@ def _summary(all_results: list[Results]) -> str:
         f"Lecture notes that follow [d2l.ai](https://d2l.ai), called the chapter here, make {len(all_results)} statements. "
         f"Of these, {', '.join(shares)}. {checked} exactly; experiments decide the others."
     )
+
+
+def _tuned_by_steps(all_results: list[Results]) -> str:
+    """The claims whose rates are chosen by steps: ``claims 1, 5 and 14``."""
+    studies = {results.claim.number: results.claim.study for results in all_results if results.claim.study}
+    steps = {n: str(study.measures[study.tuning.measure]["measure"]).startswith(STEPS) for n, study in studies.items()}
+    *others, last = [str(number) for number, by_steps in steps.items() if by_steps]
+    return f"claims {', '.join(others)} and {last}"
 
 
 def _table(all_results: list[Results]) -> str:

@@ -121,7 +121,8 @@ def describe_search(results: Results) -> list[str]:
             chosen = f"its rate {rate:g} has the lowest training loss"
             if not final_losses(study, search):
                 chosen = "its rate is the lowest"
-            lines.append(f"{arm}: no rate of the grid reaches the threshold of {study.tuning.measure}; {chosen}")
+            unreached = f"in the search, no rate of the grid reaches the threshold of {study.tuning.measure}"
+            lines.append(f"{arm}: {unreached}; {chosen}")
         elif rate in (lowest, highest) and lowest < highest:
             end, other = ("highest", "higher") if rate == highest else ("lowest", "lower")
             lines.append(f"{arm}: its rate {rate:g} is the {end} of the grid; a {other} one may be better")

@@ -57,7 +57,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the learning rate of each arm is chosen: on the validation images, with seeds that are not used later.
+    """How the learning rate of each arm is chosen: with seeds that are not used later, and never on test images.
+
+    The measure is of the validation images, or the number of training steps that the study counts.
 
     Args:
         rates: The grid, equal for all arms.

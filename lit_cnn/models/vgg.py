@@ -25,6 +25,8 @@ DEPTHS = {
 # Top-1 accuracies in %: ImageNet with torchvision's weights, without and with BatchNorm.
 IMAGENET = {11: (69.02, 70.37), 13: (69.93, 71.59), 16: (71.59, 73.36), 19: (72.38, 74.22)}
 
+DROPOUT = 0.5  # the paper's
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Variant):
@@ -82,12 +84,14 @@ class VGG(Network):
     Shape:
         Input (N, in_channels, H, W), at least 32×32; output (N, num_classes).
     Raises:
-        ValueError: If a count is below 1, or the dropout is not a probability.
+        ValueError: If a count is below 1, the dropout is not a probability, or it is given to a variant without such layers.
     """
 
-    def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, dropout: float = 0.5) -> None:
+    def __init__(self, layout: Layout, num_classes: int = 1000, in_channels: int = 3, dropout: float = DROPOUT) -> None:
         super().__init__(layout, num_classes, in_channels)
         require_probability(dropout=dropout)
+        if dropout != DROPOUT and not layout.hidden:
+            raise ValueError(f"dropout={dropout:g} has no effect without hidden linear layers: leave it out")
         stages: list[nn.Module] = []
         width = in_channels
         for num_convolutions, channels in zip(layout.convolutions, layout.channels, strict=True):
@@ -122,7 +126,7 @@ class LitVGG(LitClassifier):
         in_channels: Channels of the images, 1 or 3.
         variant: ``vgg11`` to ``vgg19`` are torchvision's, ``…_bn`` with BatchNorm, ``…_small`` without the two hidden
             linear layers, for images of 32×32 or more; ``vgg11_d2l`` is d2l.ai's.
-        dropout: Probability of dropping a feature of the hidden linear layers.
+        dropout: Probability of dropping a feature of the hidden linear layers, which ``…_small`` do not have.
         kwargs: Arguments of :class:`lit_cnn.training.classifier.LitClassifier`.
     """
 
@@ -133,7 +137,7 @@ class LitVGG(LitClassifier):
         num_classes: int = 10,
         in_channels: int = 3,
         variant: Literal[tuple(VARIANTS)] = "vgg11_bn_small",
-        dropout: float = 0.5,
+        dropout: float = DROPOUT,
         **kwargs: Any,
     ) -> None:
         super().__init__(VGG(VARIANTS[variant], num_classes, in_channels, dropout), num_classes, in_channels, **kwargs)

@@ -105,12 +105,12 @@ def test_a_threshold_that_no_rate_reaches_is_told(tmp_path: Path):
     results = results_of(tmp_path, tuning=STEPS)
     enter(results, dict.fromkeys(RATES, 3))
     assert describe_search(results) == [
-        "plain: no rate of the grid reaches the threshold of steps; its rate is the lowest",
+        "plain: in the search, no rate of the grid reaches the threshold of steps; its rate is the lowest",
     ]
     for rate in RATES:
         enter(results, {rate: 3}, final_loss=1 / rate)
     assert describe_search(results) == [
-        "plain: no rate of the grid reaches the threshold of steps; its rate 1 has the lowest training loss",
+        "plain: in the search, no rate of the grid reaches the threshold of steps; its rate 1 has the lowest training loss",
     ]
 
 

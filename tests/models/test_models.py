@@ -13,7 +13,7 @@ from torchvision.models.feature_extraction import create_feature_extractor, get_
 
 from lit_cnn.data import FakeImages
 from lit_cnn.inference.loading import load_run
-from lit_cnn.models import ARCHITECTURES, build, describe, lightning_module_of
+from lit_cnn.models import ARCHITECTURES, LitVGG, build, describe, lightning_module_of
 from lit_cnn.network.base import Network
 from lit_cnn.network.sizes import range_of_sizes, takes
 from lit_cnn.training.classifier import LitClassifier
@@ -218,3 +218,11 @@ def test_every_architecture_has_recipes_and_those_named_by_the_papers_too():
         assert set(ARCHITECTURES) <= {recipe.stem for recipe in (experiments / dataset).glob("*.yaml")}
     of_papers = {"resnet20", "resnet56", "vgg16_bn", "densenet_bc_100_12", "nin_cifar", "googlenet"}
     assert of_papers <= {recipe.stem for recipe in (experiments / "cifar10").glob("*.yaml")}
+
+
+def test_dropout_is_refused_where_there_are_no_layers_for_it():
+    """A comparison of two rates of dropout would otherwise compare equal networks."""
+    with pytest.raises(ValueError, match="dropout=0 has no effect without hidden linear layers: leave it out"):
+        LitVGG(dropout=0.0)
+    dropped = [module.p for module in LitVGG(variant="vgg11_d2l", dropout=0.2).modules() if isinstance(module, nn.Dropout)]
+    assert dropped == [0.2, 0.2]
