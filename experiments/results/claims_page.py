@@ -40,8 +40,8 @@ These are the images of CIFAR-10 as JPEG files of quality 75: accuracies are not
 
 **How a claim is decided.** Its file in `experiments/claims/` was written before the first run; where it was changed
 later, the section tells so. It has the arms, a grid of learning rates, seeds, and the rule for the verdict. The rate of
-each arm is chosen on validation images, with seeds that are not used again ({by_steps}: by the training steps that
-they count). Then each arm is trained with the same seeds. The differences between arms with the same seed give a 95 %
+each arm is chosen on validation images, with seeds that are not used again (claims {by_steps}: by the training steps
+that they count). Then each arm is trained with the same seeds. The differences between arms with the same seed give a 95 %
 interval (Student's t). Intervals are over seeds, for these training and test images.
 
 Say that A is claimed to be better than B, and the margin is 0.5 points.
@@ -103,11 +103,11 @@ def _summary(all_results: list[Results]) -> str:
 
 
 def _tuned_by_steps(all_results: list[Results]) -> str:
-    """The claims whose rates are chosen by steps: ``claims 1, 5 and 14``."""
+    """The claims whose rates are chosen by steps, for the head of the page."""
     studies = {results.claim.number: results.claim.study for results in all_results if results.claim.study}
     steps = {n: str(study.measures[study.tuning.measure]["measure"]).startswith(STEPS) for n, study in studies.items()}
-    *others, last = [str(number) for number, by_steps in steps.items() if by_steps]
-    return f"claims {', '.join(others)} and {last}"
+    numbers = [str(number) for number, by_steps in steps.items() if by_steps]
+    return " and ".join(part for part in (", ".join(numbers[:-1]), *numbers[-1:]) if part) or "none"
 
 
 def _table(all_results: list[Results]) -> str:
