@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import glob
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from lit_cnn.runs.search import find_run
 from lit_cnn.system.extras import require_extra
 from lit_cnn.system.memory import keep_freed_memory
 from lit_cnn.system.paths import expand
+from lit_cnn.system.processors import usable_processors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,7 +180,7 @@ def _explained_batches(
         files = [listed for place, listed in enumerate(batch.items) if place not in batch.bad]
         return _explain(trained, batch.pixels, files, methods, target, layer)
 
-    return compute_batches(given, batch_size, compute, num_workers=min(4, os.cpu_count() or 1))
+    return compute_batches(given, batch_size, compute, num_workers=min(4, usable_processors()))
 
 
 def _explain(

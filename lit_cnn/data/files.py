@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from torch import Tensor
 from lit_cnn.data.cache import mapped
 from lit_cnn.data.reading import DECODING, Reading
 from lit_cnn.data.splits import ArrayImages
+from lit_cnn.system.processors import usable_processors
 
 
 class FileImages:
@@ -67,7 +67,7 @@ class FileImages:
         def decode(position: int) -> None:
             pixels[position] = self._decode(position)
 
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
+        with ThreadPoolExecutor(usable_processors()) as workers:
             deque(workers.map(decode, range(len(self.files))), maxlen=0)
 
     def decoded(self, cache_dir: Path | None, name: str, memory_bytes: float) -> ArrayImages | FileImages:

@@ -19,6 +19,7 @@ from filelock import FileLock
 from lit_cnn.data.depth import Values
 from lit_cnn.data.opening import header_of
 from lit_cnn.data.reading import DECODING, Reading, values_in
+from lit_cnn.system.processors import usable_processors
 
 # Version of the index file. Older ones are made anew.
 VERSION = 3
@@ -85,7 +86,7 @@ class FileIndex:
             current = {path: known[path] for path in paths if path in known and known[path].stamp == stamps[path]}
             missing = [path for path in paths if path not in current]
             undecoded = [path for path in paths if decode and (path not in current or current[path].problem is None)]
-            with ThreadPoolExecutor(os.cpu_count()) as workers:
+            with ThreadPoolExecutor(usable_processors()) as workers:
                 current |= zip(missing, workers.map(self._examine, missing, [stamps[p] for p in missing]), strict=True)
                 problems = workers.map(self._problem, undecoded)
                 current |= {p: replace(current[p], problem=text) for p, text in zip(undecoded, problems, strict=True)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from lit_cnn.data.manifest import count, first
 from lit_cnn.data.perceptual_hash import MAX_DISTANCE, MIN_SIDE, NUM_BITS, pairs_alike, perceptual_hash
 from lit_cnn.data.pixel_checks import NUM_NAMED, ReadFile, check_pixels
 from lit_cnn.data.reading import Reading, Resize
+from lit_cnn.system.processors import usable_processors
 
 # So many pairs of images that look alike are in the details. A folder of frames of a film has millions.
 MAX_PAIRS = 10_000
@@ -54,7 +54,7 @@ def scan_files(data: ImageFiles) -> Iterator[ScannedFile]:
     reading = replace(data.reading, image_size=max(data.image_size, MIN_SIDE), channels=3, resize=resize)
     for split in data.counts():
         files = data.files(split)
-        with ThreadPoolExecutor(os.cpu_count()) as workers:
+        with ThreadPoolExecutor(usable_processors()) as workers:
             scan_one = partial(_scan_file, split=split, reading=reading)
             yield from workers.map(scan_one, files.paths, files.labels.tolist(), files.digests)
 

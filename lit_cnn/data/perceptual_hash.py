@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+
+from lit_cnn.system.processors import usable_processors
 
 # Side of the square of frequencies that are compared; a hash has its square of bits.
 HASH_SIZE = 16
@@ -51,7 +52,7 @@ def pairs_alike(hashes: list[bytes]) -> Iterator[tuple[NDArray[np.intp], NDArray
     words = np.frombuffer(b"".join(hashes), np.uint64).reshape(-1, NUM_BITS // 64)
     # Most pairs differ too much already in half of the bits.
     halves = [np.ascontiguousarray(words[:, columns].T) for columns in (slice(0, 2), slice(2, 4))]
-    num_workers = os.cpu_count() or 1
+    num_workers = usable_processors()
     with ThreadPoolExecutor(num_workers) as workers:
         # Not all blocks at once: if all images are alike, the pairs of a few blocks fill the memory.
         for start in range(0, len(hashes), num_workers * BLOCK):

@@ -154,7 +154,8 @@ class _Walk:
                         elif entry.is_symlink():
                             self._take_link(entry, inner)
                         elif entry.is_dir(follow_symlinks=False):
-                            if self._is_new(inner, entry.stat(follow_symlinks=False)):
+                            # Windows gives entries no number by which a folder is known.
+                            if self._is_new(inner, os.stat(entry.path, follow_symlinks=False)):  # noqa: PTH116
                                 folders.append(inner)
                         else:
                             self._take_file(entry.name, inner, entry.is_file(follow_symlinks=False))

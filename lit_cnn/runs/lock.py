@@ -27,6 +27,7 @@ class RunLock:
 
     Raises:
         ValueError: If another process trains in the folder; names host, process and since when.
+        OSError: If the file system locks no files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +38,9 @@ class RunLock:
             self._lock.acquire()
         except Timeout:
             raise ValueError(describe_training(folder)) from None
+        except OSError as error:
+            text = f"{error.strerror or error} (the file system locks no files: keep runs on another one)"
+            raise OSError(error.errno, text, str(self._lock_file)) from error
         holder = {"host": socket.gethostname(), "process": os.getpid(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
         write_object(self._holder, holder)
 

@@ -26,11 +26,15 @@ class OtherPrograms:
         self._start = self._read()
 
     def busy_processors(self) -> float:
-        """How many processors they used, on average."""
+        """How many processors they used, on average, of those that this program may use.
+
+        In a container with a share of the machine's time, that is what others leave too little of.
+        """
         if time.perf_counter() - self._start[0] < SHORTEST:
             time.sleep(SHORTEST)
         seconds, all_programs, own = (now - before for now, before in zip(self._read(), self._start, strict=True))
-        return max(0.0, (all_programs - own) / seconds)
+        measured = len(_affinity()) or os.cpu_count() or 1
+        return max(0.0, (all_programs - own) / seconds - (measured - usable_processors()))
 
     def _read(self) -> tuple[float, float, float]:
         """The time, the seconds that all programs have used on the processors of this one, and its own seconds."""

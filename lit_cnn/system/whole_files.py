@@ -40,10 +40,11 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes sure that a rename survives a power failure."""
+    """Makes sure that a rename survives a power failure, where the file system can do that for a folder."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(descriptor)
+            with suppress(OSError):
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)

@@ -1,6 +1,7 @@
 """The commands as a user types them."""
 
 import csv
+import errno
 import json
 import shlex
 import shutil
@@ -401,6 +402,17 @@ def test_a_signal_before_the_first_step_leaves_nothing_behind(
     finally:
         signal.signal(signum, before)
     assert ignored == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_named_and_keeps_no_folder(
+    lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("lit_cnn.runs.lock.FileLock.acquire", refuse)
+    assert "No locks available (the file system locks no files: keep runs on another one)" in fails(lit_cnn(*FIT), 1)
     assert list(tmp_path.iterdir()) == []
 
 

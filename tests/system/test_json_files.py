@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,19 @@ def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytes
     assert error.value.filename == str(path)
     assert read_object(path) == {"a": 1}
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_file_system_need_not_write_folders_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fsync = os.fsync
+
+    def of_files_alone(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", of_files_alone)
+    write_object(tmp_path / "a.json", {"a": 1})
+    assert read_object(tmp_path / "a.json") == {"a": 1}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"3"])

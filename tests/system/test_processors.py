@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lit_cnn.system import processors
 from lit_cnn.system.processors import OtherPrograms, share_of_threads, usable_processors
 
 
@@ -42,6 +43,16 @@ def test_programs_of_the_same_low_priority_count():
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         busy.kill()
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("used", "busy"), [(30, 0), (62.5, 2.5), (64, 4)])
+def test_a_share_of_a_large_machine_is_busy_only_if_the_rest_is(monkeypatch: pytest.MonkeyPatch, used: float, busy: float):
+    """A container may use the time of 4 of 64 processors, on whichever of them."""
+    readings = iter([(0.0, 0.0, 0.0), (1.0, used, 0.0)])
+    monkeypatch.setattr(processors, "_affinity", lambda: set(range(64)))
+    monkeypatch.setattr(processors, "usable_processors", lambda: 4)
+    monkeypatch.setattr(OtherPrograms, "_read", lambda _: next(readings))
+    assert OtherPrograms().busy_processors() == busy
 
 
 @pytest.mark.parametrize(
