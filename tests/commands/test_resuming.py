@@ -290,6 +290,17 @@ def test_the_configuration_holds_what_a_finder_found(lit_cnn: Command, tmp_path:
     assert all(torch.equal(tensor, repeated["state_dict"][name]) for name, tensor in last["state_dict"].items())
 
 
+def test_a_run_that_was_killed_at_its_first_checkpoint_begins_anew(lit_cnn: Command, trained: Path, tmp_path: Path):
+    run = copy_of(lit_cnn, trained, tmp_path)
+    before = [row["val/loss"] for row in run.read_metrics()]
+    for path in (run.last, previous(run.last)):
+        path.unlink(missing_ok=True)
+    done = lit_cnn("resume", run.path)
+    assert done.returncode == 0, done.stderr
+    assert "was stopped before its first checkpoint; it begins anew" in done.stderr
+    assert [row["val/loss"] for row in run.read_metrics()] == before
+
+
 def test_the_printed_command_lifts_the_limit_that_this_one_lifted(
     lit_cnn: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

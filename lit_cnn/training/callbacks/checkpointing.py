@@ -15,7 +15,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lit_cnn.runs.checkpoint_file import num_bytes
+from lit_cnn.runs.checkpoint_file import num_bytes, peek
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.format import RUN_KEY
 from lit_cnn.runs.monitor import FIRST_MONITOR, MONITORS
@@ -120,7 +120,10 @@ class Best(ModelCheckpoint):
                 checkpoint.pop(key, None)
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        self._resumed = trainer.strategy.broadcast(is_saved_by(self.run, checkpoint) and self.run.best.is_file())
+        # A best checkpoint of a later step is of a part of the training that was lost: this one does not have its scores.
+        is_kept = is_saved_by(self.run, checkpoint) and self.run.best.is_file()
+        is_kept = is_kept and peek(self.run.best).get("global_step", 0) <= checkpoint["global_step"]
+        self._resumed = trainer.strategy.broadcast(is_kept)
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"scores": self.scores, "class_counts": self.class_counts}
