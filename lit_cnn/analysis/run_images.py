@@ -11,7 +11,7 @@ import yaml
 from lit_cnn import data
 from lit_cnn.data.contents import following_run
 from lit_cnn.data.loader import Images
-from lit_cnn.data.manifest import FILE_NAME, Manifest
+from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.module import ImageDataModule
 from lit_cnn.data.names import DATASETS
 from lit_cnn.data.splits import Split
@@ -63,7 +63,7 @@ def data_of_run(run: Run) -> ImageDataModule:
         ValueError: If it is not made by a class of lit_cnn, or its arguments are wrong.
     """
     manifest = run.path / FILE_NAME
-    with following_run(manifest if manifest.is_file() and Manifest.read(manifest) else None):
+    with following_run(manifest if manifest.is_file() else None):
         return _data_of(run)
 
 

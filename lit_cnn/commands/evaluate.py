@@ -41,6 +41,13 @@ class Evaluation(CLI):
             # Grey or colour as in training, whatever the images of another folder are.
             data.init_args.channels = Origin.of(peek(self.config.ckpt_path)).data.get("channels")
 
+    def _choose_image_size(self) -> None:
+        """As in training, if no size is given: it may not be the one for which the network was published."""
+        arguments = self.config.data.init_args
+        if self.config.ckpt_path and arguments.image_size is None:
+            arguments.image_size = Origin.of(peek(self.config.ckpt_path)).data.get("image_size")
+        super()._choose_image_size()
+
 
 def main(arguments: list[str]) -> int:
     """Evaluates on the validation or the test images and returns the exit status."""

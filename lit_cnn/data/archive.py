@@ -98,9 +98,9 @@ def unpack(archive: Path, below: Path) -> Path:
 
 def _sizes(folder: Path) -> str:
     """How many files are below the folder, and their bytes."""
-    marker = str(folder / SIZES)
-    paths = (f"{place}/{name}" for place, _, names in os.walk(folder) for name in names)
-    sizes = [os.stat(path).st_size for path in paths if path != marker]  # noqa: PTH116 - many times as fast as Path
+    found = ((place, name) for place, _, names in os.walk(folder) for name in names)
+    paths = (f"{place}/{name}" for place, name in found if (place, name) != (str(folder), SIZES))
+    sizes = [os.stat(path).st_size for path in paths]  # noqa: PTH116 - many times as fast as Path
     return f"{len(sizes)} files, {sum(sizes)} bytes"
 
 
@@ -121,9 +121,9 @@ def _remove_abandoned(below: Path) -> None:
 
 def _put_in_place(partial: Path, target: Path) -> None:
     damaged = target.with_name(f"{UNPACKING}{uuid4().hex}")
+    with suppress(FileNotFoundError):  # there is none, or another process was quicker
+        target.replace(damaged)
     try:
-        if target.is_dir():
-            target.replace(damaged)
         partial.replace(target)
     except OSError:
         if not _is_whole(target):  # otherwise another process has unpacked it

@@ -104,7 +104,7 @@ class Contents:
 
     @property
     def is_other_data(self) -> bool:
-        """Whether a run is followed and these are images of another dataset. Its own, encoded anew, are not."""
+        """Whether a run is followed and these are images of another dataset. Its own, encoded anew in place, are not."""
         if self.followed is None or self.match is None or not self.match.is_other_data:
             return False
         return self.wanted.name != self.followed.dataset or not self.match.is_rewritten
@@ -136,6 +136,8 @@ class Contents:
             return self.manifest
         others = self.match.problem(*(split for split in SPLITS if split not in splits))
         problem = self.match.problem(*splits)
+        if problem and self.match.is_other_data:  # all but the places of the files
+            problem += "; if these are other images than the run's, give their folder another name"
         if problem and not may_skip:
             raise ValueError(f"{problem}; put them back as they were, or start a new run")
         if problem and not self.wanted.skip_bad:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from lit_cnn.data.reading import Background, Reading, Resize
 from lit_cnn.data.scan import LeftOut
 from lit_cnn.data.splits import FRACTION, Split
 from lit_cnn.system.paths import expand
+from lit_cnn.system.processors import usable_processors
 
 
 class ImageFiles(DecodedFiles):
@@ -94,7 +94,7 @@ class ImageFiles(DecodedFiles):
         num_workers: int | None = None,
         **kwargs: Any,
     ) -> None:
-        workers = (os.cpu_count() or 1) if num_workers is None else num_workers
+        workers = usable_processors() if num_workers is None else num_workers
         super().__init__(data_dir, batch_size=batch_size, augment=augment, num_workers=workers, **kwargs)
         if not 0 < test_fraction < 1:
             raise ValueError(f"test_fraction must be above 0 and below 1, got {test_fraction}")
@@ -142,7 +142,7 @@ class ImageFiles(DecodedFiles):
         Raises:
             ValueError: If it cannot be read, or it is not the manifest that this dataset was made with.
         """
-        followed = None if manifest is None else Manifest.of_files(manifest)
+        followed = None if manifest is None else Manifest.read(manifest) or Manifest.of_no_files(manifest)
         if followed and self._given and followed.contents() != self._given.contents():
             given = f"data.manifest={self.hparams['manifest']}"
             raise ValueError(f"the run of {manifest} has other images or splits than {given}: leave it out")

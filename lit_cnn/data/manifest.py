@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lit_cnn.data.splits import SPLITS, Split
+from lit_cnn.system.json_files import read_object
 
 # Name of the file in a run's folder.
 FILE_NAME = "data.json"
@@ -124,6 +125,16 @@ class Manifest:
         if manifest is None:
             raise ValueError(f"{path} is the manifest of a dataset that is not made of files")
         return manifest
+
+    @classmethod
+    def of_no_files(cls, path: Path) -> Manifest:
+        """The manifest of a dataset that is not made of files, in which no file is one of its images.
+
+        Raises:
+            ValueError: If it cannot be read.
+        """
+        content = read_object(path)
+        return cls(str(content["dataset"]), tuple(content["classes"]), int(content["channels"]), ())
 
     @classmethod
     def read(cls, path: Path) -> Manifest | None:

@@ -37,12 +37,14 @@ class Match:
         lost: Images that are not there as they were, each with what is different.
         moved: Images that were put into another split by hand, each with that split.
         new: Paths of images that came later.
+        num_in_place: So many of the manifest's images have a file of their name and class, whatever its content and format.
     """
 
     manifest: Manifest
     lost: dict[Entry, str]
     moved: dict[Entry, Split]
     new: list[str]
+    num_in_place: int
 
     @property
     def is_other_data(self) -> bool:
@@ -52,8 +54,8 @@ class Match:
 
     @property
     def is_rewritten(self) -> bool:
-        """Whether every file is at its place, and what is lost has other content alone."""
-        return not self.new and set(self.lost.values()) <= {"changed"}
+        """Whether most files are at their places, though perhaps of other content or in another format."""
+        return 2 * self.num_in_place > len(self.manifest.entries)
 
     def news(self) -> list[str]:
         """Says which images came later and which were moved to another split, of which the run takes no notice."""
@@ -115,4 +117,12 @@ def match(manifest: Manifest, files: Mapping[str, Found]) -> Match:
         elif split and split != entry.split and (split != "train" or entry.split in chosen_by_hand):
             moved[entry] = split
     new = [path for path, file in files.items() if path not in known and file.digest not in manifest.left_out]
-    return Match(replace(manifest, entries=tuple(entries)), lost, moved, [p for p in new if not files[p].is_bad])
+    places_now = {(_without_ending(path), file.class_name) for path, file in files.items()}
+    num_in_place = sum((_without_ending(entry.path), entry.class_name) in places_now for entry in manifest.entries)
+    kept = replace(manifest, entries=tuple(entries))
+    return Match(kept, lost, moved, [path for path in new if not files[path].is_bad], num_in_place)
+
+
+def _without_ending(path: str) -> str:
+    folder, slash, name = path.rpartition("/")
+    return folder + slash + name.rpartition(".")[0]

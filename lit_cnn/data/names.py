@@ -43,10 +43,9 @@ class DatasetName:
         return {name: value for name, value in given.items() if value is not None}
 
     def has_other_files_than(self, configured: str | None) -> bool:
-        """Whether the folder that a configuration gives to the data of this class would be wrong here."""
-        if configured is None:
-            return False
-        return not {self.class_name, configured.rpartition(".")[2]} <= set(DOWNLOADED)
+        """Whether the folder that a configuration gives to data of its class is no folder of these."""
+        classes = {self.class_name, self.class_name if configured is None else configured.rpartition(".")[2]}
+        return len(classes) > 1 and not classes <= set(DOWNLOADED)
 
     @property
     def arguments_to_clear(self) -> dict[str, str]:

@@ -143,6 +143,18 @@ def test_other_photos_of_the_same_classes_are_an_entry_of_their_own(lit_cnn: Com
     assert "cross-dataset" not in done.stdout
 
 
+def test_a_folder_tests_a_run_that_was_trained_on_no_files_with_all_images_at_its_size(lit_cnn: Command, tmp_path: Path):
+    done = lit_cnn("fit", "--model", "resnet20", "--data", "digits", "--trainer.max_epochs", "1")
+    assert done.returncode == 0, done.stderr
+    (run,) = map(Run, Path("runs").glob("digits/resnet20/*"))
+    write_photos(tmp_path / "other", tuple(map(str, range(10))), 3)
+    done = lit_cnn("test", "--run", run.path, "--data", "other", "--data.cache_dir", "null")
+    assert done.returncode == 0, done.stderr
+    others = run.read_results()["other_data"]
+    assert others.keys() == {"other"}
+    assert others["other"]["test/images"] == 30
+
+
 # The weights that a score is of
 
 AVERAGED = {

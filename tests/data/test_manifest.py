@@ -163,14 +163,19 @@ def test_images_that_a_run_knows_do_not_test_it_in_another_folder(photos: Path, 
 
 
 def test_images_that_were_encoded_anew_are_not_another_dataset(photos: Path, manifest: Path):
-    for file in photos.rglob("*.*"):
+    for number, file in enumerate(sorted(photos.rglob("*.*"))):
         with Image.open(file) as image:
-            image.rotate(180).save(file)
+            image.rotate(180).save(file.with_suffix(".bmp") if number % 2 else file)
+        if number % 2 or number == 6:
+            file.unlink()
     with following_run(manifest):
         data = folder_of(photos)
     assert not data.is_other_data
-    with pytest.raises(ValueError, match=r"of the run's \d+ test images differ: .*\(changed\)"):
+    with pytest.raises(ValueError, match=r"of the run's \d+ test images differ: .*give their folder another name"):
         data.setup("test")
+    photos.rename(photos.with_name("other recording"))
+    with following_run(manifest):
+        assert folder_of(photos.with_name("other recording")).is_other_data
 
 
 def test_the_splits_of_a_manifest_are_not_drawn_otherwise(photos: Path, manifest: Path):

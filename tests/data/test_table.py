@@ -157,7 +157,8 @@ def test_the_commands_take_a_table(lit_cnn: Command, photos: Path, tmp_path: Pat
     assert lit_cnn(*predict, "--data_dir", photos).returncode == 0
     assert "elsewhere.csv, line 2: there is no file" in lit_cnn(*predict).stderr
     assert "elsewhere.csv, which is read: name another" in lit_cnn(*predict, "--output", elsewhere).stderr
-    tested = lit_cnn("test", "--run", run, "--data", photos)  # the same images in a folder, with other names of classes
+    with pytest.warns(UserWarning, match="49 images that the run was trained or validated with, left out"):
+        tested = lit_cnn("test", "--run", run, "--data", photos)  # the same images in a folder, with other names of classes
     assert "differ" in tested.stderr
     training = Manifest.read(run / "data.json").of("train")[0]
     write_table(photos / "list.csv", [row for row in rows if row[0] != training.path])
