@@ -10,10 +10,11 @@ from pathlib import PurePath
 import numpy as np
 
 from lit_cnn.analysis.arms import Arm
-from lit_cnn.analysis.images import pair_runs
+from lit_cnn.analysis.images import is_of_same_images, pair_runs
 from lit_cnn.analysis.page import EXACT_SIZE, picture
 from lit_cnn.analysis.pictures import pixels_at
 from lit_cnn.data.loader import Images
+from lit_cnn.runs.predictions import RunPredictions
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def find_disagreements(one: Arm, other: Arm, split: str) -> tuple[list[Disagreem
         raise ValueError(reason)
     first = one.runs[0].predictions(split)
     names, classes, labels = list(first.images), first.class_names, first.labels
-    counts = [_count(arm, split, names) for arm in (one, other)]
+    counts = [_count(arm, split, first) for arm in (one, other)]
     shares = [right / np.maximum(networks, 1) for right, networks, _ in counts]
     both = (counts[0][1] > 0) & (counts[1][1] > 0)
 
@@ -123,13 +124,14 @@ def show(found: Sequence[Disagreement], images: Images) -> list[Shown]:
 Counts = tuple[np.ndarray, np.ndarray, dict[int, list[int]]]
 
 
-def _count(arm: Arm, split: str, names: Sequence[str]) -> Counts:
-    places = {name: place for place, name in enumerate(names)}
-    right, networks = np.zeros(len(names), dtype=np.int64), np.zeros(len(names), dtype=np.int64)
+def _count(arm: Arm, split: str, of: RunPredictions) -> Counts:
+    places = {name: place for place, name in enumerate(of.images)}
+    right, networks = np.zeros(len(of), dtype=np.int64), np.zeros(len(of), dtype=np.int64)
     answers: dict[int, list[int]] = {}
     for run in arm.runs:
         predictions = run.predictions(split)
-        own = np.array([places.get(name, -1) for name in predictions.images], dtype=np.int64)
+        names = of.images if is_of_same_images(predictions, of) else predictions.images
+        own = np.array([places.get(name, -1) for name in names], dtype=np.int64)
         known = own >= 0
         np.add.at(right, own[known], predictions.correct[known])
         np.add.at(networks, own[known], 1)

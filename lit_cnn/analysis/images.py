@@ -10,7 +10,7 @@ from lit_cnn.analysis.arm_runs import ArmRun
 from lit_cnn.analysis.arms import Arm
 from lit_cnn.analysis.mcnemar import mcnemar, mcnemar_over_seeds
 from lit_cnn.analysis.statistics import Interval, mean_interval
-from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.runs.predictions import RunPredictions, common_folder
 
 # An accuracy of predictions may differ from the one that was measured by rounding.
 ROUNDING = 1e-5
@@ -131,11 +131,21 @@ def _accuracy(predictions: RunPredictions) -> float:
 def check_same_images(one: ArmRun, other: ArmRun, split: str) -> None:
     """Raises a ValueError if two runs have predictions for other images, or for other labels."""
     first, second = one.predictions(split), other.predictions(split)
-    same_names = list(first.images) == list(second.images)
+    same_names = is_of_same_images(first, second)
     if same_names and np.array_equal(first.labels, second.labels):
         return
     reason = "the same images with other labels" if same_names else "other images"
     raise ValueError(f"{one.path} and {other.path} cannot be compared: their {split} predictions are for {reason}")
+
+
+def is_of_same_images(first: RunPredictions, second: RunPredictions) -> bool:
+    """Whether two predictions are for the same images in the same order, whichever folder they are named from."""
+    if list(first.images) == list(second.images):
+        return True
+    if first.digest is None or first.digest != second.digest:
+        return False
+    below = [[image.removeprefix(common_folder(one.images)) for image in one.images] for one in (first, second)]
+    return below[0] == below[1]
 
 
 def _count(pairs: list[tuple[ArmRun, ArmRun]], split: str) -> ImagePairs | None:

@@ -84,6 +84,7 @@ def prepare(command: str, *words: str, may_resume_job: bool = True) -> list[str]
     take_arguments_of_weights(arguments, classes["model"], configured["model"][1])
     check_options(arguments.names, classes["model"], classes["data"])
     _check_complete(command, arguments)
+    _check_folds(arguments, configured["data"][1])
     if command == "fit" and "--run" not in arguments.names:
         _lift_limit_of_epochs(arguments, configurations)
     expand_run(command, arguments, _find_runs_dir(arguments, configurations), may_resume_job)
@@ -112,6 +113,14 @@ def _settings_in(configurations: list[dict[str, Any]], group: str) -> tuple[str 
     return next(reversed(classes), None), arguments
 
 
+def _check_folds(arguments: Arguments, configured: dict[str, Any]) -> None:
+    """Refuses a typed share of the validation set where folds divide the images."""
+    folds = arguments.last("--data.num_folds", "--data.init_args.num_folds") or configured.get("num_folds")
+    share = arguments.last("--data.val_fraction", "--data.init_args.val_fraction")
+    if share is not None and folds is not None and folds not in _NULLS and "--run" not in arguments.names:
+        raise ValueError("--data.val_fraction has no effect where num_folds divides the images: leave one of them out")
+
+
 def _lift_limit_of_epochs(arguments: Arguments, configurations: list[dict[str, Any]]) -> None:
     """If the length of a training is given in steps alone, the usual number of epochs does not end it before."""
     of_files = [content["trainer"] for content in configurations if isinstance(content.get("trainer"), dict)]
@@ -133,9 +142,6 @@ def _check_complete(command: str, arguments: Arguments) -> None:
             raise ValueError("--name is the name of a new run: only fit takes it")
         return
     check_run_folder(arguments)
-    typed = {name.replace(".init_args", "") for name in names}
-    if {"--data.val_fraction", "--data.num_folds"} <= typed:
-        raise ValueError("--data.val_fraction has no effect beside --data.num_folds: leave one of them out")
     if "--name" in names and "--run" in names:
         raise ValueError("--name is the name of a new run: a resumed run keeps its own")
     if names & {"--config", "-c", "--run", "--model.help", "--data.help"}:
@@ -183,9 +189,12 @@ def name_classes(arguments: Arguments, configured_data: str | None = None) -> No
                     f"--data {data} is the folder of the images already: remove --data.data_dir (make: DATA_DIR)"
                 )
             own = dataset.arguments if option == "--data" else {}
-            if option == "--data" and ("--run" in arguments.names or dataset.has_other_files_than(configured_data)):
-                # The data of the run or of the configuration are not to be mixed with these.
+            rest: dict[str, str] = {}
+            if option == "--data" and "--run" in arguments.names:
                 rest = dataset.arguments_to_clear
+            elif option == "--data" and dataset.has_other_files_than(configured_data):
+                rest = {"data_dir": dataset.arguments_to_clear["data_dir"]}
+            if rest:  # the data of the run or of the configuration are not to be mixed with these
                 own = {name: value for name, value in rest.items() if f"--data.{name}" not in arguments.names} | own
             arguments.replace(option, {option: dataset.class_name, **{f"--data.{name}": own[name] for name in own}})
 

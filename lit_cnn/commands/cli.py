@@ -24,14 +24,14 @@ from lit_cnn.commands.policy import refuse_addresses, restrict_imports
 from lit_cnn.commands.profilers import make_profiler, reports
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.seed_options import MAX_SEED
-from lit_cnn.commands.selection import add_selection_options, check_selection, resolve_monitor, warn_of_last_weights
+from lit_cnn.commands.selection import add_selection_options, check_selection, resolve_monitor
 from lit_cnn.commands.settings import check_settings, choose_image_size
 from lit_cnn.commands.tables import print_results
 from lit_cnn.commands.threads import use_threads
 from lit_cnn.commands.trainer_options import as_list, check_trainer, refuse_named_classes
 from lit_cnn.data import ImageDataModule
 from lit_cnn.data.contents import following_run
-from lit_cnn.data.manifest import FILE_NAME, Manifest
+from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.network.counting import count_multiply_adds
 from lit_cnn.network.sizes import takes
 from lit_cnn.network.tta import Tta
@@ -142,8 +142,6 @@ class CLI(LightningCLI):
             self._check_settings()
         except ValueError as error:
             parser.error(str(error))
-        if self.command == "fit" and not self.config.run and "--monitor" not in typed.names:
-            warn_of_last_weights(self.config)
         for key in ("run", "ckpt_path", "seeds", "lr", "time_limit", "tta"):
             if self.config[key] is not None and self.config[key] != typed.last(f"--{key}"):
                 parser.error(
@@ -151,10 +149,13 @@ class CLI(LightningCLI):
                 )
         if self.config.name and (self.config.run or self.command != "fit"):
             parser.error(f"name: {self.config.name} is the name of a new run: a run that there is keeps its own")
-        choose_image_size(self.config)
+        self._choose_image_size()
         checkpoint = self.config.ckpt_path
         if checkpoint and not Path(checkpoint).is_file():
             parser.error(f"a checkpoint must be a file, got {checkpoint}")
+
+    def _choose_image_size(self) -> None:
+        choose_image_size(self.config)
 
     def _check_settings(self) -> None:
         """Raises a ValueError if the command cannot do what the settings say."""
@@ -193,12 +194,12 @@ class CLI(LightningCLI):
                 model.weights = started_from
 
     def _find_manifest(self) -> Path | None:
-        """The manifest of the run that saved the checkpoint; None if it is not known, or its data are not files."""
+        """The manifest of the run that saved the checkpoint; None if it is not known."""
         if self.config.ckpt_path is None:
             return None
         run = self.find_run_of_checkpoint()
         manifest = run.path / FILE_NAME if run else None
-        return manifest if manifest and manifest.is_file() and Manifest.read(manifest) else None
+        return manifest if manifest and manifest.is_file() else None
 
     def find_run_of_checkpoint(self) -> Run | None:
         """The run that saved the checkpoint; None if it is not known."""

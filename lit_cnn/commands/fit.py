@@ -13,6 +13,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 
 from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI, PRECISION
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.evaluate import ignore_evaluation_warnings
 from lit_cnn.commands.expected import find_expectation, print_comparison
 from lit_cnn.commands.messages import in_one_line, quiet
@@ -21,7 +22,7 @@ from lit_cnn.commands.output import raise_on_signals
 from lit_cnn.commands.own_warnings import ignore_own_warnings
 from lit_cnn.commands.resumed import ResumedRun
 from lit_cnn.commands.resuming import LAUNCHER, RUN_FOLDER, is_restarted_job, warn
-from lit_cnn.commands.selection import make_selection
+from lit_cnn.commands.selection import make_selection, warn_of_last_weights
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.commands.trials import answer_options
 from lit_cnn.data.manifest import FILE_NAME
@@ -91,6 +92,8 @@ class Training(CLI):
             end_with_parent(read_number(LAUNCHER, least=1))
         self.resumed: ResumedRun | None = None
         super().__init__("fit", arguments)
+        if not (self.resumed or self.finds_its_folder):
+            warn_of_last_weights(self.config, Arguments(arguments))
         if checkpoint := self.config.ckpt_path:
             # The Trainer compares them too, but not before its logger has written.
             Origin.of(peek(checkpoint), checkpoint).check(self.datamodule, "fit", with_digest=False)
@@ -110,7 +113,9 @@ class Training(CLI):
                 self.lock = RunLock(self.run.path)
             self.recorder = Recorder(self.run, self._describe, self.resumed.changes if self.resumed else ())
             self.trainer = self.make_trainer(self._make_callbacks(), **self._make_settings())
-        except BaseException:  # Ctrl-C too must leave no empty folder
+        except BaseException as error:  # Ctrl-C too must leave no empty folder
+            if self.made_folder and self.run and not self.lock and isinstance(error, OSError):  # nobody can lock it
+                self.run.discard_unless_begun()
             self._discard_folder()
             self.unlock()
             raise

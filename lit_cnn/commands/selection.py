@@ -8,6 +8,7 @@ from typing import Any, Literal
 from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.resuming import warn
 from lit_cnn.commands.trainer_options import AVERAGING, as_list
 from lit_cnn.runs.monitor import DEFAULT_MONITOR, MONITORS, choose_monitor
@@ -74,12 +75,12 @@ def resolve_monitor(config: Namespace) -> None:
         config.monitor = _choose(config)
 
 
-def warn_of_last_weights(config: Namespace) -> None:
+def warn_of_last_weights(config: Namespace, typed: Arguments) -> None:
     """Warns if a configuration keeps the last weights of a training of which they may not be the best.
 
     The ``config.yaml`` of a run names what was chosen for its own schedule and end.
     """
-    if config.monitor == "last" and _choose(config) != "last":
+    if config.monitor == "last" and "--monitor" not in typed.names and _choose(config) != "last":
         warn(
             "monitor: last stands in the configuration, but the learning rate of this training does not fall to zero, or it "
             "may end early: --monitor val/acc keeps the checkpoint with the highest validation accuracy"

@@ -18,6 +18,7 @@ from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.evaluation_options import is_of_fit_alone
 from lit_cnn.commands.fit import Training, carry_out
+from lit_cnn.commands.selection import warn_of_last_weights
 from lit_cnn.commands.trainer_options import as_list
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.module import ImageDataModule
@@ -49,6 +50,7 @@ class Study(CLI):
 
     def __init__(self, options: Arguments, seeds: Sequence[int]) -> None:
         super().__init__("fit", options.words())
+        warn_of_last_weights(self.config, options)
         self.options = options
         self.seeds = seeds
         trainer = self.config.trainer

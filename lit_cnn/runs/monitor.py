@@ -34,7 +34,10 @@ def chose_epoch(settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
         settings: Content of the ``config.yaml``.
         rows: Metrics of each epoch.
     """
-    return monitor_of(settings) != "last" and len(rows) > 1
+    monitor, interval = monitor_of(settings), (settings.get("trainer") or {}).get("val_check_interval")
+    num_epochs = sum(row.get(monitor) not in (None, "") for row in rows)
+    is_often = interval is not None and not (isinstance(interval, float) and interval == 1)
+    return num_epochs > 1 or (num_epochs == 1 and is_often)
 
 
 def choose_monitor(schedule: str | None, may_end_early: bool) -> str:

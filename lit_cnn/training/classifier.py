@@ -296,5 +296,4 @@ class LitClassifier(pl.LightningModule):
         if trainer and type(data_of(trainer)).__qualname__ != self.origin.data_key:
             self._check_data()  # Lightning gives the state to data of the same class alone, which compare it first
         compare_checkpoint(self, checkpoint)
-        if "mean" in self.origin.data:
-            self.normalisation = self.origin.normalisation
+        self.normalisation = self.origin.normalisation or self.normalisation

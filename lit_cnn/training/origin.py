@@ -40,28 +40,31 @@ class Origin:
     @classmethod
     def of(cls, checkpoint: dict[str, Any], path: Any = None) -> Origin:
         """The origin of the weights in the content of a checkpoint file."""
-        key = checkpoint.get(CHECKPOINT_KEY, {}).get("data_key")
+        about = checkpoint.get(CHECKPOINT_KEY, {})
+        key = about.get("data_key")
         data = checkpoint.get(key) or {}
         return cls(
             str(path) if path else None,
             checkpoint.get(RUN_KEY),
             checkpoint.get("epoch"),
             checkpoint.get("global_step"),
-            data.get("dataset", key),
+            data.get("dataset") or about.get("data_name") or key,
             key,
             data,
         )
 
     @classmethod
     def of_training(cls, classifier: pl.LightningModule) -> Origin:
-        """The origin of weights that were trained in this process, whichever files hold them too."""
-        about, data = describe_classifier(classifier), classifier.trainer.datamodule
-        state = {} if data is None else data.state_dict()
+        """The origin of weights that were trained in this process with a data module, whichever files hold them too."""
+        about = describe_classifier(classifier)
+        state = classifier.trainer.datamodule.state_dict()
         return replace(cls.of({CHECKPOINT_KEY: about, about["data_key"]: state}), step=classifier.trainer.global_step)
 
     @property
-    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation by channel, with which the network was trained."""
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and standard deviation by channel, with which the network was trained; None if the data do not say."""
+        if not {"image_size", "mean", "std"} <= self.data.keys():
+            return None
         return tuple(self.data["mean"]), tuple(self.data["std"])
 
     def is_of_other(self, data: Any, with_digest: bool = True) -> bool:
@@ -108,7 +111,7 @@ class Origin:
             self._refuse_training(data)
         if stage != "predict":
             self._check_classes(data)
-        if {"image_size", "mean", "std"} <= self.data.keys() and hasattr(data, "normalise_with"):
+        if self.normalisation and hasattr(data, "normalise_with"):
             wanted = getattr(data, "hparams", {}).get("image_size")
             data.see_as(wanted or self.data["image_size"], self.data.get("frame", 1.0))
             data.normalise_with(self.normalisation)
@@ -165,6 +168,7 @@ def describe_classifier(classifier: pl.LightningModule) -> dict[str, Any]:
         "started_from": classifier.hparams["weights"],
         # Lightning stores the state of the data module under this key.
         "data_key": type(data).__qualname__ if data is not None else None,
+        "data_name": name_of(data),
     }
 
 

@@ -105,4 +105,4 @@ def start_from(network: nn.Module, weights: Weights) -> Weights:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+    return tensor.is_meta or not tensor.is_floating_point() or bool(tensor.isfinite().all())

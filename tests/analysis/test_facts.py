@@ -53,10 +53,20 @@ def test_test_scores_of_another_checkpoint_than_the_files_are_not_shown(run: Run
 
 
 @pytest.mark.parametrize(
-    ("monitor", "epochs", "is_chosen"), [("val/acc", 2, True), ("val/acc", 1, False), ("last", 2, False)]
+    ("monitor", "epochs", "interval", "is_chosen"),
+    [
+        ("val/acc", 2, None, True),
+        ("val/acc", 1, 1.0, False),
+        ("val/acc", 1, 0.25, True),
+        ("val/acc", 1, 5, True),
+        ("last", 2, None, False),
+    ],
 )
-def test_a_checkpoint_is_chosen_by_a_score_of_several_epochs(tmp_path: Path, monitor: str, epochs: int, is_chosen: bool):
-    run = write_run(tmp_path / "a", epochs=epochs, settings={"monitor": monitor})
+def test_a_checkpoint_is_chosen_by_the_scores_of_several_validations(
+    tmp_path: Path, monitor: str, epochs: int, interval: float | None, is_chosen: bool
+):
+    settings = {"monitor": monitor, "trainer.val_check_interval": interval}
+    run = write_run(tmp_path / "a", epochs=epochs, settings=settings)
     run.results.write_text(json.dumps({k: v for k, v in run.read_results().items() if not k.startswith("test/")}))
     assert ("on which its checkpoint was chosen" in write_report(run)) is is_chosen
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from lit_cnn.analysis.arms import read_arms
 from lit_cnn.analysis.comparison import compare
+from lit_cnn.analysis.disagreements import find_disagreements
 from lit_cnn.analysis.mcnemar import mcnemar
 from lit_cnn.runs.folder import Run
 from lit_cnn.training.class_scores import wilson
@@ -76,6 +77,15 @@ def test_networks_that_agree_on_all_images_may_differ_on_others(tmp_path: Path):
     assert difference.value == 0
     assert difference.low == pytest.approx(-difference.high)
     assert 0.05 < difference.high < 0.1
+
+
+def test_images_are_the_same_whichever_folder_they_are_named_from(tmp_path: Path):
+    for arm, folder in (("a", "ant/"), ("b", "photos/ant/")):
+        names = [f"{folder}{number}.png" for number in range(40)]
+        write_predictions(write_run(tmp_path / arm), all_but(1), images=names)
+    arms = read_arms([tmp_path / "a", tmp_path / "b"])
+    assert compare(arms).pairs[0].images.num_images == 40
+    assert find_disagreements(*arms, "test") == ([], [])
 
 
 def test_images_of_several_folders_stay_apart(tmp_path: Path):

@@ -53,6 +53,26 @@ def test_a_dataset_is_named_as_its_recipes_or_its_class(lit_cnn: Command, name: 
     assert data["class_path"].endswith("FashionMNIST")
 
 
+def test_a_folder_in_place_of_that_of_a_recipe_keeps_its_splits(lit_cnn: Command, tmp_path: Path):
+    (tmp_path / "photos").mkdir()
+    data = {"class_path": "ImageFolder", "init_args": {"data_dir": "elsewhere", "manifest": "split.json"}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"model": "lenet", "data": data}))
+    settings = settings_of(lit_cnn, "--config", "recipe.yaml", "--data", "photos")["data"]["init_args"]
+    assert (settings["data_dir"], settings["manifest"]) == ("photos", "split.json")
+    assert settings_of(lit_cnn, "--config", "recipe.yaml", "--data", "ImageFolder")["data"]["init_args"] == {
+        **settings,
+        "data_dir": "elsewhere",
+    }
+
+
+def test_a_share_of_validation_images_replaces_folds_that_are_left(lit_cnn: Command, tmp_path: Path):
+    (tmp_path / "fold.yaml").write_text("model: lenet\ndata: digits\ndata.num_folds: 5\ndata.fold: 0\n")
+    share = ["--config", "fold.yaml", "--data.val_fraction", "0.2"]
+    assert "has no effect where num_folds divides the images" in lit_cnn("fit", *share).stderr
+    settings = settings_of(lit_cnn, *share, "--data.num_folds", "null", "--data.fold", "null")["data"]["init_args"]
+    assert (settings["val_fraction"], settings["num_folds"]) == (0.2, None)
+
+
 @pytest.mark.parametrize(
     ("words", "epochs"),
     [
@@ -81,6 +101,8 @@ def test_a_length_in_steps_alone_is_not_cut_by_epochs(lit_cnn: Command, tmp_path
         ("Digits", "mnist", "data"),
         ("FashionMNIST", "digits", None),
         ("FashionMNIST", "mnist", "elsewhere"),
+        ("ImageFolder", "photos", "photos"),
+        ("ImageTable", "photos.csv", "elsewhere"),
     ],
 )
 def test_data_that_replace_those_of_a_recipe_do_not_take_their_folder(
@@ -480,7 +502,7 @@ def test_a_command_that_trains_in_a_restarted_job_is_not_the_training_that_goes_
         (["test", "--run", "a", "--name", "b"], "only fit takes it"),
         (
             ["fit", "--model", "lenet", "--data", "digits", "--data.num_folds", "5", "--data.val_fraction", "0.2"],
-            "--data.val_fraction has no effect beside --data.num_folds",
+            "--data.val_fraction has no effect where num_folds divides the images",
         ),
         (["test"], "test needs a trained network: --run FOLDER, or --ckpt_path FILE"),
         (["fit", "--model", "lenet", "--data", "photos.zip"], "there is no dataset, folder, archive or table photos.zip"),

@@ -12,6 +12,7 @@ from conftest import Command
 from jsonargparse import Namespace
 
 from lit_cnn.commands import selection
+from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.selection import check_selection, resolve_monitor, warn_of_last_weights
 from lit_cnn.runs.folder import Run
 
@@ -201,7 +202,7 @@ def test_the_last_checkpoint_is_the_best_if_the_training_ends_with_a_low_rate(gi
 def test_the_last_weights_of_a_run_may_not_be_those_of_another_schedule(
     capsys: pytest.CaptureFixture[str], given: dict, warns: bool
 ):
-    warn_of_last_weights(config_of(**given))
+    warn_of_last_weights(config_of(**given), Arguments([]))
     advice = "--monitor val/acc keeps the checkpoint with the highest validation accuracy"
     assert (advice in capsys.readouterr().err) is warns
 

@@ -63,10 +63,9 @@ class LookRecorder(Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Without a checkpoint, the network is evaluated as it was trained now: other data are shown to it likewise."""
-        if pl_module.origin is None:
+        if pl_module.origin is None and data_of(trainer) is not None:
             pl_module.origin = Origin.of_training(pl_module)
-            if "mean" in pl_module.origin.data:
-                pl_module.normalisation = pl_module.origin.normalisation
+            pl_module.normalisation = pl_module.origin.normalisation or pl_module.normalisation
 
     # Any evaluation
 

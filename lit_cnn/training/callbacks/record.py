@@ -153,7 +153,8 @@ class Recorder(Callback):
                 if best.class_counts is not None:
                     results["val/images"] = sum(best.class_counts[-1])
             without = ("val/",) if "val/acc" in results or not self.run.best.is_file() else ()
-            if not self.trained and "val/acc" in self.run.read_results():  # since then it may have been validated as a whole
+            validated = self.run.read_results().get("val/images", 0)
+            if not self.trained and validated > results.get("val/images", 0):  # later, of images that the training left out
                 results, without = {name: value for name, value in results.items() if not name.startswith("val/")}, ()
             if self.trained:  # what was evaluated meanwhile, by another process, was trained less
                 _remove_evaluations(self.run)

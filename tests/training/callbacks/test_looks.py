@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import write_fashion_mnist
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging
 
 from lit_cnn.commands.evaluate import AVERAGED_WEIGHTS, CALLBACKS_NEEDED
@@ -224,6 +224,31 @@ def test_a_network_that_was_trained_just_now_sees_other_data_as_its_own(trainer:
         evaluate(trainer(), FashionMNIST(data_dir=tmp_path, val_fraction=0.25), None, model)
 
 
+class Flowers(LightningDataModule):
+    """A user's own, which saves something of its own."""
+
+    name = "flowers"
+
+    def train_dataloader(self) -> torch.utils.data.DataLoader:
+        images = torch.utils.data.TensorDataset(torch.zeros(20, 1, 28, 28), torch.arange(20) % 10)
+        return torch.utils.data.DataLoader(images, batch_size=10)
+
+    test_dataloader = val_dataloader = train_dataloader
+
+    def state_dict(self) -> dict[str, float]:
+        return {"mean": 0.1}
+
+
+def test_a_data_module_of_ones_own_stays_the_same_dataset(trainer: MakeTrainer):
+    model, data = LitLeNet(), Flowers()
+    ours = trainer()
+    ours.fit(model, datamodule=data)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        evaluate(ours, data, None, model)
+    assert not [one for one in warned if "cross-dataset" in str(one.message)]
+
+
 def test_a_size_that_was_asked_for_is_that_of_another_dataset_too(run: Run, trainer: MakeTrainer, tmp_path: Path):
     data = MNIST(data_dir=write_mnist(tmp_path), image_size=30)
     with pytest.warns(UserWarning, match="was trained on digits at 28×28, evaluated on mnist at 30×30"):
@@ -332,6 +357,18 @@ def test_a_validation_of_the_last_checkpoint_goes_when_a_resumed_run_trains(run:
             fit(trainer, run, run.last, (Killed(),), max_epochs=2, limit_val_batches=0)
         assert not run.predictions["val"].exists()
         assert not {name for name in run.read_results() if name.startswith("val/")}
+
+
+def test_a_best_checkpoint_of_a_part_that_was_lost_is_replaced(run: Run, trainer: MakeTrainer):
+    """A kill lost the steps after last.ckpt, in which the best network was saved."""
+    last, best = (torch.load(path, weights_only=True) for path in (run.last, run.best))
+    (state,) = [state for key, state in last["callbacks"].items() if key.startswith("Best")]
+    state["best_model_score"] = torch.tensor(0.999)
+    torch.save(last, run.last)
+    torch.save(best | {"global_step": 7}, run.best)
+    fit(trainer, run, run.last, max_epochs=2)
+    assert torch.load(run.best, weights_only=True)["global_step"] == 10
+    assert run.read_results()["val/acc"] == pytest.approx(float(run.read_metrics()[-1]["val/acc"]))
 
 
 # Another run
