@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassF1Score
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from lit_cnn.training.class_scores import Predictions
 
@@ -44,7 +44,7 @@ class EvaluationMetrics(nn.Module):
         metrics: dict[str, Metric] = {
             "acc": MulticlassAccuracy(average="micro", **common()),
             "f1": ClassF1(average="macro", **common()),
-            "ece": MulticlassCalibrationError(n_bins=15, **common()),
+            "ece": CalibrationError(num_bins=15),
         }
         if num_classes > 5:
             metrics["top5"] = TopKAccuracy(5)
@@ -119,6 +119,42 @@ class ClassF1(MulticlassF1Score):
         hits, others_taken, _, missed = self._final_state()
         self.class_counts = torch.stack([hits, hits + others_taken, hits + missed])
         return super().compute()
+
+
+class CalibrationError(Metric):
+    """Expected calibration error: the gap between accuracy and mean confidence of each bin, weighted by its images.
+
+    Bins are equally wide. Unlike torchmetrics' ``MulticlassCalibrationError``, it takes logits for logits also if all lie
+    between 0 and 1, and a confidence of 1 belongs to the last bin.
+
+    Source: Naeini, Cooper and Hauskrecht 2015, "Obtaining well calibrated probabilities using Bayesian binning", AAAI.
+
+    Args:
+        num_bins: Number of bins between 0 and 1.
+
+    Shape:
+        Logits (N, num_classes); labels (N,) int64. Computes a scalar; NaN for no images.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+
+    def __init__(self, num_bins: int) -> None:
+        super().__init__()
+        self.num_bins = num_bins
+        self.add_state("gaps", torch.zeros(num_bins), dist_reduce_fx="sum")
+        self.add_state("images", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        confidences, predicted = logits.softmax(dim=1).max(dim=1)
+        bins = F.one_hot((confidences * self.num_bins).long().clamp(0, self.num_bins - 1), self.num_bins)
+        # Not in place: see TopKAccuracy.
+        self.gaps = self.gaps + ((predicted == labels).float() - confidences) @ bins.float()
+        self.images = self.images + len(labels)
+
+    def compute(self) -> Tensor:
+        return self.gaps.abs().sum() / self.images
 
 
 class TopKAccuracy(Metric):
