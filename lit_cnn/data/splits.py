@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -178,10 +177,10 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
     if not len(values) or sizes.max() < 2:
         raise ValueError(f"no class has two images, one for each part of a split: add images; there are {len(values)}")
     several = np.flatnonzero(sizes[values] > 1)
-    drawn = np.empty(0, np.intp)
-    # In a part smaller than the number of classes scikit-learn finds no room for all; each gets one below.
-    with contextlib.suppress(ValueError):
+    try:
         _, drawn = train_test_split(several, test_size=fraction, random_state=seed % 2**32, stratify=values[several])
+    except ValueError:  # a part is smaller than the number of classes: each class is divided by itself
+        drawn = np.concatenate([_draw_of_class(values, label, fraction, seed) for label in np.flatnonzero(sizes > 1)])
     is_second = np.zeros(len(values), bool)
     is_second[drawn] = True
     shares = np.bincount(values, weights=is_second, minlength=len(sizes))
@@ -190,6 +189,13 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
         own = np.flatnonzero(values == label)
         is_second[np.random.default_rng((seed % 2**32, int(label))).choice(own)] ^= True
     return torch.from_numpy(np.flatnonzero(~is_second)), torch.from_numpy(np.flatnonzero(is_second))
+
+
+def _draw_of_class(values: np.ndarray, label: int, fraction: float, seed: int) -> np.ndarray:
+    """Positions of a share of the images of a class: one at least, and not all."""
+    own = np.flatnonzero(values == label)
+    number = min(max(round(fraction * len(own)), 1), len(own) - 1)
+    return np.random.default_rng((seed % 2**32, int(label))).choice(own, number, replace=False)
 
 
 def stratified_fold(labels: Tensor, num_folds: int, fold: int, seed: int) -> tuple[Tensor, Tensor]:

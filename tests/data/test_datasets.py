@@ -100,6 +100,17 @@ def test_a_split_keeps_every_class_and_refuses_what_cannot_be_split():
 
 
 @pytest.mark.parametrize(
+    ("sizes", "fraction", "second"),
+    [((20,) * 10, 0.98, [19] * 10), ((20,) * 10, 0.02, [1] * 10), ((300, *(2,) * 49), 0.1, [30, *[1] * 49])],
+)
+def test_each_class_is_divided_where_a_part_has_fewer_images_than_classes(
+    sizes: tuple[int, ...], fraction: float, second: list[int]
+):
+    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    assert labels[stratified_split(labels, fraction, seed=0)[1]].bincount().tolist() == second
+
+
+@pytest.mark.parametrize(
     ("sizes", "fraction"),
     [((2, 1), 0.1), ((5, 5), 0.1), ((3,) * 200, 0.1), ((500, 5), 0.05), ((2, 9), 0.9), ((40, 1, 0, 3), 0.5)],
 )
