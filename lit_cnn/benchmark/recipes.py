@@ -20,6 +20,7 @@ from lit_cnn.data.names import find_dataset
 from lit_cnn.inference.loading import load_run
 from lit_cnn.network.counting import count_multiply_adds, count_parameters
 from lit_cnn.runs.folder import Run
+from lit_cnn.runs.results import leaves_batches_out
 from lit_cnn.system.json_files import read_object
 from lit_cnn.system.locks import alone
 
@@ -49,8 +50,19 @@ def find_recipes(names: list[str] | None) -> list[Path]:
     for path in paths:
         if not path.is_file():
             raise ValueError(f"there is no recipe {path}")
+        _check_evaluations(path)
     current = Path.cwd()
     return [path.relative_to(current) if path.is_relative_to(current) else path for path in paths]
+
+
+def _check_evaluations(recipe: Path) -> None:
+    """Raises a ValueError if a recipe would leave no validation and test of all images."""
+    trainer = _read(recipe).get("trainer") or {}
+    for name in ("limit_val_batches", "limit_test_batches"):
+        if leaves_batches_out(trainer.get(name)) or trainer.get(name) == 0:
+            raise ValueError(f"{recipe} has trainer.{name}={trainer[name]}, but is measured with all images")
+    if trainer.get("enable_checkpointing") is False:
+        raise ValueError(f"{recipe} has trainer.enable_checkpointing=false: recipes test their best checkpoint")
 
 
 def run_recipe(

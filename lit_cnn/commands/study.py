@@ -68,8 +68,12 @@ class Study(CLI):
         self.folder = self.run_of(0).path.parent
         # All runs have the threads of the first: their number decides how sums are rounded.
         self.threads: int | Literal["auto"] = self.config.threads
+        # Likewise their precision, if the first one chose it.
+        self.precision: str | None = None
         if is_run(self.folder):
             raise ValueError(f"{self.folder} is a run, and no folder of several: choose another --name")
+        if self.runs:
+            self.datamodule.prepare_data()  # another machine may not have the images yet
         check_images(self.runs, self.datamodule)
         del self.model, self.datamodule, self.config_init
 
@@ -83,7 +87,7 @@ class Study(CLI):
         return runs_of_study(self.folder)
 
     def check_runs(self) -> None:
-        """Checks that the runs that are there are of the same settings, and takes their number of threads.
+        """Checks that the runs that are there are of the same settings, and takes their threads and their precision.
 
         Raises:
             ValueError: If one is not; names the setting.
@@ -99,6 +103,8 @@ class Study(CLI):
                 raise ValueError(f"{fixed[0].setting} of {run.path} {fixed[0]}: choose another --name")
             if self.threads == "auto":
                 self.threads = own["threads"]
+            if self.config.trainer.precision == "auto":
+                self.precision = own["trainer"]["precision"]
         if self.runs:
             add_wanted_seeds(self.folder, self.seeds)
 
@@ -132,12 +138,13 @@ class Study(CLI):
         if is_run(run.path):
             resumed = self._of(run)
             if self.config.test_after_fit and "--test_after_fit" not in resumed.names:  # a recipe says it, a run does not
-                resumed.options.append(("--test_after_fit", "true"))
+                resumed.options.append(("--test_after_fit", None))
             typed, words = resumed.words(), prepare("fit", *resumed.words())[1:]
         else:
             own = Arguments(sys.argv[2:])
             own.remove("--seeds", "--name")
             added = [f"--{SEED}={seed}", f"--threads={self.threads}"]
+            added += [f"--trainer.precision={self.precision}"] if self.precision else []
             typed, words = [*own.words(), *added], [*self.options.words(), *added]
         with as_command(("fit", *typed)):
             training = OfStudy(words, run, self)

@@ -39,6 +39,14 @@ _SAME: dict[str, dict[Any, Any]] = {
     "trainer.limit_val_batches": {None: 1.0},
     "trainer.val_check_interval": {None: 1.0},
 }
+# Here 1 is one batch, and 1.0 all of them.
+_COUNTED = {
+    f"trainer.{name}"
+    for name in (
+        *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"),
+        *("overfit_batches", "val_check_interval"),
+    )
+}
 # Every argument of every model, every dataset, the Trainer and the command. One that is missing here must be equal.
 _SETTINGS: dict[Rule, dict[str, str]] = {
     Rule.EQUAL: {
@@ -147,7 +155,8 @@ def find_changes(own: Mapping[str, Any], given: Mapping[str, Any]) -> list[Chang
     changes = []
     for setting in [*before, *(after.keys() - before.keys())]:
         old, new = before.get(setting), after.get(setting)
-        if old == new or _canonical(setting, old) == _canonical(setting, new):
+        is_equal = old == new and not (setting in _COUNTED and type(old) is not type(new))
+        if is_equal or _canonical(setting, old) == _canonical(setting, new):
             continue
         rule = rule_of(setting)
         if setting == "trainer.callbacks" and _without_observers(old) == _without_observers(new):

@@ -175,6 +175,9 @@ def test_folders_that_do_not_fit_are_refused_before_any_training(lit_cnn: Comman
         ("", "is no recipe: model names no class"),
         ("model: lenet\n", "is no recipe: data names no class"),
         ("model: lenet\ndata: {init_args: {}}\n", "is no recipe: data names no class"),
+        ("model: lenet\ndata: digits\ntrainer: {limit_val_batches: 0}\n", "has trainer.limit_val_batches=0"),
+        ("model: lenet\ndata: digits\ntrainer: {limit_test_batches: 5}\n", "has trainer.limit_test_batches=5"),
+        ("model: lenet\ndata: digits\ntrainer: {enable_checkpointing: false}\n", "has trainer.enable_checkpointing=false"),
     ],
 )
 def test_what_is_no_recipe_is_refused(lit_cnn: Command, folder: Path, trained: list, text: str, told: str):

@@ -195,6 +195,21 @@ def stop(monkeypatch: pytest.MonkeyPatch, seed: str) -> None:
 
 
 @pytest.mark.slow
+def test_further_seeds_have_the_precision_that_the_first_one_chose(lit_cnn: Command):
+    """On another machine, another precision may be the quicker one."""
+    study = [*ONE_EPOCH, "--trainer.precision", "auto", "--name", "study"]
+    assert lit_cnn(*study, "--seeds", "1").returncode == 0
+    (first,) = list_runs("runs")
+    chosen = yaml.safe_load(first.config.read_text())["trainer"]["precision"]
+    other = "bf16-mixed" if chosen == "32-true" else "32-true"
+    first.config.write_text(first.config.read_text().replace(f"precision: {chosen}", f"precision: {other}"))
+    done = lit_cnn(*study, "--seeds", "2")
+    assert done.returncode == 0, done.stderr
+    settings = [yaml.safe_load(run.config.read_text()) for run in list_runs("runs")]
+    assert [one["trainer"]["precision"] for one in settings] == [other, other]
+
+
+@pytest.mark.slow
 def test_a_resumed_seed_is_tested_if_the_recipe_says_so(lit_cnn: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "recipe.yaml").write_text("test_after_fit: true\n")
     study = [*ONE_EPOCH, "--config", "recipe.yaml", "--seeds", "1", "--name", "study"]

@@ -98,6 +98,13 @@ def test_a_change_is_found_with_its_rule(changed: dict, setting: str, rule: Rule
     assert (change.setting, change.rule) == (setting, rule)
 
 
+def test_one_batch_is_not_all_of_them():
+    (change,) = find_changes(settings(trainer__val_check_interval=1.0), settings(trainer__val_check_interval=1))
+    assert (change.setting, change.rule) == ("trainer.val_check_interval", Rule.EQUAL)
+    assert not find_changes(settings(trainer__val_check_interval=1.0), settings(trainer__val_check_interval=None))
+    assert not find_changes(settings(model__lr=1), settings(model__lr=1.0))
+
+
 def test_an_older_run_was_judged_by_accuracy():
     assert find_changes(settings(), settings(monitor="val/acc")) == []
 
