@@ -181,7 +181,8 @@ def _unfinished(settings: Mapping[str, Any], results: Mapping[str, Any], rows: S
     """How far a training went that something else than its settings ended: ``it has 3 of 10 epochs``; else empty."""
     trainer = settings.get("trainer") or {}
     max_epochs, max_steps = trainer.get("max_epochs"), trainer.get("max_steps")
-    stops_early = settings.get("early_stopping") or "EarlyStopping" in str(trainer.get("callbacks"))
+    names = str(trainer.get("callbacks"))
+    stops_early = settings.get("early_stopping") or "EarlyStopping" in names or "callbacks.Timer" in names
     ends_itself = trainer.get("max_time") or stops_early
     reached = max_steps not in (None, -1) and rows and int(rows[-1]["step"]) >= max_steps
     if ends_itself or reached or max_epochs in (None, -1) or len(rows) >= max_epochs:

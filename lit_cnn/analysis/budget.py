@@ -108,7 +108,7 @@ def judge_fairness(arms: Sequence[Arm], differ: Sequence[str] = ()) -> Fairness:
     settings_of = cache(_settings_of)  # several arms have the same folder
     budgets = tuple(_budget(arm, settings_of) for arm in arms)
     unequal = _warn_of_budgets(budgets)
-    warnings = [unequal, _warn_of_settings(differences, bool(differ)), *_warn_of_changes(arms)]
+    warnings = [unequal, _warn_of_settings(differences, bool(differ)), _warn_of_devices(arms), *_warn_of_changes(arms)]
     return Fairness(budgets, differences, not unequal, tuple(filter(None, warnings)))
 
 
@@ -131,6 +131,15 @@ def _warn_of_settings(differences: Sequence[SettingDifference], named: bool) -> 
     return f"the arms {also}differ in {', '.join(others)}: what makes the difference cannot be told apart"
 
 
+def _warn_of_devices(arms: Sequence[Arm]) -> str:
+    runs = [run for arm in arms for run in arm.runs]
+    numbers = sorted({run.environment.get("world_size") or 1 for run in runs})
+    synchronised = all((run.settings.get("trainer") or {}).get("sync_batchnorm") for run in runs)
+    if len(numbers) == 1 or synchronised:
+        return ""
+    return f"the runs had {' and '.join(map(str, numbers))} processes: BatchNorm has the statistics of the images of one"
+
+
 def _warn_of_changes(arms: Sequence[Arm]) -> list[str]:
     """Runs that were resumed with other settings."""
     return [
@@ -146,8 +155,9 @@ def _warn_of_changes(arms: Sequence[Arm]) -> list[str]:
 
 
 def _describe_device(environment: Mapping[str, Any]) -> str:
-    threads = environment.get("threads")
-    return f"{environment.get('device')}, {threads} thread{'' if threads == 1 else 's'}"
+    threads, number = environment.get("threads"), environment.get("world_size") or 1
+    device = f"{number} × {environment.get('device')}" if number > 1 else environment.get("device")
+    return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def _budget(arm: Arm, settings_of: ReadSettings) -> Budget:
@@ -170,7 +180,9 @@ def _budget(arm: Arm, settings_of: ReadSettings) -> Budget:
 
 
 def _images_seen(run: ArmRun) -> float | None:
-    """Steps times the images of a step."""
+    """As they were counted; of earlier versions, steps times the images of a step."""
+    if run.metrics and run.metrics[-1].get("images"):
+        return float(run.metrics[-1]["images"])
     batch_size = arguments_of(run.settings, "data").get("batch_size")
     if not run.metrics or not batch_size:
         return None

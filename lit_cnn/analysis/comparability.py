@@ -46,9 +46,21 @@ def check_comparable(arms: Sequence[Arm], split: str) -> list[str]:
     for one, other in combinations(arms, 2):
         for run in one.runs:
             same = other.by_seed.get(run.seed)
+            if same and split == "val":
+                _check_number(run, same)
             if same and not (find_problem(run, split) or find_problem(same, split)):
                 check_same_images(run, same, split)
     return notes
+
+
+def _check_number(one: ArmRun, other: ArmRun) -> None:
+    """Raises a ValueError if two runs were validated with other numbers of images of the same set."""
+    numbers = [run.results.get("val/images") for run in (one, other)]
+    if None not in numbers and numbers[0] != numbers[1]:
+        raise ValueError(
+            f"{one.path} and {other.path} cannot be compared: they were validated with {numbers[0]:,} and {numbers[1]:,} "
+            f"images; validate all runs with lit-cnn validate --run RUN --trainer.limit_val_batches 1.0"
+        )
 
 
 def _check_division(arms: Sequence[Arm]) -> list[str]:

@@ -74,6 +74,7 @@ def test_an_unfinished_run_is_refused_with_the_command_that_completes_it(tmp_pat
         {"trainer.max_steps": 10},
         {"trainer.max_time": "00:00:10:00"},
         {"trainer.callbacks": [{"class_path": "pytorch_lightning.callbacks.EarlyStopping"}]},
+        {"trainer.callbacks": [{"class_path": "pytorch_lightning.callbacks.Timer"}]},
         {"trainer.max_epochs": -1},
     ],
 )

@@ -48,6 +48,26 @@ def test_unequal_budgets_are_named(tmp_path: Path):
     assert settings == "the arms differ in trainer.max_epochs, model.lr: what makes the difference cannot be told apart"
 
 
+def test_images_are_those_that_were_counted(tmp_path: Path):
+    every = "trainer.accumulate_grad_batches"
+    runs = [write_run(tmp_path / str(number), settings={every: number}) for number in (1, 4)]
+    for run in runs:
+        run.write_metrics({"epoch": n, "step": 3 * n, "images": 640 * (n + 1), "val/acc": 0.5} for n in range(2))
+    fairness = compare(read_arms(run.path for run in runs)).fairness
+    assert [budget.images for budget in fairness.budgets] == [1280, 1280]
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_other_numbers_of_processes_are_named(tmp_path: Path, is_shared: bool):
+    runs = [write_run(tmp_path / name, settings={"trainer.sync_batchnorm": is_shared}) for name in "ab"]
+    for run, number in zip(runs, (1, 4), strict=True):
+        run.write_environment("cpu", "32-true", number, "digits", "lenet")
+    fairness = compare(read_arms(run.path for run in runs)).fairness
+    warning = "the runs had 1 and 4 processes: BatchNorm has the statistics of the images of one"
+    assert (warning in fairness.warnings) is not is_shared
+    assert fairness.budgets[1].device.startswith("4 × cpu")
+
+
 def test_the_difference_that_is_meant_can_be_named(tmp_path: Path):
     a = write_run(tmp_path / "a").path
     b = write_run(tmp_path / "b", settings={"model.variant": "lenet_bn", "model.lr": 0.1}).path

@@ -46,6 +46,11 @@ def test_another_split_is_refused(tmp_path: Path):
     assert "their val predictions are for other images" in refusal(a.path, c.path, split="val")
 
 
+def test_other_numbers_of_validation_images_are_refused(tmp_path: Path):
+    paths = [write_run(tmp_path / str(number), results={"val/images": number}).path for number in (58, 96)]
+    assert "they were validated with 58 and 96 images; validate all runs" in refusal(*paths, split="val")
+
+
 def test_what_was_not_measured_names_the_command(tmp_path: Path):
     a, b = write_run(tmp_path / "a"), write_run(tmp_path / "b", accuracy=0.6)
     b.results.write_text('{"val/acc": 0.6, "seconds": 3}', encoding="utf-8")

@@ -130,7 +130,7 @@ class Recorder(Callback):
         if not (self.run and trainer.is_global_zero):
             return
         row: dict[str, Any] = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        row["seconds"] = round(self._count_wall_seconds(), 3)
+        row["seconds"], row["images"] = round(self._count_wall_seconds(), 3), self.images
         row["lr"] = self._lr  # of the last step
         for name, value in trainer.callback_metrics.items():
             if name.startswith("train/") and name not in STEP_METRICS:
