@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from lit_cnn.analysis import page
 from lit_cnn.inference.explain import Explanation, Features, LayerField
+from lit_cnn.system.text import composed
 
 # Perceptually uniform, and readable for colour-blind people and in grey.
 COLOURS = "viridis"
@@ -80,7 +81,7 @@ class Explained:
     @property
     def is_right(self) -> bool:
         """Whether the likeliest class is that of the label."""
-        return self.classes[0][0] == self.label
+        return self.label is not None and composed(self.classes[0][0]) == composed(self.label)
 
     @property
     def source(self) -> str:

@@ -13,10 +13,11 @@ from lit_cnn.data.contents import following_run
 from lit_cnn.data.loader import Images
 from lit_cnn.data.manifest import FILE_NAME
 from lit_cnn.data.module import ImageDataModule
-from lit_cnn.data.names import DATASETS
+from lit_cnn.data.names import DATASETS, OWN_IMAGES
 from lit_cnn.data.splits import Split
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.predictions import RunPredictions
+from lit_cnn.system.paths import expand
 
 
 def read_config(run: Run) -> dict[str, Any]:
@@ -93,6 +94,12 @@ def _data_of(run: Run, **others: int) -> ImageDataModule:
     arguments = {**(settings.get("init_args") or {}), **others}
     if arguments.get("seed") is None:
         arguments["seed"] = config.get("seed_everything") or 0  # as in training, where it is a variable of the process
+    place = arguments.get("data_dir")
+    if place and name in OWN_IMAGES and not expand(place).exists():
+        raise ValueError(
+            f"the images of {run.path} are not in {place}: start the command in the folder where the run was trained, and "
+            f"put them back if they were moved"
+        )
     try:
         return cls(**arguments)
     except TypeError as error:

@@ -13,8 +13,9 @@ from lit_cnn.commands import configuration
 from lit_cnn.commands.cli import CLI
 from lit_cnn.commands.command_line import Arguments
 from lit_cnn.commands.selection import resolve_monitor
-from lit_cnn.commands.settings import OWN_IMAGES, choose_image_size
+from lit_cnn.commands.settings import choose_image_size
 from lit_cnn.data import ImageDataModule
+from lit_cnn.data.names import OWN_IMAGES
 from lit_cnn.runs.folder import Run
 from lit_cnn.runs.identity import Rule, find_changes
 

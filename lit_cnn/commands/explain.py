@@ -54,11 +54,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--images",
         required=True,
         nargs="+",
+        action="extend",
         help="folders, image files, tables with a column path, and patterns in quotes ('photos/*.jpg')",
     )
     parser.add_argument(
         "--method",
         nargs="+",
+        action="extend",
         choices=METHODS,
         metavar="METHOD",
         help=f"one or several of {', '.join(METHODS)} (default: cam where it exists, else layercam)",

@@ -68,6 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--images",
         required=True,
         nargs="+",
+        action="extend",
         metavar="IMAGES",
         help="folders, image files, tables with a column path, patterns in quotes ('photos/*.jpg'), "
         "or - to read paths from standard input, one a line; these are answered in batches of --batch_size",

@@ -37,6 +37,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--from",
         nargs="+",
+        action="extend",
         dest="finished",
         metavar="RUN",
         help="finished runs of all folds (--data.num_folds, --data.fold)",

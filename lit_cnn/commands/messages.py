@@ -83,7 +83,7 @@ def _message_for_users(error: Exception) -> str | None:
         if LOST_PEER.search(str(error)):
             return "another process of this training has ended; its own message is above"
         if OUT_OF_MEMORY.search(str(error)):
-            return f"{out_of_memory(error)}: make --data.batch_size or --data.image_size smaller"
+            return f"{out_of_memory(error)}: make the batches (--data.batch_size, or --batch_size) or the images smaller"
     return None
 
 

@@ -11,11 +11,9 @@ from typing import Any
 from jsonargparse import Namespace
 
 from lit_cnn.commands.options import LINKED
+from lit_cnn.data.names import OWN_IMAGES
 from lit_cnn.network.catalogue import read_catalogue
 from lit_cnn.training.precision import AutoTrainer
-
-# Classes of data that are what lies in a folder or stands in a table of the user.
-OWN_IMAGES = ("ImageFolder", "ImageTable")
 
 
 def check_settings(config: Namespace) -> None:

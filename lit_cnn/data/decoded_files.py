@@ -28,6 +28,7 @@ class DecodedFiles(ImageDataModule, ABC):
     test_fraction: float
     memory_gb: float
     cache_dir: Path | None
+    _stage: str
 
     @property
     @abstractmethod
@@ -85,7 +86,7 @@ class DecodedFiles(ImageDataModule, ABC):
     @cached_property
     def _pool(self) -> tuple[list[Entry], ArrayImages | FileImages]:
         """The training and validation images: decoded together, so that every seed and every fold uses the same file."""
-        stage = str(self.trainer.state.fn.value) if self.trainer is not None and self.trainer.state.fn else "fit"
+        stage = str(self.trainer.state.fn.value) if self.trainer is not None and self.trainer.state.fn else self._stage
         entries = self._usable(stage).of("train", "val")
         return entries, self._decoded("train", self._files_of(entries))
 

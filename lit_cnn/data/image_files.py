@@ -119,6 +119,7 @@ class ImageFiles(DecodedFiles):
                 self._check_split_arguments(self._given)
         self.left_out: Sequence[LeftOut] = ()  # known when the images are listed
         self._contents: Contents | None = None
+        self._stage = "fit"  # of the last setup
         self.follow_run(self._stays_with)
 
     # What a subclass knows
@@ -173,6 +174,7 @@ class ImageFiles(DecodedFiles):
         return self._contents
 
     def setup(self, stage: str) -> None:
+        self._stage = stage
         if self._followed is not None and self._stays_with is None:
             self.follow_run(None)  # that of an earlier checkpoint
         super().setup(stage)

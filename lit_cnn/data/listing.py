@@ -167,7 +167,7 @@ def draw_entries(images: Sequence[ListedImage], facts: Mapping[str, FileFacts], 
         splits = drawing.draw([image.split for image in images], units, labels)
     except TooFewUnitsError as error:
         what = "group" if any(image.group for image in images) else "different image"
-        advice = "add images, lower num_folds" if drawing.num_folds else "add images"
+        advice = "add images, make fewer folds" if drawing.num_folds else "add images"
         raise ValueError(
             f"the class {names[error.label]} has {count(error.num_units, what)} to draw from, but needs {error.needed}, "
             f"so that every split gets one: {advice}, or choose the splits yourself"

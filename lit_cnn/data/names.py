@@ -22,6 +22,8 @@ DATASETS = {
     "ImageTable": "image_table",
 }
 
+# Those of the user's own images.
+OWN_IMAGES = ("ImageFolder", "ImageTable")
 # Datasets that read no files.
 WITHOUT_FILES = ("Digits", "FakeImages")
 # Those that are downloaded, all into the same folder.
@@ -50,7 +52,7 @@ class DatasetName:
     @property
     def arguments_to_clear(self) -> dict[str, str]:
         """Arguments that would be left from other data, with what they are without them, as on a command line."""
-        if self.class_name in ("ImageFolder", "ImageTable"):
+        if self.class_name in OWN_IMAGES:
             return {"data_dir": "null", "manifest": "null"}
         return {"data_dir": "null" if self.class_name in WITHOUT_FILES else "data"}
 

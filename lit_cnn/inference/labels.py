@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lit_cnn.data.splits import split_of_name
 from lit_cnn.system.text import composed
 from lit_cnn.training.class_scores import wilson
 
@@ -23,7 +24,7 @@ def label_folders(folders: Iterable[str], class_names: Collection[str]) -> dict[
     spelled = _by_spelling(class_names)
     above = {folder: tuple(folder.split("/")) if folder else () for folder in folders}
     places = {
-        folder: next((place for place, part in enumerate(parts) if composed(part) in spelled), None)
+        folder: _first_class([composed(part) in spelled for part in parts], [bool(split_of_name(part)) for part in parts])
         for folder, parts in above.items()
     }
     # The folders in which class folders lie.
@@ -35,6 +36,12 @@ def label_folders(folders: Iterable[str], class_names: Collection[str]) -> dict[
         place = next(beside, None) if known_place is None else known_place
         labels[folder] = None if place is None else spelled.get(composed(parts[place]), parts[place])
     return labels
+
+
+def _first_class(are_classes: Sequence[bool], are_splits: Sequence[bool]) -> int | None:
+    """Place of the outermost folder with the name of a class. One that is called like a split gives way to one in it."""
+    places = [place for place, is_class in enumerate(are_classes) if is_class]
+    return next((place for place in places if not are_splits[place]), places[0] if places else None)
 
 
 def _by_spelling(class_names: Collection[str]) -> dict[str, str]:

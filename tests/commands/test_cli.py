@@ -469,4 +469,4 @@ def test_too_little_memory_is_said_in_one_line(lit_cnn: Command, monkeypatch: py
 
     monkeypatch.setattr(LitLeNet, "training_loss", too_much)
     line = fails(lit_cnn(*FIT), 1)
-    assert "there is not enough memory (CUDA out of memory): make --data.batch_size or --data.image_size smaller" in line
+    assert "there is not enough memory (CUDA out of memory): make the batches (--data.batch_size, or " in line

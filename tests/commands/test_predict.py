@@ -65,7 +65,8 @@ def classify(lit_cnn: Command, photo_runs: Path, tmp_path: Path) -> Command:
     write_photos(tmp_path / "new", CLASSES, 3)
 
     def run(*options: str | Path) -> subprocess.CompletedProcess[str]:
-        return lit_cnn("predict", "--run", "latest", "--runs_dir", photo_runs, "--images", "new", *options)
+        images = [] if "--images" in options else ["--images", "new"]
+        return lit_cnn("predict", "--run", "latest", "--runs_dir", photo_runs, *images, *options)
 
     return run
 
@@ -157,6 +158,11 @@ def test_images_in_folders_of_their_classes_give_an_accuracy(classify: Command, 
     assert [row["label"] for row in rows] == ["", *["ant"] * 3, *["bee"] * 3, *["cat"] * 2]
     assert f"): {right} of 8 images with a label are right" in done.stderr.splitlines()[-1]
     assert done.stderr.splitlines()[-1].startswith(f"accuracy {right / 8:.1%} (95 % interval ")
+
+
+def test_images_that_are_given_twice_are_all_answered(classify: Command, tmp_path: Path):
+    assert classify("--images", "new/ant", "--images", "new/bee").returncode == 0
+    assert len(rows_of(tmp_path / "predictions.csv")) == 6
 
 
 def test_a_table_with_labels_gives_an_accuracy(classify: Command, tmp_path: Path):

@@ -241,7 +241,7 @@ def test_too_few_images_are_refused_in_plain_words(tmp_path: Path):
     with pytest.raises(ValueError, match="class a has 2 different images to draw from, but needs 3, so that every"):
         ImageFolder(str(tmp_path), image_size=8).setup("fit")
     write_photos(tmp_path, ("c",), 9)
-    with pytest.raises(ValueError, match=r"the class a has 2 .* needs 4, .*: add images, lower num_folds, or"):
+    with pytest.raises(ValueError, match=r"the class a has 2 .* needs 4, .*: add images, make fewer folds, or"):
         ImageFolder(str(tmp_path), image_size=8, num_folds=3, fold=0).setup("fit")
 
 

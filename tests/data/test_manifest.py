@@ -144,6 +144,19 @@ def test_another_folder_is_told_from_a_changed_one(photos: Path, manifest: Path,
     moved.setup("test")
 
 
+def test_a_training_image_that_is_gone_is_not_needed_to_validate(photos: Path, manifest: Path):
+    """So an export, which is compared on the validation images, does without it."""
+    gone = Manifest.read(manifest).of("train")[0]
+    (photos / gone.path).unlink()
+    with following_run(manifest):
+        data, trained = folder_of(photos), folder_of(photos)
+    with pytest.warns(UserWarning, match="1 of the run's .* images differ"):
+        data.setup("validate")
+    assert len(data.splits["train"].labels) == len(Manifest.read(manifest).of("train")) - 1
+    with pytest.raises(ValueError, match="put them back as they were, or start a new run"):
+        trained.setup("fit")
+
+
 def test_images_that_a_run_knows_do_not_test_it_in_another_folder(photos: Path, manifest: Path, tmp_path: Path):
     content = Manifest.read(manifest)
     known, unseen = [*content.of("train")[:3], *content.of("val")[:1]], content.of("test")[:2]

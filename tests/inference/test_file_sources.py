@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import write_photos
 
-from lit_cnn.inference.labels import Agreement
+from lit_cnn.inference.labels import Agreement, label_folders
 from lit_cnn.inference.sources import ListedFile, find_files, piped_files, read_lines
 
 CLASSES = ("ant", "bee")
@@ -53,6 +53,11 @@ def test_labels_are_the_classes_whichever_way_unicode_spells_them(new: Path):
     agreement = Agreement(("caf\xe9", "bee"))
     agreement.add("caf\xe9", "cafe\u0301")
     assert (agreement.right, agreement.known, agreement.unknown) == (1, 1, 0)
+
+
+def test_a_class_that_is_called_like_a_split_gives_way_to_those_in_it():
+    folders = ["train/bus", "train/train", "val/train", "train"]
+    assert list(label_folders(folders, ("bus", "train")).values()) == ["bus", "train", "train", "train"]
 
 
 def test_a_file_may_have_the_name_of_a_pattern(new: Path):

@@ -1,4 +1,4 @@
-"""The random numbers of an augmentation: computed from seed and epoch, one row for each image.
+"""The random numbers of an augmentation: computed from seed and epoch, one row for each place in the order.
 
 Each operation has columns of its own. To switch one on or off changes no number of another.
 """

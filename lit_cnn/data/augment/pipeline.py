@@ -28,7 +28,7 @@ from lit_cnn.data.augment.policies import Policy, rand_augment, trivial_augment
 from lit_cnn.data.augment.settings import Augment, Crop, preset_parts
 from lit_cnn.data.frame import start_of_centre
 
-# A map may make an image so many times smaller: it still meets nearly every pixel.
+# Images may be so many times larger than the network sees them: one map, without zoom, still meets nearly every pixel.
 MAX_SHRINKING = 1.5
 # How many bits of each value posterising keeps, and from which value solarising inverts.
 POSTERISED_BITS, SOLARISED_FROM = 4, 128
