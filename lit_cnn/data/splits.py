@@ -180,7 +180,8 @@ def stratified_split(labels: Tensor, fraction: float, seed: int) -> tuple[Tensor
     try:
         _, drawn = train_test_split(several, test_size=fraction, random_state=seed % 2**32, stratify=values[several])
     except ValueError:  # a part is smaller than the number of classes: each class is divided by itself
-        drawn = np.concatenate([_draw_of_class(values, label, fraction, seed) for label in np.flatnonzero(sizes > 1).tolist()])
+        by_class = [_draw_of_class(values, label, fraction, seed) for label in np.flatnonzero(sizes > 1).tolist()]
+        drawn = np.concatenate(by_class)
     is_second = np.zeros(len(values), bool)
     is_second[drawn] = True
     shares = np.bincount(values, weights=is_second, minlength=len(sizes))
