@@ -132,12 +132,14 @@ def _warn_of_settings(differences: Sequence[SettingDifference], named: bool) -> 
 
 
 def _warn_of_devices(arms: Sequence[Arm]) -> str:
+    """Runs with other numbers of processes. With ``sync_batchnorm``, several are as one."""
     runs = [run for arm in arms for run in arm.runs]
-    numbers = sorted({run.environment.get("world_size") or 1 for run in runs})
-    synchronised = all((run.settings.get("trainer") or {}).get("sync_batchnorm") for run in runs)
-    if len(numbers) == 1 or synchronised:
+    alone = [run for run in runs if not (run.settings.get("trainer") or {}).get("sync_batchnorm")]
+    numbers = {run.environment.get("world_size") or 1 for run in alone} | ({1} if len(alone) < len(runs) else set())
+    if len(numbers) == 1:
         return ""
-    return f"the runs had {' and '.join(map(str, numbers))} processes: BatchNorm has the statistics of the images of one"
+    processes = " and ".join(map(str, sorted(numbers)))
+    return f"the runs had {processes} processes: a network with BatchNorm has in each the statistics of its images"
 
 
 def _warn_of_changes(arms: Sequence[Arm]) -> list[str]:

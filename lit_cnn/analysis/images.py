@@ -10,7 +10,7 @@ from lit_cnn.analysis.arm_runs import ArmRun
 from lit_cnn.analysis.arms import Arm
 from lit_cnn.analysis.mcnemar import mcnemar, mcnemar_over_seeds
 from lit_cnn.analysis.statistics import Interval, mean_interval
-from lit_cnn.runs.predictions import RunPredictions, common_folder
+from lit_cnn.runs.predictions import RunPredictions
 
 # An accuracy of predictions may differ from the one that was measured by rounding.
 ROUNDING = 1e-5
@@ -142,10 +142,11 @@ def is_of_same_images(first: RunPredictions, second: RunPredictions) -> bool:
     """Whether two predictions are for the same images in the same order, whichever folder they are named from."""
     if list(first.images) == list(second.images):
         return True
-    if first.digest is None or first.digest != second.digest:
+    if first.digest is None or first.digest != second.digest or len(first) != len(second) or not len(first):
         return False
-    below = [[image.removeprefix(common_folder(one.images)) for image in one.images] for one in (first, second)]
-    return below[0] == below[1]
+    shorter, longer = sorted((first.images, second.images), key=lambda images: len(images[0]))
+    folder = longer[0].removesuffix(shorter[0])
+    return all(name == folder + inner for name, inner in zip(longer, shorter, strict=True))
 
 
 def _count(pairs: list[tuple[ArmRun, ArmRun]], split: str) -> ImagePairs | None:

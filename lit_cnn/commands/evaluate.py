@@ -44,7 +44,7 @@ class Evaluation(CLI):
     def _choose_image_size(self) -> None:
         """As in training, if no size is given: it may not be the one for which the network was published."""
         arguments = self.config.data.init_args
-        if self.config.ckpt_path and arguments.image_size is None:
+        if self.config.ckpt_path and "image_size" in arguments and arguments.image_size is None:
             arguments.image_size = Origin.of(peek(self.config.ckpt_path)).data.get("image_size")
         super()._choose_image_size()
 

@@ -137,7 +137,8 @@ class Contents:
         others = self.match.problem(*(split for split in SPLITS if split not in splits))
         problem = self.match.problem(*splits)
         if problem and self.match.is_other_data:  # all but the places of the files
-            problem += "; if these are other images than the run's, give their folder another name"
+            advice = "put them back, or give the folder, archive or table another name if these are other images"
+            raise ValueError(f"{problem}; {advice}")
         if problem and not may_skip:
             raise ValueError(f"{problem}; put them back as they were, or start a new run")
         if problem and not self.wanted.skip_bad:

@@ -125,4 +125,4 @@ def match(manifest: Manifest, files: Mapping[str, Found]) -> Match:
 
 def _without_ending(path: str) -> str:
     folder, slash, name = path.rpartition("/")
-    return folder + slash + name.rpartition(".")[0]
+    return folder + slash + (name.rpartition(".")[0] or name)

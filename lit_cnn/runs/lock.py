@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from lit_cnn.system.json_files import write_object
 # The lock itself, which the system releases when its process ends in any way; who holds it stands in the other file.
 LOCK = ".lock"
 HOLDER = ".lock.json"
+_WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 
 
 class RunLock:
@@ -39,6 +41,8 @@ class RunLock:
         except Timeout:
             raise ValueError(describe_training(folder)) from None
         except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
             text = f"{error.strerror or error} (the file system locks no files: keep runs on another one)"
             raise OSError(error.errno, text, str(self._lock_file)) from error
         holder = {"host": socket.gethostname(), "process": os.getpid(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}

@@ -97,7 +97,7 @@ class RunPredictions:
                 step = int(arrays["step"]) if "step" in arrays else -1
                 # Earlier versions wrote whole paths. Present ones write them from the folder of the data. What the images of
                 # a split have in common there stays: those of another seed or fold may differ in it alone.
-                folder = str(arrays["folder"]) if "folder" in arrays else common_folder(images)
+                folder = str(arrays["folder"]) if "folder" in arrays else _common_folder(images)
                 read = cls(
                     images=images if "folder" in arrays else [image.removeprefix(folder) for image in images],
                     labels=arrays["labels"],
@@ -124,7 +124,7 @@ class RunPredictions:
             raise ValueError("labels that are no classes, or logits that are no numbers")
 
 
-def common_folder(files: Sequence[str]) -> str:
+def _common_folder(files: Sequence[str]) -> str:
     """The folder that holds all files, with its last separator; empty if there is none."""
     prefix = os.path.commonprefix(files)  # noqa: RUF071 - cut after the last separator below
     return prefix[: max(prefix.rfind("/"), prefix.rfind(os.sep)) + 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,8 @@ import psutil
 NUM_THREADS = "OMP_NUM_THREADS"
 # Linux tells here how much time on processors a container gets: microseconds used, of so many.
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# And here how much all programs in it have used, after "usage_usec".
+USAGE = Path("/sys/fs/cgroup/cpu.stat")
 # A shorter time tells nothing: the kernel counts in hundredths of a second.
 SHORTEST = 0.2
 
@@ -28,22 +31,34 @@ class OtherPrograms:
     def busy_processors(self) -> float:
         """How many processors they used, on average, of those that this program may use.
 
-        In a container with a share of the machine's time, that is what others leave too little of.
+        In a container with a share of the machine's time, these are the programs in it, and those outside as far as they
+        leave too little of the machine.
         """
         if time.perf_counter() - self._start[0] < SHORTEST:
             time.sleep(SHORTEST)
-        seconds, all_programs, own = (now - before for now, before in zip(self._read(), self._start, strict=True))
+        used = (now - before for now, before in zip(self._read(), self._start, strict=True))
+        seconds, all_programs, own, inside = used
         measured = len(_affinity()) or os.cpu_count() or 1
-        return max(0.0, (all_programs - own) / seconds - (measured - usable_processors()))
+        beyond = measured - usable_processors()
+        busy = (all_programs - own) / seconds - beyond
+        return max(0.0, busy, (inside - own) / seconds if beyond else 0.0)
 
-    def _read(self) -> tuple[float, float, float]:
-        """The time, the seconds that all programs have used on the processors of this one, and its own seconds."""
+    def _read(self) -> tuple[float, float, float, float]:
+        """The time, and seconds on processors: of all programs on those of this one, its own, of all in its container."""
         own, usable = psutil.Process(), _affinity()
         each = [cpu for number, cpu in enumerate(psutil.cpu_times(percpu=True)) if not usable or number in usable]
         used = sum(cpu.user + cpu.system for cpu in each)
         if own.nice() > 0:
             used += sum(getattr(cpu, "nice", 0.0) for cpu in each)
-        return time.perf_counter(), used, sum(own.cpu_times()[:4])
+        return time.perf_counter(), used, sum(own.cpu_times()[:4]), _used_inside()
+
+
+def _used_inside(usage: Path = USAGE) -> float:
+    """Seconds that the programs in a container have used; 0 where the system does not tell."""
+    with suppress(OSError, ValueError):
+        words = usage.read_text(encoding="ascii").split()
+        return int(dict(zip(words[::2], words[1::2], strict=False)).get("usage_usec", 0)) / 1e6
+    return 0.0
 
 
 def usable_processors(quota: Path = QUOTA) -> int:

@@ -59,11 +59,12 @@ def test_images_are_those_that_were_counted(tmp_path: Path):
 
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_other_numbers_of_processes_are_named(tmp_path: Path, is_shared: bool):
-    runs = [write_run(tmp_path / name, settings={"trainer.sync_batchnorm": is_shared}) for name in "ab"]
+    settings = {"trainer.sync_batchnorm": is_shared}
+    runs = [write_run(tmp_path / "a"), write_run(tmp_path / "b", settings=settings)]
     for run, number in zip(runs, (1, 4), strict=True):
         run.write_environment("cpu", "32-true", number, "digits", "lenet")
     fairness = compare(read_arms(run.path for run in runs)).fairness
-    warning = "the runs had 1 and 4 processes: BatchNorm has the statistics of the images of one"
+    warning = "the runs had 1 and 4 processes: a network with BatchNorm has in each the statistics of its images"
     assert (warning in fairness.warnings) is not is_shared
     assert fairness.budgets[1].device.startswith("4 × cpu")
 

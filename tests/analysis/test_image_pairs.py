@@ -94,7 +94,10 @@ def test_images_of_several_folders_stay_apart(tmp_path: Path):
         for seed in range(2):
             names = [f"v{seed}/{number}.png" for number in range(40)]
             write_predictions(write_run(tmp_path / arm / str(seed), seed), all_but(*wrong), "val", names)
-    assert compare(read_arms([tmp_path / "a", tmp_path / "b"]), split="val").pairs[0].images.num_images == 80
+    arms = read_arms([tmp_path / "a", tmp_path / "b"])
+    assert compare(arms, split="val").pairs[0].images.num_images == 80
+    (first,), (second,) = find_disagreements(*arms, "val")
+    assert (first.answers[0].num_networks, second.answers[0].num_networks) == (1, 1)  # of the seed that has the image
 
 
 def test_images_may_contradict_seeds(tmp_path: Path):

@@ -295,6 +295,8 @@ def test_a_run_that_was_killed_at_its_first_checkpoint_begins_anew(lit_cnn: Comm
     before = [row["val/loss"] for row in run.read_metrics()]
     for path in (run.last, previous(run.last)):
         path.unlink(missing_ok=True)
+    assert "has no checkpoint" in lit_cnn("resume", run.path).stderr  # a finished run whose checkpoint was removed
+    run.results.unlink()
     done = lit_cnn("resume", run.path)
     assert done.returncode == 0, done.stderr
     assert "was stopped before its first checkpoint; it begins anew" in done.stderr

@@ -184,7 +184,9 @@ def test_images_that_were_encoded_anew_are_not_another_dataset(photos: Path, man
     with following_run(manifest):
         data = folder_of(photos)
     assert not data.is_other_data
-    with pytest.raises(ValueError, match=r"of the run's \d+ test images differ: .*give their folder another name"):
+    with pytest.raises(
+        ValueError, match=r"of the run's \d+ test images differ: .*give the folder, archive or table another name"
+    ):
         data.setup("test")
     photos.rename(photos.with_name("other recording"))
     with following_run(manifest):

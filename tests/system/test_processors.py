@@ -45,10 +45,12 @@ def test_programs_of_the_same_low_priority_count():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("used", "busy"), [(30, 0), (62.5, 2.5), (64, 4)])
-def test_a_share_of_a_large_machine_is_busy_only_if_the_rest_is(monkeypatch: pytest.MonkeyPatch, used: float, busy: float):
+@pytest.mark.parametrize(("used", "inside", "busy"), [(30, 0, 0), (62.5, 0, 2.5), (64, 0, 4), (30, 3, 3), (63, 1, 3)])
+def test_a_share_of_a_large_machine_is_busy_by_its_own_programs_or_if_the_rest_is(
+    monkeypatch: pytest.MonkeyPatch, used: float, inside: float, busy: float
+):
     """A container may use the time of 4 of 64 processors, on whichever of them."""
-    readings = iter([(0.0, 0.0, 0.0), (1.0, used, 0.0)])
+    readings = iter([(0.0, 0.0, 0.0, 0.0), (1.0, used, 0.0, inside)])
     monkeypatch.setattr(processors, "_affinity", lambda: set(range(64)))
     monkeypatch.setattr(processors, "usable_processors", lambda: 4)
     monkeypatch.setattr(OtherPrograms, "_read", lambda _: next(readings))
@@ -61,6 +63,12 @@ def test_a_share_of_a_large_machine_is_busy_only_if_the_rest_is(monkeypatch: pyt
 )
 def test_busy_processors_are_left_out(usable: int, busy: float, num_processes: int, threads: int):
     assert share_of_threads(usable, busy, num_processes) == threads
+
+
+def test_what_a_container_used_is_read(tmp_path: Path):
+    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
+    assert processors._used_inside(tmp_path / "cpu.stat") == 2.5
+    assert processors._used_inside(tmp_path / "missing") == 0
 
 
 @pytest.mark.parametrize("quota", ["max 100000\n", "", "a b"])
