@@ -116,7 +116,8 @@ def _checkpoint_of(run: Run, command: str, name: str | None) -> Path | None:
         files = {"best": run.best, "last": run.last}
         match = run.checkpoint if name is None else files[name] if files[name].is_file() else None
     # The first line of the metrics is written just before the first checkpoint.
-    was_saved = len(run.read_metrics()) > 1 or "seconds" in run.read_results()
+    num_epochs = len(run.read_metrics())
+    was_saved = num_epochs > 1 or (num_epochs == 1 and "seconds" in run.read_results())
     if match is None and (name or command != "fit" or was_saved):
         raise ValueError(f"the run {run.path} has no checkpoint{f' {name}' if name else ''} in {run.checkpoints}")
     if match is None:
