@@ -91,11 +91,14 @@ def _data_of(run: Run, **others: int) -> ImageDataModule:
     if name not in DATASETS or package.partition(".")[0] != "lit_cnn":
         raise ValueError(f"the images are made by {class_path or 'no class'}, which is none of lit_cnn's in {run.config}")
     cls = getattr(data, name)
-    arguments = {**(settings.get("init_args") or {}), **others}
+    own = settings.get("init_args") or {}
+    if not isinstance(own, dict):
+        raise ValueError(f"the data in {run.config} cannot be made (init_args are no settings by name)")
+    arguments = {**own, **others}
     if arguments.get("seed") is None:
         arguments["seed"] = config.get("seed_everything") or 0  # as in training, where it is a variable of the process
     place = arguments.get("data_dir")
-    if place and name in OWN_IMAGES and not expand(place).exists():
+    if isinstance(place, str) and name in OWN_IMAGES and not expand(place).exists():
         raise ValueError(
             f"the images of {run.path} are not in {place}: start the command in the folder where the run was trained, and "
             f"put them back if they were moved"
