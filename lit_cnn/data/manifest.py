@@ -134,7 +134,10 @@ class Manifest:
             ValueError: If it cannot be read.
         """
         content = read_object(path)
-        return cls(str(content["dataset"]), tuple(content["classes"]), int(content["channels"]), ())
+        try:
+            return cls(str(content["dataset"]), tuple(content["classes"]), int(content["channels"]), ())
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as a manifest of data ({error})") from error
 
     @classmethod
     def read(cls, path: Path) -> Manifest | None:

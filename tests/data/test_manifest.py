@@ -56,6 +56,12 @@ def test_a_manifest_is_read_as_it_was_written(photos: Path, manifest: Path):
     assert split in content["counts"]
 
 
+def test_a_damaged_manifest_of_no_files_is_named(tmp_path: Path):
+    (tmp_path / "data.json").write_text('{"format": 1, "dataset": "digits", "classes": ["0", "1"]}')
+    with pytest.raises(ValueError, match=r"data\.json cannot be read as a manifest of data \('channels'\)"):
+        Manifest.of_no_files(tmp_path / "data.json")
+
+
 def test_images_that_came_later_are_named_and_left_out(photos: Path, manifest: Path):
     before = names_in(folder_of(photos), "train", "val", "test")
     add_photos(photos)
